@@ -1,0 +1,164 @@
+//! A policy after reading and checking: what everything else (compile, explain, diff, replay) works with.
+//! It can only be made by [`super::load`], so whoever holds one holds a policy that was found free of errors.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+/// A checked policy. Classes and plans are sorted by name; indices below are indices into these lists.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `name` of the policy file.
+    pub name: String,
+    /// `basis`: the text the policy rests on.
+    pub basis: Option<String>,
+    /// Index of the class of every address no set names.
+    pub default_class: usize,
+    /// Service classes, sorted by name.
+    pub classes: Vec<Class>,
+    /// Prefix sets, in the order of the file.
+    pub sets: Vec<PrefixSet>,
+    /// Tariff plans, sorted by name.
+    pub plans: Vec<Plan>,
+    /// First 16 hex digits of the SHA-256 over the policy file and its lists, in the order they are named.
+    pub version: String,
+    /// Files the policy was read from: `policy.toml` first.
+    pub files: Vec<Arc<PathBuf>>,
+}
+
+/// A service class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class {
+    /// Its name.
+    pub name: String,
+    /// The number billing knows it by.
+    pub rating_group: u32,
+    /// Whether it stays reachable for a suspended subscriber.
+    pub essential: bool,
+}
+
+/// A named, sourced list of prefixes of one class.
+#[derive(Debug, Clone)]
+pub struct PrefixSet {
+    /// Its name.
+    pub name: String,
+    /// Index of its class.
+    pub class: usize,
+    /// Where the list comes from.
+    pub source: Option<String>,
+    /// When it exists.
+    pub validity: Validity,
+    /// Its prefixes, in the order they were read.
+    pub prefixes: Vec<ListedPrefix>,
+}
+
+/// One prefix and where it was read.
+#[derive(Debug, Clone)]
+pub struct ListedPrefix {
+    /// The prefix, host bits zero.
+    pub net: IpNet,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A place in a file: `file:line:column`, both counted from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<PathBuf>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+}
+
+/// `valid_from` ≤ t < `valid_until`; a missing bound is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Validity {
+    /// First instant at which the set exists.
+    pub from: Option<Timestamp>,
+    /// First instant at which it no longer does.
+    pub until: Option<Timestamp>,
+}
+
+/// A tariff plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// Which directions draw buckets down.
+    pub count: Count,
+    /// `cycle`, as written (`14d`, `1mo`); checked for form.
+    pub cycle: Option<String>,
+    /// Whether suspension is ignored (`suspension = "ignore"`).
+    pub suspension_ignored: bool,
+    /// Buckets in the order of the file, at most eight.
+    pub buckets: Vec<Bucket>,
+    /// Gate: indices into `buckets`, at most four; empty means no gate.
+    pub gate: Vec<usize>,
+    /// The charge chain of each class, indexed like [`Policy::classes`]; `"*"` is already resolved.
+    pub chains: Vec<Chain>,
+}
+
+/// Which directions draw buckets down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Count {
+    /// Up and down (the default).
+    #[default]
+    Both,
+    /// Only what the subscriber receives.
+    Down,
+    /// Only what the subscriber sends.
+    Up,
+}
+
+/// A byte allowance a plan names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// What it holds at first.
+    pub grant: Grant,
+}
+
+/// What a bucket is filled with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// So many bytes, each cycle.
+    Bytes(u64),
+    /// Money, turned into bytes by `price`; only billing fills it.
+    Money(Price),
+}
+
+/// A price for volume, as in `"630 UZS/MB"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// Decimal amount as written, e.g. `630` or `0.015`.
+    pub amount: String,
+    /// Currency, three letters.
+    pub currency: String,
+    /// Bytes the amount buys: 10^6 for MB, 2^20 for MiB.
+    pub per_bytes: u64,
+}
+
+/// A charge chain: at most four buckets, then an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Indices into [`Plan::buckets`], tried in turn.
+    pub buckets: Vec<usize>,
+    /// What happens when none of them holds anything.
+    pub end: ChainEnd,
+}
+
+/// How a charge chain ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainEnd {
+    /// Nobody pays.
+    Free,
+    /// The subscriber pays by volume.
+    Metered,
+    /// The packet is dropped.
+    Drop,
+}
