@@ -1,2 +1,21 @@
+//! The packet-level verdict of zerorate, written once.
+//!
+//! Plain `no_std` code, compiled for the kernel (the programs in `main.rs`) and for the host (replay, explain,
+//! tests). A packet's way reads top to bottom:
+//!
+//! [`packet`] frame → addresses and IP bytes → [`image`] address → subscriber row and service class →
+//! [`charge`] who pays → [`books`] what was counted. [`verdict`] is the recipe that calls them in turn.
+//!
+//! What differs between kernel and host is only how memory is reached; the two traits that say so are
+//! [`packet::Packet`] (a frame) and [`verdict::Tables`] (image, rows, books). [`layout`] holds the numbers both
+//! sides must agree on.
+
 #![no_std]
-//! Placeholder.
+#![forbid(unsafe_code)]
+
+pub mod books;
+pub mod charge;
+pub mod image;
+pub mod layout;
+pub mod packet;
+pub mod verdict;

@@ -1,6 +1,7 @@
 //! A policy after reading and checking: what everything else (compile, explain, diff, replay) works with.
 //! It can only be made by [`super::load`], so whoever holds one holds a policy that was found free of errors.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ pub struct ListedPrefix {
 }
 
 /// A place in a file: `file:line:column`, both counted from 1, columns in characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file.
     pub file: Arc<PathBuf>,
@@ -74,6 +75,12 @@ pub struct Place {
     pub column: u32,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
 /// `valid_from` ≤ t < `valid_until`; a missing bound is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validity {
@@ -81,6 +88,35 @@ pub struct Validity {
     pub from: Option<Timestamp>,
     /// First instant at which it no longer does.
     pub until: Option<Timestamp>,
+}
+
+impl Validity {
+    /// Whether the set exists at `t`.
+    pub fn contains(&self, t: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= t) && self.until.is_none_or(|until| t < until)
+    }
+
+    /// Whether there is an instant at which both exist.
+    pub fn overlaps(&self, other: &Validity) -> bool {
+        fn starts_before_end(a: &Validity, b: &Validity) -> bool {
+            match (a.from, b.until) {
+                (Some(from), Some(until)) => from < until,
+                _ => true,
+            }
+        }
+        starts_before_end(self, other) && starts_before_end(other, self)
+    }
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.until) {
+            (None, None) => f.write_str("always"),
+            (Some(from), None) => write!(f, "from {from}"),
+            (None, Some(until)) => write!(f, "until {until}"),
+            (Some(from), Some(until)) => write!(f, "from {from} until {until}"),
+        }
+    }
 }
 
 /// A tariff plan.
@@ -112,6 +148,17 @@ pub enum Count {
     Down,
     /// Only what the subscriber sends.
     Up,
+}
+
+impl Count {
+    /// The word the policy file uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Count::Both => "both",
+            Count::Down => "down",
+            Count::Up => "up",
+        }
+    }
 }
 
 /// A byte allowance a plan names.
@@ -161,4 +208,26 @@ pub enum ChainEnd {
     Metered,
     /// The packet is dropped.
     Drop,
+}
+
+impl ChainEnd {
+    /// The word the policy file uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChainEnd::Free => "free",
+            ChainEnd::Metered => "metered",
+            ChainEnd::Drop => "drop",
+        }
+    }
+}
+
+impl Chain {
+    /// The chain in the policy file's words; `plan` is the plan it belongs to.
+    pub fn words<'a>(&self, plan: &'a Plan) -> Vec<&'a str> {
+        self.buckets
+            .iter()
+            .map(|&bucket| plan.buckets[bucket].name.as_str())
+            .chain([self.end.as_str()])
+            .collect()
+    }
 }

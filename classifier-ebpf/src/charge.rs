@@ -1,0 +1,138 @@
+//! Who pays for one packet: the plan's rules in the order of the contract.
+//!
+//! 1. suspended, class not essential, plan does not ignore suspension → dropped;
+//! 2. chain is `free` → free;
+//! 3. the plan has a gate and every gate bucket is empty → dropped;
+//! 4. the first bucket of the chain that holds something is charged and drawn down; else the chain's end.
+//!
+//! An essential class is charged free where 3 or 4 would drop it.
+
+use crate::image::{Chain, Image, Plan, Words};
+use crate::layout::{MAX_STEPS, RowHead, STATE_SUSPENDED};
+use crate::verdict::Tables;
+
+/// Which way a packet goes, seen from the subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The subscriber sends.
+    Up,
+    /// The subscriber receives.
+    Down,
+}
+
+impl Direction {
+    /// Whether the subscriber receives.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_down(self) -> bool {
+        matches!(self, Self::Down)
+    }
+}
+
+/// What a packet is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// Meter of the row it is counted in.
+    pub meter: u32,
+    /// Whether that meter counts what was dropped.
+    pub dropped: bool,
+}
+
+/// A subscriber's buckets, as the plan numbers them.
+struct Buckets<'a, T: Tables> {
+    tables: &'a T,
+    block: T::Line,
+    map: u32,
+}
+
+impl<T: Tables> Buckets<'_, T> {
+    #[inline(always)]
+    fn position(&self, bucket: u32) -> u32 {
+        (self.map >> ((bucket & 7) * 4)) & 7
+    }
+    /// Whether a bucket holds something.
+    #[inline(always)]
+    fn holds(&self, bucket: u32) -> bool {
+        self.tables.level(self.block, self.position(bucket)) > 0
+    }
+    /// Takes `bytes` out of a bucket that held something a moment ago. Another CPU may have emptied it since:
+    /// that is the one packet per CPU by which a bucket may run over.
+    #[inline(always)]
+    fn draw(&self, bucket: u32, bytes: u32) {
+        self.tables.draw(self.block, self.position(bucket), bytes);
+    }
+}
+
+/// Decides, and draws the bucket that pays. `None` when the subscriber's buckets cannot be reached.
+#[inline(always)]
+pub fn charge<W: Words, T: Tables>(
+    image: Image<W>,
+    tables: &T,
+    row: &RowHead,
+    class: u32,
+    direction: Direction,
+    bytes: u32,
+) -> Option<Charge> {
+    let plan = image.plan(row.plan);
+    let chain = plan.chain(class);
+    let dropped = Charge { meter: chain.dropped_meter(), dropped: true };
+    let suspended = row.state & STATE_SUSPENDED != 0 && !plan.suspension_ignored();
+    if suspended && !chain.essential() {
+        return Some(dropped);
+    }
+    if chain.free() {
+        return Some(Charge { meter: chain.end_meter(), dropped: false });
+    }
+    // Who has no buckets has line 0, whose levels are zero for ever.
+    let block = tables.line(row.bucket_line)?;
+    let buckets = Buckets { tables, block, map: row.bucket_map };
+    let paid = if gate_is_open(&plan, &buckets) {
+        walk(&plan, chain, &buckets, direction, bytes)
+    } else {
+        None
+    };
+    Some(match paid {
+        Some(meter) => Charge { meter, dropped: false },
+        None if chain.essential() => Charge { meter: chain.free_meter(), dropped: false },
+        None => dropped,
+    })
+}
+
+#[inline(always)]
+fn gate_is_open<W: Words, T: Tables>(plan: &Plan<W>, buckets: &Buckets<'_, T>) -> bool {
+    let gate = plan.gate();
+    if gate.is_empty() {
+        return true;
+    }
+    for step in 0..MAX_STEPS {
+        match gate.get(step) {
+            Some(bucket) if buckets.holds(bucket) => return true,
+            Some(_) => {}
+            None => break,
+        }
+    }
+    false
+}
+
+/// The meter that pays, or `None` where the chain ends in `drop`.
+#[inline(always)]
+fn walk<W: Words, T: Tables>(
+    plan: &Plan<W>,
+    chain: Chain,
+    buckets: &Buckets<'_, T>,
+    direction: Direction,
+    bytes: u32,
+) -> Option<u32> {
+    for step in 0..MAX_STEPS {
+        let (Some(bucket), Some(meter)) = (chain.buckets.get(step), chain.meters.get(step)) else {
+            break;
+        };
+        if buckets.holds(bucket) {
+            if plan.draws(direction.is_down()) {
+                buckets.draw(bucket, bytes);
+            }
+            return Some(meter);
+        }
+    }
+    chain.end_passes().then_some(chain.end_meter())
+}

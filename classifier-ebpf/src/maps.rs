@@ -1,0 +1,257 @@
+//! The kernel's half of [`Tables`]: maps, and how a verdict reads and counts in them.
+//!
+//! Every map is made and pinned by user space, which knows the sizes; the sizes here are the least there can
+//! be. Indices into maps are masked with constants the loader sets, so that the verifier sees every access in
+//! bounds and no packet pays for a check that can fail.
+
+use core::cell::Cell;
+use core::ptr;
+
+use aya_ebpf::Global;
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use classifier::books::{self, BOOKS_WORDS, Books};
+use classifier::image::Words;
+use classifier::layout::{
+    CHUNK_BYTES, CHUNK_LINES, FrameSlot, HEAD_BYTES, LAYOUT_VERSION, LINE_BYTES, MAX_CHUNKS,
+    MAX_INTERFACES, RowHead,
+};
+use classifier::packet::Packet;
+use classifier::verdict::Tables;
+
+const MMAPABLE: usize = 1024;
+
+/// The policy image in force. Inner maps are one-element arrays whose value is a whole image.
+#[btf_map]
+static IMAGE: ArrayOfMaps<Array<[u64; 512], 1, MMAPABLE>, 1> = ArrayOfMaps::new();
+
+/// Chunks of lines: rows and bucket blocks.
+#[btf_map]
+static ROWS: ArrayOfMaps<Array<[u64; CHUNK_BYTES as usize / 8], 1, MMAPABLE>, { MAX_CHUNKS as usize }> =
+    ArrayOfMaps::new();
+
+/// One set of books per interface and direction.
+#[btf_map]
+static BOOKS: PerCpuArray<Books, { 2 * MAX_INTERFACES as usize }> = PerCpuArray::new();
+
+/// The frame that the `_frame` programs judge.
+#[btf_map]
+static FRAME: Array<FrameSlot, 1> = Array::new();
+
+// Each constant has a section of its own: LLVM merges equal constants of one section, and an override would
+// then reach more than was meant.
+
+/// Version of the layout this object was built with.
+#[unsafe(link_section = ".rodata.layout")]
+#[unsafe(no_mangle)]
+pub(crate) static LAYOUT: Global<u64> = Global::new(LAYOUT_VERSION as u64);
+
+/// Image words minus one: a power of two minus one.
+#[unsafe(link_section = ".rodata.mask")]
+#[unsafe(no_mangle)]
+static CONFIG_IMAGE_MASK: Global<u64> = Global::new(1023);
+
+/// Which set of books this interface and direction count in.
+#[unsafe(link_section = ".rodata.books")]
+#[unsafe(no_mangle)]
+static CONFIG_BOOKS: Global<u64> = Global::new(0);
+
+/// Whether packets of unknown subscribers are dropped.
+#[unsafe(link_section = ".rodata.unknown")]
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG_DROP_UNKNOWN: Global<u64> = Global::new(0);
+
+/// Whether what is to be dropped really is.
+#[unsafe(link_section = ".rodata.enforce")]
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG_ENFORCE: Global<u64> = Global::new(1);
+
+/// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
+/// is then used, not on a copy.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "bpf"), expect(unused_mut, reason = "changed by the assembly only"))]
+fn opaque(mut value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a move of a register onto itself.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) value);
+    }
+    value
+}
+
+/// `*at += n` for all CPUs.
+///
+/// # Safety
+/// `at` is a counter in a map.
+#[inline(always)]
+unsafe fn atomic_add(at: *mut u64, n: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's; the instruction is BPF's atomic add without fetch.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) at, in(reg) n);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's; `u64` and `AtomicU64` have the same layout.
+    unsafe {
+        core::sync::atomic::AtomicU64::from_ptr(at).fetch_add(n, core::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// The maps, with this CPU's books found.
+pub(crate) struct KernelTables {
+    books: *mut Books,
+    first_unpriced: Cell<bool>,
+}
+
+impl KernelTables {
+    #[inline(always)]
+    pub(crate) fn get() -> Option<Self> {
+        let books = BOOKS.get_ptr_mut(CONFIG_BOOKS.load() as u32)?;
+        Some(Self { books, first_unpriced: Cell::new(false) })
+    }
+
+    /// Whether this packet is the first on this CPU and interface that could not be priced.
+    #[inline(always)]
+    pub(crate) fn first_unpriced(&self) -> bool {
+        self.first_unpriced.get()
+    }
+}
+
+/// A policy image in its map.
+#[derive(Clone, Copy)]
+pub(crate) struct MapWords(*const u8);
+
+impl Words for MapWords {
+    #[inline(always)]
+    fn word(self, index: u32) -> u32 {
+        let offset = (u64::from(index) & CONFIG_IMAGE_MASK.load()) << 2;
+        // SAFETY: the mask is the number of words in the map's value, less one.
+        unsafe { ptr::read(self.0.add(opaque(offset) as usize).cast()) }
+    }
+    #[inline(always)]
+    fn long(self, index: u32) -> u64 {
+        let offset = (u64::from(index) & (CONFIG_IMAGE_MASK.load() >> 1)) << 3;
+        // SAFETY: half as many 64-bit words as 32-bit words.
+        unsafe { ptr::read(self.0.add(opaque(offset) as usize).cast()) }
+    }
+}
+
+/// A line: its chunk, and where in the chunk it begins.
+#[derive(Clone, Copy)]
+pub(crate) struct MapLine {
+    chunk: *mut u8,
+    offset: u32,
+}
+
+impl MapLine {
+    /// The 64-bit word `word` words behind the beginning of the line. User space never lets a row cross its
+    /// chunk's end, so the mask changes nothing; it is what the verifier knows.
+    #[inline(always)]
+    fn at(self, word: u32) -> *mut u64 {
+        let offset = u64::from(self.offset + word * 8) & u64::from(CHUNK_BYTES - 8);
+        // SAFETY: the chunk's value has CHUNK_BYTES bytes.
+        unsafe { self.chunk.add(opaque(offset) as usize).cast() }
+    }
+}
+
+impl Tables for KernelTables {
+    type Words = MapWords;
+    type Line = MapLine;
+
+    #[inline(always)]
+    fn image(&self) -> Option<MapWords> {
+        IMAGE.get_value_ptr_mut(0, &0).map(|value| MapWords(value.cast_const().cast()))
+    }
+
+    #[inline(always)]
+    fn line(&self, line: u32) -> Option<MapLine> {
+        let chunk = ROWS.get_value_ptr_mut(line / CHUNK_LINES, &0)?;
+        Some(MapLine { chunk: chunk.cast(), offset: line % CHUNK_LINES * LINE_BYTES })
+    }
+
+    #[inline(always)]
+    fn row(&self, line: MapLine) -> RowHead {
+        // SAFETY: `at` stays in the chunk, and a row head is four 64-bit words at the beginning of a line.
+        let (first, second) = unsafe { (ptr::read(line.at(0)), ptr::read(line.at(1))) };
+        RowHead {
+            plan: first as u32,
+            state: (first >> 32) as u32,
+            bucket_line: second as u32,
+            bucket_map: (second >> 32) as u32,
+            session: 0,
+            reserved: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, line: MapLine, word: u32, n: u64) {
+        // SAFETY: `at` stays in the chunk.
+        unsafe { atomic_add(line.at(word), n) }
+    }
+
+    #[inline(always)]
+    fn level(&self, block: MapLine, position: u32) -> i64 {
+        // SAFETY: `at` stays in the chunk. Volatile, because another CPU may draw meanwhile.
+        unsafe { ptr::read_volatile(block.at(position).cast()) }
+    }
+
+    #[inline(always)]
+    fn draw(&self, block: MapLine, position: u32, bytes: u32) {
+        // SAFETY: `at` stays in the chunk.
+        unsafe { atomic_add(block.at(position), u64::from(bytes).wrapping_neg()) }
+    }
+
+    #[inline(always)]
+    fn tally(&self, cell: u32, n: u64) {
+        let cell = cell as usize;
+        if cell >= BOOKS_WORDS {
+            return;
+        }
+        // SAFETY: in bounds, and this CPU's own: nothing else runs on it until the program returns.
+        unsafe {
+            let counter = self.books.cast::<u64>().add(cell);
+            let value = ptr::read(counter);
+            if cell == books::Cell::UnpricedPackets as usize && value == 0 {
+                self.first_unpriced.set(true);
+            }
+            ptr::write(counter, value + n);
+        }
+    }
+}
+
+/// A frame in its map.
+pub(crate) struct MapFrame(&'static FrameSlot);
+
+impl MapFrame {
+    #[inline(always)]
+    pub(crate) fn get() -> Option<Self> {
+        FRAME.get(0).map(Self)
+    }
+
+    #[inline(always)]
+    fn at(&self, offset: u32, len: u32) -> Option<*const u8> {
+        if offset + len > self.0.captured {
+            return None;
+        }
+        let offset = opaque(u64::from(offset & (HEAD_BYTES - 1)));
+        // SAFETY: a masked offset and at most 40 bytes behind it are inside the slot.
+        Some(unsafe { ptr::from_ref(&self.0.head).cast::<u8>().add(offset as usize) })
+    }
+}
+
+impl Packet for MapFrame {
+    #[inline(always)]
+    fn room(&self) -> u32 {
+        self.0.original
+    }
+    #[inline(always)]
+    fn half(&self, offset: u32) -> Option<u16> {
+        // SAFETY: `at` found two bytes; the kernel's architectures read them from any address.
+        self.at(offset, 2).map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
+    }
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        // SAFETY: `at` found all N words; see above for their address.
+        self.at(offset, 4 * N as u32).map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
+    }
+}

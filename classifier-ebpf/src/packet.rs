@@ -1,0 +1,169 @@
+//! From a frame to its outermost IP header: addresses and IP bytes, or the reason there are none.
+//!
+//! Ethernet II, at most two VLAN tags, then IPv4, IPv6 or a PPPoE session with either. Whatever else is there
+//! is not guessed at: it is non-IP, or malformed when it announced IP and is not.
+
+/// A frame, however it is held. Reads come back as big-endian bytes leave the wire: in memory order.
+pub trait Packet {
+    /// Bytes the frame had on the wire, which may be more than can be read.
+    fn room(&self) -> u32;
+    /// Two bytes at `offset` as a number in network order, if both were captured.
+    fn half(&self, offset: u32) -> Option<u16>;
+    /// `N` 32-bit words at `offset`, each a number in network order, if all were captured.
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+}
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parsed {
+    /// No IP packet, or none this parser follows: ARP, LLC, a third tag, MPLS, PPP control, ...
+    NonIp,
+    /// It announces IP, but its header cannot be true.
+    Malformed,
+    /// IPv4.
+    V4(Ip<u32>),
+    /// IPv6.
+    V6(Ip<[u64; 2]>),
+}
+
+/// An IP packet: addresses in host order (IPv6 as upper and lower half) and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ip<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// IPv4 total length, or IPv6 payload length plus 40.
+    pub bytes: u32,
+}
+
+const ETHERNET: u32 = 14;
+const VLAN: u32 = 4;
+/// PPPoE header and the PPP protocol behind it.
+const PPPOE: u32 = 8;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const PPPOE_SESSION: u16 = 0x8864;
+/// PPPoE version 1, type 1, code 0 (session data): RFC 2516.
+const PPPOE_DATA: u16 = 0x1100;
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+const HOP_BY_HOP: u32 = 0;
+
+#[inline(always)]
+const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
+}
+
+/// Finds the outermost IP header of a frame.
+#[inline(always)]
+pub fn parse<P: Packet>(packet: &P) -> Parsed {
+    let mut offset = ETHERNET;
+    let Some(mut kind) = packet.half(offset - 2) else {
+        return Parsed::NonIp;
+    };
+    // Twice, written out: the verifier likes it better than a loop, and there is no third.
+    if is_tag(kind) {
+        offset += VLAN;
+        let Some(next) = packet.half(offset - 2) else {
+            return Parsed::NonIp;
+        };
+        kind = next;
+        if is_tag(kind) {
+            offset += VLAN;
+            let Some(next) = packet.half(offset - 2) else {
+                return Parsed::NonIp;
+            };
+            kind = next;
+        }
+    }
+    if kind == PPPOE_SESSION {
+        if packet.half(offset) != Some(PPPOE_DATA) {
+            return Parsed::NonIp;
+        }
+        kind = match packet.half(offset + PPPOE - 2) {
+            Some(PPP_IPV4) => IPV4,
+            Some(PPP_IPV6) => IPV6,
+            _ => return Parsed::NonIp,
+        };
+        offset += PPPOE;
+    }
+    match kind {
+        IPV4 => ipv4(packet, offset),
+        IPV6 => ipv6(packet, offset),
+        _ => Parsed::NonIp,
+    }
+}
+
+#[inline(always)]
+fn ipv4<P: Packet>(packet: &P, offset: u32) -> Parsed {
+    let Some([first, _, _, source, destination]) = packet.words::<5>(offset) else {
+        return Parsed::Malformed;
+    };
+    let version = first >> 28;
+    let header = ((first >> 24) & 15) * 4;
+    let bytes = first & 0xffff;
+    if version != 4 || header < 20 || bytes < header || offset + bytes > packet.room() {
+        return Parsed::Malformed;
+    }
+    Parsed::V4(Ip { source, destination, bytes })
+}
+
+#[inline(always)]
+fn ipv6<P: Packet>(packet: &P, offset: u32) -> Parsed {
+    let Some([first, second, s0, s1, s2, s3, d0, d1, d2, d3]) = packet.words::<10>(offset) else {
+        return Parsed::Malformed;
+    };
+    let payload = second >> 16;
+    let next_header = (second >> 8) & 0xff;
+    // A jumbogram (RFC 2675) says its length in an option; it cannot pass a link of ours.
+    let jumbogram = payload == 0 && next_header == HOP_BY_HOP;
+    let bytes = payload + 40;
+    if first >> 28 != 6 || jumbogram || offset + bytes > packet.room() {
+        return Parsed::Malformed;
+    }
+    Parsed::V6(Ip {
+        source: [join(s0, s1), join(s2, s3)],
+        destination: [join(d0, d1), join(d2, d3)],
+        bytes,
+    })
+}
+
+#[inline(always)]
+const fn join(upper: u32, lower: u32) -> u64 {
+    (upper as u64) << 32 | lower as u64
+}
+
+/// A frame in a slice, for the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What was captured of it.
+    pub captured: &'a [u8],
+    /// Bytes it had on the wire.
+    pub room: u32,
+}
+
+impl Frame<'_> {
+    fn array<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let offset = offset as usize;
+        self.captured.get(offset..offset + N)?.try_into().ok()
+    }
+}
+
+impl Packet for Frame<'_> {
+    fn room(&self) -> u32 {
+        self.room
+    }
+    fn half(&self, offset: u32) -> Option<u16> {
+        self.array(offset).map(u16::from_be_bytes)
+    }
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        let mut at = offset;
+        for word in &mut words {
+            *word = u32::from_be_bytes(self.array(at)?);
+            at += 4;
+        }
+        Some(words)
+    }
+}

@@ -1,0 +1,165 @@
+//! The recipe: one packet through parser, image, charge rules and counters.
+//!
+//! The kernel programs, replay, explain and the tests all call [`verdict`]; there is no second way to decide.
+
+use crate::books::Cell;
+use crate::charge::{Direction, charge};
+use crate::image::{Image, Remote, Words};
+use crate::layout::{RowHead, meter_word};
+use crate::packet::{Ip, Packet, Parsed, parse};
+
+/// Memory the verdict reads and counts in. The kernel reaches it through maps, the host through slices.
+pub trait Tables {
+    /// The image's words.
+    type Words: Words;
+    /// A line of the rows, found once and then read and counted in.
+    type Line: Copy;
+
+    /// The policy image in force; `None` when there is none.
+    fn image(&self) -> Option<Self::Words>;
+    /// Finds a line by its number.
+    fn line(&self, line: u32) -> Option<Self::Line>;
+    /// Head of the row that begins at a line.
+    fn row(&self, line: Self::Line) -> RowHead;
+    /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line, atomically.
+    fn add(&self, line: Self::Line, word: u32, n: u64);
+    /// Level of the bucket at a position of a block; it may be below zero.
+    fn level(&self, block: Self::Line, position: u32) -> i64;
+    /// Draws a bucket down, atomically.
+    fn draw(&self, block: Self::Line, position: u32, bytes: u32);
+    /// Adds to a counter of the books in force for this interface and direction.
+    fn tally(&self, cell: u32, n: u64);
+}
+
+/// Where a packet is looked at, and what the interface is configured to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    /// Up on an access interface's ingress, down on a core interface's.
+    pub direction: Direction,
+    /// `unknown = "drop"`.
+    pub drop_unknown: bool,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on.
+    Pass,
+    /// It should not: its charge is `dropped`, or its subscriber is unknown and unknowns are dropped.
+    Drop,
+}
+
+/// Judges one packet and counts it.
+#[inline(always)]
+pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Action {
+    tables.tally(Cell::Packets.index(), 1);
+    match parse(packet) {
+        Parsed::NonIp => {
+            tables.tally(Cell::NonIp.index(), 1);
+            Action::Pass
+        }
+        Parsed::Malformed => {
+            tables.tally(Cell::Malformed.index(), 1);
+            Action::Pass
+        }
+        Parsed::V4(ip) => {
+            let Some(image) = begin(tables, ip.bytes) else {
+                return Action::Pass;
+            };
+            let (own, other) = ends(ip, hook.direction);
+            let (row, remote) = (image.row4(own), image.remote4(other));
+            settle(image, tables, hook, row, remote, ip.bytes, || image.remote4(own))
+        }
+        Parsed::V6(ip) => {
+            let Some(image) = begin(tables, ip.bytes) else {
+                return Action::Pass;
+            };
+            let (own, other) = ends(ip, hook.direction);
+            let (row, remote) = (image.row6(own), image.remote6(other));
+            settle(image, tables, hook, row, remote, ip.bytes, || image.remote6(own))
+        }
+    }
+}
+
+/// The subscriber's address and the remote's.
+#[inline(always)]
+fn ends<A>(ip: Ip<A>, direction: Direction) -> (A, A) {
+    match direction {
+        Direction::Up => (ip.source, ip.destination),
+        Direction::Down => (ip.destination, ip.source),
+    }
+}
+
+/// Counts an IP packet as seen and finds the image it is judged by.
+#[inline(always)]
+fn begin<T: Tables>(tables: &T, bytes: u32) -> Option<Image<T::Words>> {
+    tables.tally(Cell::IpPackets.index(), 1);
+    tables.tally(Cell::IpBytes.index(), u64::from(bytes));
+    let image = tables.image().and_then(Image::new);
+    if image.is_none() {
+        unpriced(tables, bytes);
+    }
+    image
+}
+
+#[inline(always)]
+fn unpriced<T: Tables>(tables: &T, bytes: u32) {
+    tables.tally(Cell::UnpricedPackets.index(), 1);
+    tables.tally(Cell::UnpricedBytes.index(), u64::from(bytes));
+}
+
+/// Charges a known subscriber's packet; counts an unknown one's as unattributed.
+#[inline(always)]
+fn settle<T: Tables>(
+    image: Image<T::Words>,
+    tables: &T,
+    hook: Hook,
+    row: u32,
+    remote: Remote,
+    bytes: u32,
+    own: impl FnOnce() -> Remote,
+) -> Action {
+    let n = u64::from(bytes);
+    if row == 0 {
+        let cell = Cell::unattributed(remote.class());
+        tables.tally(cell, 1);
+        tables.tally(cell + 1, n);
+        if !hook.drop_unknown || keeps_link_alive(hook.direction, own(), remote) {
+            return Action::Pass;
+        }
+        tables.tally(Cell::UnknownDroppedPackets.index(), 1);
+        tables.tally(Cell::UnknownDroppedBytes.index(), n);
+        return Action::Drop;
+    }
+    let Some(line) = tables.line(row) else {
+        unpriced(tables, bytes);
+        return Action::Pass;
+    };
+    let head = tables.row(line);
+    let Some(charge) = charge(image, tables, &head, remote.class(), hook.direction, bytes) else {
+        unpriced(tables, bytes);
+        return Action::Pass;
+    };
+    let word = meter_word(charge.meter, hook.direction.is_down());
+    tables.add(line, word, n);
+    tables.add(line, word + 1, 1);
+    if charge.dropped {
+        tables.tally(Cell::DroppedPackets.index(), 1);
+        tables.tally(Cell::DroppedBytes.index(), n);
+        Action::Drop
+    } else {
+        tables.tally(Cell::AttributedPackets.index(), 1);
+        tables.tally(Cell::AttributedBytes.index(), n);
+        Action::Pass
+    }
+}
+
+/// Neighbour discovery, DHCP, routing protocols, and what is meant for the gateway itself.
+#[inline(always)]
+fn keeps_link_alive(direction: Direction, own: Remote, remote: Remote) -> bool {
+    let (source, destination) = match direction {
+        Direction::Up => (own, remote),
+        Direction::Down => (remote, own),
+    };
+    source.is_link_source() || destination.is_link_destination()
+}

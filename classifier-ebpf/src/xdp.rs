@@ -1,0 +1,45 @@
+//! A frame on its way through XDP: what lies between `data` and `data_end` can be read, and
+//! `bpf_xdp_get_buff_len` says how long it is with all its fragments (Linux 5.18).
+
+use core::ptr;
+
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::programs::XdpContext;
+use classifier::packet::Packet;
+
+/// The frame of one program run.
+pub(crate) struct XdpFrame<'a> {
+    context: &'a XdpContext,
+}
+
+impl<'a> XdpFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self { context }
+    }
+
+    #[inline(always)]
+    fn at(&self, offset: u32, len: u32) -> Option<*const u8> {
+        let start = self.context.data() + offset as usize;
+        (start + len as usize <= self.context.data_end()).then_some(start as *const u8)
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn room(&self) -> u32 {
+        // SAFETY: the context is this program run's own.
+        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as u32 }
+    }
+    #[inline(always)]
+    fn half(&self, offset: u32) -> Option<u16> {
+        // SAFETY: the verifier has seen the comparison with `data_end`, and lets the program read from any
+        // address on the architectures we support.
+        self.at(offset, 2).map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
+    }
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        // SAFETY: as above.
+        self.at(offset, 4 * N as u32).map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
+    }
+}

@@ -1,0 +1,5 @@
+//! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
+
+pub mod maps;
+pub mod object;
+pub mod sys;

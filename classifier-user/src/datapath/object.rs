@@ -1,0 +1,155 @@
+//! The eBPF object inside this binary: loading one of its programs with an interface's settings.
+
+use std::borrow::Cow;
+
+use aya::programs::{Program, ProgramError, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use classifier::layout::LAYOUT_VERSION;
+
+use super::maps::Maps;
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/zerorate.bpf.o"));
+
+/// A program could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The binary was built without the object.
+    #[error("this binary holds no eBPF object; build it with `cargo xtask build`")]
+    NoObject,
+    /// The object was built for another layout.
+    #[error(
+        "the eBPF object was built for layout {found}, this binary for layout {LAYOUT_VERSION}; build both \
+         with `cargo xtask build`"
+    )]
+    Layout {
+        /// The object's layout.
+        found: u64,
+    },
+    /// aya or the kernel refused the object.
+    #[error("loading the eBPF object: {}", whole(.0))]
+    Object(#[from] EbpfError),
+    /// The kernel refused the program.
+    #[error("loading the eBPF program `{name}`: {}", whole(.error))]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said, with the verifier's log.
+        error: ProgramError,
+    },
+    /// The object lacks a program.
+    #[error("the eBPF object has no XDP program `{0}`")]
+    Missing(&'static str),
+}
+
+/// An error with all that caused it, in a few lines: of a verifier's log the end says what was wrong.
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
+    const KEPT: usize = 6;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    if lines.len() <= KEPT + 1 {
+        return lines.join("\n");
+    }
+    let tail = lines[lines.len() - KEPT..].join("\n  ");
+    format!("{}\n  ... ({} lines left out)\n  {tail}", lines[0], lines.len() - KEPT - 1)
+}
+
+/// Entries of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Ingress of an access interface.
+    Access,
+    /// Ingress of a core interface.
+    Core,
+    /// Like `Access`, for the frame in the map.
+    AccessFrame,
+    /// Like `Core`, for the frame in the map.
+    CoreFrame,
+}
+
+impl Entry {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Core => "core",
+            Self::AccessFrame => "access_frame",
+            Self::CoreFrame => "core_frame",
+        }
+    }
+}
+
+/// Constants of one load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Index of the books to count in.
+    pub books: u32,
+    /// `unknown = "drop"`.
+    pub drop_unknown: bool,
+    /// `enforce`.
+    pub enforce: bool,
+}
+
+/// Whether this binary holds the object.
+#[must_use]
+pub fn is_embedded() -> bool {
+    !OBJECT.is_empty()
+}
+
+/// Loads the entries with these settings over these maps.
+///
+/// # Errors
+/// When the object is missing or of another layout, or the kernel refuses it.
+pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, LoadError> {
+    check_layout()?;
+    let mask = u64::from(maps.image_words()) - 1;
+    let books = u64::from(settings.books);
+    let (unknown, enforce) = (u64::from(settings.drop_unknown), u64::from(settings.enforce));
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("CONFIG_IMAGE_MASK", &mask, true)
+        .override_global("CONFIG_BOOKS", &books, true)
+        .override_global("CONFIG_DROP_UNKNOWN", &unknown, true)
+        .override_global("CONFIG_ENFORCE", &enforce, true);
+    for (name, path) in maps.pins() {
+        loader.map_pin_path(name, Cow::Owned(path));
+    }
+    let mut object = loader.load(OBJECT)?;
+    for entry in entries {
+        program(&mut object, *entry)?
+            .load()
+            .map_err(|error| LoadError::Program { name: entry.name(), error })?;
+    }
+    Ok(object)
+}
+
+/// One of the object's programs.
+///
+/// # Errors
+/// When the object does not have it.
+pub fn program(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
+    match object.program_mut(entry.name()) {
+        Some(Program::Xdp(program)) => Ok(program),
+        _ => Err(LoadError::Missing(entry.name())),
+    }
+}
+
+fn check_layout() -> Result<(), LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    let object = aya_obj::Object::parse(OBJECT).map_err(EbpfError::ParseError)?;
+    let found = object
+        .maps
+        .get(".rodata.layout")
+        .and_then(|map| map.data().get(..8)?.try_into().ok())
+        .map_or(0, u64::from_ne_bytes);
+    if found == u64::from(LAYOUT_VERSION) { Ok(()) } else { Err(LoadError::Layout { found }) }
+}

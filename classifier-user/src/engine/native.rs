@@ -1,0 +1,73 @@
+//! The verdict over this process's own memory: no kernel, no privileges.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use classifier::books::BOOKS_WORDS;
+use classifier::layout::RowHead;
+use classifier::packet::Packet;
+use classifier::verdict::{Action, Hook, Tables, verdict};
+
+use super::lines::Lines;
+use crate::image::Compiled;
+
+/// One set of books in this process.
+pub struct HeapBooks([AtomicU64; BOOKS_WORDS]);
+
+impl Default for HeapBooks {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; BOOKS_WORDS])
+    }
+}
+
+impl HeapBooks {
+    /// The counters now.
+    #[must_use]
+    pub fn read(&self) -> [u64; BOOKS_WORDS] {
+        std::array::from_fn(|cell| self.0[cell].load(Ordering::Relaxed))
+    }
+}
+
+/// What a verdict reads and counts in.
+#[derive(Clone, Copy)]
+pub struct NativeTables<'a> {
+    /// The image in force.
+    pub image: &'a Compiled,
+    /// Rows and bucket blocks.
+    pub lines: &'a Lines,
+    /// Books of the hook.
+    pub books: &'a HeapBooks,
+}
+
+impl NativeTables<'_> {
+    /// Judges and counts one packet.
+    pub fn judge<P: Packet>(&self, packet: &P, hook: Hook) -> Action {
+        verdict(packet, hook, self)
+    }
+}
+
+impl<'a> Tables for NativeTables<'a> {
+    type Words = &'a Compiled;
+    type Line = u32;
+
+    fn image(&self) -> Option<&'a Compiled> {
+        Some(self.image)
+    }
+    fn line(&self, line: u32) -> Option<u32> {
+        self.lines.holds(line).then_some(line)
+    }
+    fn row(&self, line: u32) -> RowHead {
+        self.lines.head(line)
+    }
+    fn add(&self, line: u32, word: u32, n: u64) {
+        self.lines.word(line, word).fetch_add(n, Ordering::Relaxed);
+    }
+    fn level(&self, block: u32, position: u32) -> i64 {
+        self.lines.level(block, position)
+    }
+    fn draw(&self, block: u32, position: u32, bytes: u32) {
+        self.lines.word(block, position).fetch_sub(u64::from(bytes), Ordering::Relaxed);
+    }
+    fn tally(&self, cell: u32, n: u64) {
+        self.books.0[cell as usize].fetch_add(n, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! Compiling a policy image: the writing half of [`classifier::image`], whose module page says what stands where.
+//!
+//! Everything is turned into elementary intervals first (ascending ranges that share one answer), which folds
+//! neighbours of the same class together; the tables are then filled from those.
+
+mod intervals;
+mod plans;
+mod table4;
+mod table6;
+
+pub use self::plans::{ChainEntry, PlanEntry};
+
+use classifier::image::{HEADER_WORDS, MAGIC, Remote, Words, at};
+use classifier::layout::LAYOUT_VERSION;
+use ipnet::IpNet;
+
+use self::intervals::{Interval, intervals, overlay};
+
+/// What an image is compiled from. Numbers (classes, rows, plan layouts) are the node's own.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// Serial number of the image.
+    pub serial: u32,
+    /// Class of every address no prefix names.
+    pub default_class: u32,
+    /// Prefixes and their classes; the longest wins.
+    pub classes: Vec<(IpNet, u32)>,
+    /// Prefixes of subscribers and the first line of the row that counts for them; the longest wins.
+    pub subscribers: Vec<(IpNet, u32)>,
+    /// Addresses the gateway itself answers to, broadcast addresses of its links included.
+    pub gateway: Vec<IpNet>,
+    /// Plan layouts by number.
+    pub plans: Vec<(u32, PlanEntry)>,
+}
+
+/// A compiled image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    words: Vec<u32>,
+}
+
+/// The image is larger than word numbers can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the policy image needs {words} words; at most {} can be addressed", i32::MAX)]
+pub struct TooLarge {
+    /// Words it would need.
+    pub words: usize,
+}
+
+/// Addresses whose packets keep a link alive as their source, and as their destination.
+const LINK_SOURCES: [&str; 4] = ["0.0.0.0/32", "169.254.0.0/16", "::/128", "fe80::/10"];
+const LINK_DESTINATIONS: [&str; 5] =
+    ["169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "fe80::/10", "ff00::/8"];
+
+impl Source {
+    /// Compiles the image.
+    ///
+    /// # Errors
+    /// When it does not fit word numbers (2^31 words).
+    pub fn compile(&self) -> Result<Compiled, TooLarge> {
+        let mut words = vec![0; HEADER_WORDS as usize];
+        let (v4, v6) = self.remotes();
+        table(&mut words, at::REMOTES, &v4, &v6);
+        let (v4, v6) = split(&self.subscribers);
+        table(&mut words, at::SUBSCRIBERS, &intervals(v4, 0), &intervals(v6, 0));
+        plans::write(&mut words, &self.plans);
+        words[at::MAGIC as usize] = MAGIC;
+        words[at::LAYOUT as usize] = LAYOUT_VERSION;
+        words[at::SERIAL as usize] = self.serial;
+        if words.len() > i32::MAX as usize {
+            return Err(TooLarge { words: words.len() });
+        }
+        words[at::LENGTH as usize] = words.len() as u32;
+        Ok(Compiled { words })
+    }
+
+    /// Classes and link addresses, laid over each other.
+    fn remotes(&self) -> (Vec<Interval>, Vec<Interval>) {
+        let fixed = |list: &[&str], flag| -> Vec<(IpNet, u32)> {
+            list.iter().filter_map(|text| Some((text.parse().ok()?, flag))).collect()
+        };
+        let sources = fixed(&LINK_SOURCES, Remote::LINK_SOURCE);
+        let mut destinations = fixed(&LINK_DESTINATIONS, Remote::LINK_DESTINATION);
+        destinations.extend(self.gateway.iter().map(|net| (*net, Remote::LINK_DESTINATION)));
+        let (class4, class6) = split(&self.classes);
+        let mut v4 = intervals(class4, self.default_class);
+        let mut v6 = intervals(class6, self.default_class);
+        for flags in [sources, destinations] {
+            let (flag4, flag6) = split(&flags);
+            v4 = overlay(&v4, &intervals(flag4, 0));
+            v6 = overlay(&v6, &intervals(flag6, 0));
+        }
+        (v4, v6)
+    }
+}
+
+fn table(words: &mut Vec<u32>, header: u32, v4: &[Interval], v6: &[Interval]) {
+    let top = table4::write(words, v4);
+    let table6 = table6::write(words, v6);
+    let header = header as usize;
+    words[header + at::V4_TOP as usize] = top;
+    words[header + at::V6_INDEX as usize] = table6.index;
+    words[header + at::V6_KEYS as usize] = table6.keys;
+    words[header + at::V6_VALUES as usize] = table6.values;
+}
+
+type Spans = Vec<intervals::Span>;
+
+/// Prefixes as ranges of their family's numbers.
+fn split(prefixes: &[(IpNet, u32)]) -> (Spans, Spans) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (net, value) in prefixes {
+        match net {
+            IpNet::V4(net) => v4.push(intervals::Span {
+                first: u128::from(net.network().to_bits()),
+                last: u128::from(net.broadcast().to_bits()),
+                value: *value,
+            }),
+            IpNet::V6(net) => v6.push(intervals::Span {
+                first: net.network().to_bits(),
+                last: net.broadcast().to_bits(),
+                value: *value,
+            }),
+        }
+    }
+    (v4, v6)
+}
+
+impl Compiled {
+    /// The words, in the order they stand in a map.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+}
+
+impl Words for &Compiled {
+    fn word(self, index: u32) -> u32 {
+        self.words.get(index as usize).copied().unwrap_or(0)
+    }
+    fn long(self, index: u32) -> u64 {
+        u64::from(self.word(index * 2 + 1)) << 32 | u64::from(self.word(index * 2))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Policies: a directory with `policy.toml` and its prefix lists, read and checked into a [`Policy`].
+//!
+//! [`load`] is the only way to get one. It reads ([`read`]) what is written, then checks ([`check`]) what it means,
+//! and reports everything it finds wrong at once, each with its place and what to do about it.
+
+mod chains;
+mod changes;
+mod check;
+mod list;
+mod lookup;
+mod model;
+mod names;
+mod overlap;
+mod plans;
+mod prefix;
+mod read;
+mod section;
+mod sets;
+mod source;
+mod special;
+mod version;
+mod volume;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use chains::MAX_CHAIN_BUCKETS;
+pub use changes::{Change, Changes, PrefixChange, What};
+pub use check::MAX_CLASSES;
+pub use model::{
+    Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
+    Price, Validity,
+};
+pub use names::{MAX_NAME, RESERVED_BUCKETS};
+pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
+pub use prefix::{InvalidPrefix, parse_prefix};
+pub use special::{KINDS, Kind};
+pub use volume::{
+    InvalidPrice, InvalidVolume, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS, MAX_VOLUME, UNITS, parse_price,
+    parse_volume, show_volume,
+};
+
+pub(crate) use names::suggest;
+pub(crate) use prefix::Range;
+pub(crate) use source::SourceFile;
+pub(crate) use special::{Within, describe, kinds_of};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+
+/// A policy that can be used, and what someone should look at all the same.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The policy.
+    pub policy: Policy,
+    /// Warnings, sorted by place.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and checks the policy in `dir`.
+///
+/// # Errors
+/// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
+pub fn load(dir: &Path) -> Result<Checked, Diagnostics> {
+    let mut out = Diagnostics::default();
+    match load_into(dir, &mut out) {
+        Some(policy) => Ok(Checked {
+            policy,
+            warnings: out.finish()?,
+        }),
+        None => Err(out.sorted()),
+    }
+}
+
+fn load_into(dir: &Path, out: &mut Diagnostics) -> Option<Policy> {
+    let path = dir.join("policy.toml");
+    let source = match SourceFile::read(&path) {
+        Ok(source) => source,
+        Err(error) => {
+            let place = Place {
+                file: Arc::new(path),
+                line: 1,
+                column: 1,
+            };
+            error.report("the policy file", place, out);
+            return None;
+        }
+    };
+    let raw = read::read(&source, out)?;
+    check::check(&raw, &source, dir, out)
+}

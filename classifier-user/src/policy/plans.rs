@@ -1,0 +1,264 @@
+//! Tariff plans: what each of them grants, and who pays for each class.
+
+use std::collections::HashMap;
+
+use super::chains::check_charge;
+use super::model::{Bucket, Class, Count, Grant, Plan};
+use super::names::{RESERVED_BUCKETS, check_name, suggest};
+use super::read::{RawBucket, RawGrant, RawPlan};
+use super::section::At;
+use super::volume::{MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS, is_cycle, parse_price, parse_volume};
+use crate::diagnostic::{Diagnostics, quote};
+
+/// Most plans of a policy.
+pub const MAX_PLANS: usize = 1024;
+
+/// Most buckets of a plan.
+pub const MAX_BUCKETS: usize = 8;
+
+/// Most buckets of a gate.
+pub const MAX_GATE: usize = 4;
+
+/// The plans, sorted by name. After an error they are incomplete, and only good for their names.
+pub(super) fn check_plans(raw: &[RawPlan], classes: &[Class], out: &mut Diagnostics) -> Vec<Plan> {
+    if let Some(first_too_many) = raw.get(MAX_PLANS) {
+        out.error(
+            first_too_many.name.place.clone(),
+            "too-many-plans",
+            format!(
+                "the policy has {} plans; {MAX_PLANS} are possible",
+                raw.len()
+            ),
+            "remove plans that no subscriber is on",
+        );
+    }
+    let mut plans: Vec<Plan> = raw
+        .iter()
+        .map(|plan| check_plan(plan, classes, out))
+        .collect();
+    plans.sort_by(|a, b| a.name.cmp(&b.name));
+    plans
+}
+
+fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
+    check_name("plan", &raw.name, out);
+    let buckets = check_buckets(&raw.buckets, &raw.name.value, out);
+    let numbers: HashMap<&str, usize> = raw
+        .buckets
+        .iter()
+        .map(|b| b.name.value.as_str())
+        .zip(0..)
+        .collect();
+    let gate = check_gate(raw, &numbers, out);
+    let chains = check_charge(raw, &numbers, classes, out);
+    let plan = Plan {
+        name: raw.name.value.clone(),
+        count: check_count(raw.count.as_ref(), out),
+        cycle: check_cycle(raw, &buckets, out),
+        suspension_ignored: check_suspension(raw.suspension.as_ref(), out),
+        buckets,
+        gate,
+        chains,
+    };
+    for (bucket, number) in raw.buckets.iter().zip(0..) {
+        let charged = plan
+            .chains
+            .iter()
+            .any(|chain| chain.buckets.contains(&number));
+        let all_chains_read = plan.chains.len() == classes.len();
+        if all_chains_read && !charged && !plan.gate.contains(&number) {
+            out.warn(
+                bucket.name.place.clone(),
+                "unused-bucket",
+                format!(
+                    "plan {}: no chain and no gate names the bucket {}",
+                    quote(&plan.name),
+                    quote(&bucket.name.value)
+                ),
+                "put it into a chain, or remove it",
+            );
+        }
+    }
+    plan
+}
+
+fn check_count(raw: Option<&At<String>>, out: &mut Diagnostics) -> Count {
+    let Some(raw) = raw else {
+        return Count::default();
+    };
+    match raw.value.as_str() {
+        "both" => Count::Both,
+        "down" => Count::Down,
+        "up" => Count::Up,
+        other => {
+            out.error(
+                raw.place.clone(),
+                "bad-count",
+                format!("count is {}", quote(other)),
+                "write \"both\", \"down\" or \"up\": the directions that draw buckets down",
+            );
+            Count::default()
+        }
+    }
+}
+
+fn check_cycle(plan: &RawPlan, buckets: &[Bucket], out: &mut Diagnostics) -> Option<String> {
+    let cycle = plan.cycle.as_ref()?;
+    if !is_cycle(&cycle.value) {
+        out.error(
+            cycle.place.clone(),
+            "bad-cycle",
+            format!("{} is not a cycle", quote(&cycle.value)),
+            format!(
+                "write days or months, as in \"14d\" or \"1mo\", up to {MAX_CYCLE_DAYS}d or {MAX_CYCLE_MONTHS}mo"
+            ),
+        );
+    } else if !buckets
+        .iter()
+        .any(|bucket| matches!(bucket.grant, Grant::Bytes(1..)))
+    {
+        out.warn(
+            cycle.place.clone(),
+            "idle-cycle",
+            format!(
+                "plan {} has a cycle, and no bucket that it would fill again",
+                quote(&plan.name.value)
+            ),
+            "grant a bucket a volume above 0, or remove cycle",
+        );
+    }
+    Some(cycle.value.clone())
+}
+
+fn check_suspension(raw: Option<&At<String>>, out: &mut Diagnostics) -> bool {
+    let Some(raw) = raw else { return false };
+    if raw.value != "ignore" {
+        out.error(
+            raw.place.clone(),
+            "bad-suspension",
+            format!("suspension is {}", quote(&raw.value)),
+            "write suspension = \"ignore\" so that suspended subscribers keep their service, or leave it out",
+        );
+    }
+    true
+}
+
+fn check_buckets(raw: &[RawBucket], plan: &str, out: &mut Diagnostics) -> Vec<Bucket> {
+    if let Some(first_too_many) = raw.get(MAX_BUCKETS) {
+        out.error(
+            first_too_many.name.place.clone(),
+            "too-many-buckets",
+            format!(
+                "plan {} has {} buckets; {MAX_BUCKETS} are possible",
+                quote(plan),
+                raw.len()
+            ),
+            "join buckets that stand in the same chains",
+        );
+    }
+    raw.iter()
+        .map(|bucket| {
+            let name = &bucket.name;
+            if RESERVED_BUCKETS.contains(&name.value.as_str()) {
+                out.error(
+                    name.place.clone(),
+                    "reserved-name",
+                    format!(
+                        "plan {}: no bucket can have the name {}",
+                        quote(plan),
+                        quote(&name.value)
+                    ),
+                    format!("choose a name other than {}", RESERVED_BUCKETS.join(", ")),
+                );
+            } else {
+                check_name("bucket", name, out);
+            }
+            Bucket {
+                name: name.value.clone(),
+                grant: check_grant(bucket, plan, out).unwrap_or(Grant::Bytes(0)),
+            }
+        })
+        .collect()
+}
+
+fn check_grant(bucket: &RawBucket, plan: &str, out: &mut Diagnostics) -> Option<Grant> {
+    let title = || format!("plan {}: bucket {}", quote(plan), quote(&bucket.name.value));
+    match bucket.grant.as_ref()? {
+        RawGrant::Bytes(text) => match parse_volume(&text.value) {
+            Ok(bytes) => Some(Grant::Bytes(bytes)),
+            Err(error) => {
+                let message = format!(
+                    "{}: {} is not a volume: {error}",
+                    title(),
+                    quote(&text.value)
+                );
+                out.error(text.place.clone(), "bad-volume", message, error.help());
+                None
+            }
+        },
+        RawGrant::Price(text) => match parse_price(&text.value) {
+            Ok(price) => Some(Grant::Money(price)),
+            Err(error) => {
+                out.error(
+                    text.place.clone(),
+                    "bad-price",
+                    format!("{}: {} is not a price: {error}", title(), quote(&text.value)),
+                    "write amount, currency and the volume it buys, as in \"630 UZS/MB\" or \"0.5 KZT/MiB\"",
+                );
+                None
+            }
+        },
+    }
+}
+
+fn check_gate(plan: &RawPlan, numbers: &HashMap<&str, usize>, out: &mut Diagnostics) -> Vec<usize> {
+    let Some(raw) = &plan.gate else {
+        return Vec::new();
+    };
+    let title = format!("plan {}: gate", quote(&plan.name.value));
+    if raw.value.is_empty() {
+        out.error(
+            raw.place.clone(),
+            "empty-gate",
+            format!("{title} names no bucket"),
+            "name the buckets of which one must hold something, or leave gate out",
+        );
+    }
+    if let Some(first_too_many) = raw.value.get(MAX_GATE) {
+        out.error(
+            first_too_many.place.clone(),
+            "long-gate",
+            format!(
+                "{title} names {} buckets; {MAX_GATE} are possible",
+                raw.value.len()
+            ),
+            "name fewer buckets",
+        );
+    }
+    let mut gate = Vec::with_capacity(raw.value.len());
+    for name in &raw.value {
+        match numbers.get(name.value.as_str()) {
+            Some(number) if gate.contains(number) => out.error(
+                name.place.clone(),
+                "twice-in-gate",
+                format!("{title} names the bucket {} twice", quote(&name.value)),
+                "name it once",
+            ),
+            Some(&number) => gate.push(number),
+            None => out.error(
+                name.place.clone(),
+                "unknown-bucket",
+                format!(
+                    "{title} names {}, and the plan has no such bucket",
+                    quote(&name.value)
+                ),
+                suggest(
+                    &name.value,
+                    "buckets",
+                    plan.buckets.iter().map(|b| b.name.value.as_str()),
+                ),
+            ),
+        }
+    }
+    gate
+}

@@ -1,0 +1,215 @@
+//! A text file that people write, and the places in it. Every input file is read here, so that byte order marks,
+//! line ends, encodings and odd files are treated alike everywhere.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::model::Place;
+use crate::diagnostic::Diagnostics;
+
+/// Larger files are refused: ten million prefixes fit many times over.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A text file in memory.
+pub(crate) struct SourceFile {
+    path: Arc<PathBuf>,
+    content: String,
+    /// Offsets in [`SourceFile::text`] at which lines begin.
+    line_starts: Vec<usize>,
+}
+
+/// Why a file could not be read as text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// The system refused.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// A directory, a pipe, a device.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// More than [`MAX_BYTES`].
+    #[error("is larger than 1 GiB")]
+    TooLarge,
+    /// Bytes that are no UTF-8, the first of them at this place.
+    #[error("is not UTF-8 text")]
+    NotUtf8(Place),
+}
+
+impl Unreadable {
+    /// Reports it about the file named `shown`: at the offending byte where there is one, else at `place`.
+    pub(crate) fn report(self, shown: &str, place: Place, out: &mut Diagnostics) {
+        let message = format!("{shown} {self}");
+        match self {
+            Unreadable::Io(_) => out.error(
+                place,
+                "unreadable",
+                message,
+                "check that the file exists under this name and that its permissions let it be read",
+            ),
+            Unreadable::NotAFile => out.error(
+                place,
+                "unreadable",
+                message,
+                "name a text file, or a link to one",
+            ),
+            Unreadable::TooLarge => out.error(
+                place,
+                "unreadable",
+                message,
+                "check that this is the right file",
+            ),
+            Unreadable::NotUtf8(place) => out.error(
+                place,
+                "not-utf8",
+                message,
+                "save the file as UTF-8; this byte is the first that is not",
+            ),
+        }
+    }
+}
+
+/// One line without its end (`\n` or `\r\n`).
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// Counted from 1.
+    pub(crate) number: u32,
+    pub(crate) text: &'a str,
+}
+
+impl SourceFile {
+    pub(crate) fn read(path: &Path) -> Result<Self, Unreadable> {
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(Unreadable::NotAFile);
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(Unreadable::TooLarge);
+        }
+        let path = Arc::new(path.to_owned());
+        match String::from_utf8(fs::read(path.as_path())?) {
+            Ok(content) => Ok(Self::new(path, content)),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let mut bytes = error.into_bytes();
+                bytes.truncate(valid);
+                let content = String::from_utf8_lossy(&bytes).into_owned();
+                let source = Self::new(path, content);
+                Err(Unreadable::NotUtf8(source.place(source.text().len())))
+            }
+        }
+    }
+
+    pub(crate) fn new(path: Arc<PathBuf>, content: String) -> Self {
+        let mut source = SourceFile {
+            path,
+            content,
+            line_starts: Vec::new(),
+        };
+        let newlines = source.text().match_indices('\n').map(|(at, _)| at + 1);
+        source.line_starts = std::iter::once(0).chain(newlines).collect();
+        source
+    }
+
+    pub(crate) fn path(&self) -> &Arc<PathBuf> {
+        &self.path
+    }
+
+    /// The bytes of the file, byte order mark included.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.content.as_bytes()
+    }
+
+    /// The text after a byte order mark, if there is one.
+    pub(crate) fn text(&self) -> &str {
+        self.content
+            .strip_prefix('\u{feff}')
+            .unwrap_or(&self.content)
+    }
+
+    /// The place of the character at `offset` of [`SourceFile::text`].
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        let offset = offset.min(self.text().len());
+        let line = self.line_starts.partition_point(|&start| start <= offset);
+        let start = self.line_starts[line - 1];
+        let before = self.text().get(start..offset).unwrap_or_default();
+        self.at(line as u32, 1 + before.chars().count() as u32)
+    }
+
+    /// The place at `line` and `column`, both from 1.
+    pub(crate) fn at(&self, line: u32, column: u32) -> Place {
+        Place {
+            file: Arc::clone(&self.path),
+            line,
+            column,
+        }
+    }
+
+    /// The lines, the empty one after a final line end left out.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let text = self.text();
+        text.strip_suffix('\n')
+            .unwrap_or(text)
+            .split('\n')
+            .zip(1..)
+            .map(|(text, number)| Line {
+                number,
+                text: text.strip_suffix('\r').unwrap_or(text),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(content: &str) -> SourceFile {
+        SourceFile::new(Arc::new(PathBuf::from("f")), content.to_owned())
+    }
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let s = source("\u{feff}ab\r\nçd\n");
+        assert_eq!(s.text(), "ab\r\nçd\n");
+        assert_eq!(s.place(0).to_string(), "f:1:1");
+        assert_eq!(s.place(1).to_string(), "f:1:2");
+        assert_eq!(s.place(4).to_string(), "f:2:1");
+        assert_eq!(s.place(6).to_string(), "f:2:2");
+        assert_eq!(s.place(8).to_string(), "f:3:1");
+        assert_eq!(s.place(99).to_string(), "f:3:1");
+    }
+
+    #[test]
+    fn lines_have_no_ends() {
+        let lines = |content| -> Vec<(u32, String)> {
+            source(content)
+                .lines()
+                .map(|line| (line.number, line.text.to_owned()))
+                .collect()
+        };
+        let expected = vec![(1, "a".to_owned()), (2, "b".to_owned())];
+        assert_eq!(lines("a\nb\n"), expected);
+        assert_eq!(lines("\u{feff}a\r\nb\r\n"), expected);
+        assert_eq!(lines("a\nb"), expected);
+    }
+
+    #[test]
+    fn odd_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            SourceFile::read(dir.path()),
+            Err(Unreadable::NotAFile)
+        ));
+        assert!(matches!(
+            SourceFile::read(&dir.path().join("missing")),
+            Err(Unreadable::Io(_))
+        ));
+        let latin1 = dir.path().join("latin1");
+        fs::write(&latin1, b"ok\n# caf\xe9\n").unwrap();
+        let Err(Unreadable::NotUtf8(place)) = SourceFile::read(&latin1) else {
+            panic!("Latin-1 was taken for UTF-8");
+        };
+        assert_eq!((place.line, place.column), (2, 6));
+    }
+}

@@ -1,0 +1,150 @@
+//! The kernel engine of replay: the real programs, run on one frame at a time by BPF_PROG_TEST_RUN.
+//!
+//! The kernel refuses frames below 14 bytes, takes what it is given for the whole frame, and limits its length;
+//! frames it would not take as they were go through the map entry of the same program instead.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aya::Ebpf;
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
+use classifier::books::Books;
+use classifier::charge::Direction;
+use classifier::layout::HEAD_BYTES;
+
+use super::capture::Frame;
+use crate::datapath::maps::{Maps, MapsError};
+use crate::datapath::object::{self, Entry, LoadError, Settings};
+use crate::datapath::sys::Mapping;
+use crate::engine::lines::Lines;
+use crate::image::Compiled;
+
+/// The kernel engine failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Maps.
+    #[error("kernel engine: {0}")]
+    Maps(#[from] MapsError),
+    /// Programs.
+    #[error("kernel engine: {0}")]
+    Load(#[from] LoadError),
+    /// A run.
+    #[error("kernel engine: running the program on packet {packet}: {error}")]
+    Run {
+        /// Number of the packet.
+        packet: u64,
+        /// What the kernel said.
+        error: ProgramError,
+    },
+}
+
+/// Longest frame given to the kernel as it is.
+const LONGEST: usize = 60_000;
+/// Shortest frame the kernel takes: an Ethernet header.
+const SHORTEST: usize = 14;
+
+/// Programs over maps of their own.
+pub(super) struct KernelEngine {
+    maps: Maps,
+    lines: Lines,
+    frame: Mapping,
+    /// One pair of programs per interval.
+    intervals: Vec<Pair>,
+    _pins: TemporaryPins,
+}
+
+struct Pair {
+    up: Ebpf,
+    down: Ebpf,
+}
+
+/// A pin directory that goes when the replay does.
+struct TemporaryPins(PathBuf);
+
+impl TemporaryPins {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zerorate-replay-{}-{n}", std::process::id());
+        Self(Path::new("/sys/fs/bpf").join(name))
+    }
+}
+
+impl Drop for TemporaryPins {
+    fn drop(&mut self) {
+        // Nothing is left to report to; what remains is named after this process.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl KernelEngine {
+    /// Loads a pair of programs for each image.
+    pub(super) fn new(images: &[Compiled]) -> Result<Self, KernelError> {
+        let pins = TemporaryPins::new();
+        let words = images.iter().map(|image| image.words().len()).max().unwrap_or(0) as u32;
+        let mut maps = Maps::create(&pins.0, words, 0)?;
+        let mut intervals = Vec::new();
+        for image in images {
+            // Programs keep the image map they were loaded with.
+            maps.renew_image()?;
+            maps.publish(&maps.prepare(image)?)?;
+            let settings = |books| Settings { books, drop_unknown: false, enforce: true };
+            intervals.push(Pair {
+                up: object::load(&maps, settings(0), &[Entry::Access, Entry::AccessFrame])?,
+                down: object::load(&maps, settings(1), &[Entry::Core, Entry::CoreFrame])?,
+            });
+        }
+        Ok(Self { lines: Lines::default(), frame: maps.frame()?, maps, intervals, _pins: pins })
+    }
+
+    pub(super) fn grow(&mut self, next_line: u32) -> Result<(), KernelError> {
+        Ok(self.maps.grow(&mut self.lines, next_line)?)
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    pub(super) fn books(&self, direction: Direction) -> Result<Books, KernelError> {
+        Ok(self.maps.books(u32::from(direction.is_down()))?)
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        interval: usize,
+        direction: Direction,
+        frame: &Frame,
+    ) -> Result<(), KernelError> {
+        let whole = frame.bytes.len() == frame.original_len as usize
+            && (SHORTEST..=LONGEST).contains(&frame.bytes.len());
+        let pair = &mut self.intervals[interval];
+        let (object, entry) = match (direction, whole) {
+            (Direction::Up, true) => (&mut pair.up, Entry::Access),
+            (Direction::Up, false) => (&mut pair.up, Entry::AccessFrame),
+            (Direction::Down, true) => (&mut pair.down, Entry::Core),
+            (Direction::Down, false) => (&mut pair.down, Entry::CoreFrame),
+        };
+        let mut options = TestRunOptions::new();
+        let carrier = [0; SHORTEST];
+        options.data_in = Some(if whole { &frame.bytes } else { &carrier });
+        if !whole {
+            put(&self.frame, frame);
+        }
+        object::program(object, entry)?
+            .test_run(options)
+            .map_err(|error| KernelError::Run { packet: frame.number, error })?;
+        Ok(())
+    }
+}
+
+/// Writes a frame into the map's memory, in the shape of [`classifier::layout::FrameSlot`].
+fn put(slot: &Mapping, frame: &Frame) {
+    let head = &frame.bytes[..frame.bytes.len().min(HEAD_BYTES as usize)];
+    let words = slot.words();
+    words[0].store(u64::from(frame.original_len) << 32 | head.len() as u64, Ordering::Release);
+    for (to, from) in words[1..].iter().zip(head.chunks(8)) {
+        let mut bytes = [0; 8];
+        bytes[..from.len()].copy_from_slice(from);
+        to.store(u64::from_ne_bytes(bytes), Ordering::Release);
+    }
+}

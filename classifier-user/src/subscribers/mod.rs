@@ -1,0 +1,278 @@
+//! Subscribers as a CSV file lists them: who has which plan and which addresses.
+//!
+//! The header is `id,plan,state,addresses`; addresses are prefixes with spaces between them, an address without a
+//! length is a host prefix. No address belongs to two subscribers. As with policies, everything wrong is reported
+//! at once, with its place.
+
+mod fields;
+mod overlap;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, quote};
+use crate::policy::{
+    Kind, ListedPrefix, Place, Policy, SourceFile, Within, describe, kinds_of, parse_prefix,
+    suggest,
+};
+use fields::{Field, InvalidLine, split};
+
+/// The first line of every subscriber file.
+pub const HEADER: &str = "id,plan,state,addresses";
+
+/// Longest subscriber id, in bytes.
+pub const MAX_ID: usize = 64;
+
+/// One subscriber of the file.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    /// The name billing knows it by: 1 to [`MAX_ID`] printable ASCII characters without spaces.
+    pub id: String,
+    /// Index into [`Policy::plans`].
+    pub plan: usize,
+    /// Whether it has its service.
+    pub state: State,
+    /// Its prefixes in the order of the file, at least one. One may lie inside another.
+    pub prefixes: Vec<ListedPrefix>,
+    /// Where its id stands.
+    pub place: Place,
+}
+
+/// Whether a subscriber has its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It has.
+    Active,
+    /// It has not; essential classes stay reachable.
+    Suspended,
+}
+
+impl State {
+    /// The word the file uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Suspended => "suspended",
+        }
+    }
+}
+
+/// A subscriber file without errors.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Subscribers in the order of the file.
+    pub subscribers: Vec<Subscriber>,
+    /// Warnings, sorted by place.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and checks the subscriber file at `path` against the plans of `policy`.
+///
+/// # Errors
+/// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
+pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let subscribers = match SourceFile::read(path) {
+        Ok(source) => read(&source, policy, &mut out),
+        Err(error) => {
+            let place = Place {
+                file: Arc::new(path.to_owned()),
+                line: 1,
+                column: 1,
+            };
+            error.report("the subscriber file", place, &mut out);
+            Vec::new()
+        }
+    };
+    overlap::check(&subscribers, &mut out);
+    Ok(Loaded {
+        subscribers,
+        warnings: out.finish()?,
+    })
+}
+
+/// Reads the lines; those with errors are left out, but their ids and good prefixes are compared with the others'.
+fn read(source: &SourceFile, policy: &Policy, out: &mut Diagnostics) -> Vec<Subscriber> {
+    let mut lines = source.lines();
+    let header = lines.next().map(|line| line.text.trim_end());
+    if header != Some(HEADER) {
+        out.error(
+            source.at(1, 1),
+            "bad-header",
+            format!("the first line is {}", quote(header.unwrap_or_default())),
+            format!("write the header {HEADER}"),
+        );
+        return Vec::new();
+    }
+    let mut reader = Reader {
+        source,
+        plans: policy
+            .plans
+            .iter()
+            .map(|plan| plan.name.as_str())
+            .zip(0..)
+            .collect(),
+        ids: HashMap::new(),
+        out,
+    };
+    lines
+        .filter(|line| !line.text.trim().is_empty())
+        .filter_map(|line| reader.line(line.number, line.text))
+        .collect()
+}
+
+struct Reader<'a> {
+    source: &'a SourceFile,
+    plans: HashMap<&'a str, usize>,
+    /// Line and column of every id seen.
+    ids: HashMap<String, (u32, u32)>,
+    out: &'a mut Diagnostics,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, number: u32, text: &str) -> Option<Subscriber> {
+        let fields = match split(text) {
+            Ok(fields) => fields,
+            Err(InvalidLine { column, problem }) => {
+                let place = self.source.at(number, column);
+                self.out
+                    .error(place, problem.code(), problem.to_string(), problem.help());
+                return None;
+            }
+        };
+        let [id, plan, state, addresses] = &fields;
+        let place = self.source.at(number, id.column);
+        self.check_id(&id.text, &place);
+        // Errors are in `out`; the values put in their place are never seen by anyone.
+        Some(Subscriber {
+            id: id.text.to_string(),
+            plan: self.plan(plan, number).unwrap_or(0),
+            state: self.state(state, number).unwrap_or(State::Active),
+            prefixes: self.prefixes(addresses, number),
+            place,
+        })
+    }
+
+    fn check_id(&mut self, id: &str, place: &Place) {
+        let wrong = if id.is_empty() {
+            Some("the id is empty".to_owned())
+        } else if id.len() > MAX_ID {
+            Some(format!(
+                "the id {} is longer than {MAX_ID} characters",
+                quote(id)
+            ))
+        } else {
+            id.chars()
+                .find(|c| !c.is_ascii_graphic())
+                .map(|c| format!("the id {} has the character {c:?}", quote(id)))
+        };
+        if let Some(message) = wrong {
+            let help = format!("an id has 1 to {MAX_ID} printable ASCII characters and no spaces");
+            self.out.error(place.clone(), "bad-id", message, help);
+        } else if let Some(&(line, column)) = self.ids.get(id) {
+            self.out.error(
+                place.clone(),
+                "duplicate-id",
+                format!(
+                    "subscriber {} is already at {}",
+                    quote(id),
+                    self.source.at(line, column)
+                ),
+                "write one line for each subscriber, with all its addresses",
+            );
+        } else {
+            self.ids.insert(id.to_owned(), (place.line, place.column));
+        }
+    }
+
+    fn plan(&mut self, field: &Field<'_>, line: u32) -> Option<usize> {
+        let index = self.plans.get(field.text.as_ref()).copied();
+        if index.is_none() {
+            let mut known: Vec<&str> = self.plans.keys().copied().collect();
+            known.sort_unstable();
+            self.out.error(
+                self.source.at(line, field.column),
+                "unknown-plan",
+                format!("the policy has no plan {}", quote(&field.text)),
+                suggest(&field.text, "plans", known),
+            );
+        }
+        index
+    }
+
+    fn state(&mut self, field: &Field<'_>, line: u32) -> Option<State> {
+        match field.text.as_ref() {
+            "active" => Some(State::Active),
+            "suspended" => Some(State::Suspended),
+            other => {
+                self.out.error(
+                    self.source.at(line, field.column),
+                    "bad-state",
+                    format!("{} is not a state", quote(other)),
+                    suggest(other, "states", ["active", "suspended"]),
+                );
+                None
+            }
+        }
+    }
+
+    fn prefixes(&mut self, field: &Field<'_>, line: u32) -> Vec<ListedPrefix> {
+        let mut prefixes = Vec::new();
+        let mut any = false;
+        for (offset, word) in words(&field.text) {
+            any = true;
+            let characters = field.text[..offset].chars().count() as u32;
+            let place = self.source.at(line, field.column + characters);
+            match parse_prefix(word) {
+                Ok(net) if net.prefix_len() == 0 => self.out.error(
+                    place,
+                    "default-route",
+                    format!("{net} is every address"),
+                    "list the addresses that are the subscriber's",
+                ),
+                Ok(net) => {
+                    let prefix = ListedPrefix { net, place };
+                    self.warn_of_odd(&prefix);
+                    prefixes.push(prefix);
+                }
+                Err(error) => self
+                    .out
+                    .error(place, error.code(), error.to_string(), error.help()),
+            }
+        }
+        if !any {
+            self.out.error(
+                self.source.at(line, field.column),
+                "no-address",
+                "the subscriber has no address",
+                "list its prefixes with spaces between them, or remove the line",
+            );
+        }
+        prefixes
+    }
+
+    /// Subscribers have private and shared addresses as a matter of course; other special space they cannot have.
+    fn warn_of_odd(&mut self, prefix: &ListedPrefix) {
+        let odd = kinds_of(&prefix.net).find(|(kind, within)| {
+            let ordinary = matches!(kind, Kind::Private | Kind::Shared | Kind::Documentation);
+            !ordinary && *within == Within::Whole
+        });
+        if let Some((kind, within)) = odd {
+            self.out.warn(
+                prefix.place.clone(),
+                kind.name(),
+                describe(&prefix.net, kind, within),
+                "check whether these are the subscriber's own addresses",
+            );
+        }
+    }
+}
+
+/// Words with spaces between them, and their offsets.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let offset = move |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(move |word| (offset(word), word))
+}
