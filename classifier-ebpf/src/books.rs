@@ -8,6 +8,7 @@
 //! `attributed` and `dropped` are also the sums over all subscribers' meters; `unpriced` is zero on a node in
 //! order (there always is an image). The kernel keeps one set per CPU, so counting needs no atomics.
 
+use crate::charge::Direction;
 use crate::layout::MAX_CLASSES;
 
 /// A counter of the books: its position in 64-bit words.
@@ -49,6 +50,13 @@ pub const BOOKS_WORDS: usize = Cell::Unattributed as usize + 2 * MAX_CLASSES as 
 
 /// One set of books, as a per-CPU map holds it.
 pub type Books = [u64; BOOKS_WORDS];
+
+/// Position of the books of an interface, by its number, in one direction.
+#[inline(always)]
+#[must_use]
+pub const fn index(interface: u32, direction: Direction) -> u32 {
+    interface * 2 + direction.is_down() as u32
+}
 
 impl Cell {
     /// Position of the counter.

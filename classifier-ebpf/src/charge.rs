@@ -75,25 +75,41 @@ pub fn charge<W: Words, T: Tables>(
 ) -> Option<Charge> {
     let plan = image.plan(row.plan);
     let chain = plan.chain(class);
-    let dropped = Charge { meter: chain.dropped_meter(), dropped: true };
+    let dropped = Charge {
+        meter: chain.dropped_meter(),
+        dropped: true,
+    };
     let suspended = row.state & STATE_SUSPENDED != 0 && !plan.suspension_ignored();
     if suspended && !chain.essential() {
         return Some(dropped);
     }
     if chain.free() {
-        return Some(Charge { meter: chain.end_meter(), dropped: false });
+        return Some(Charge {
+            meter: chain.end_meter(),
+            dropped: false,
+        });
     }
     // Who has no buckets has line 0, whose levels are zero for ever.
     let block = tables.line(row.bucket_line)?;
-    let buckets = Buckets { tables, block, map: row.bucket_map };
+    let buckets = Buckets {
+        tables,
+        block,
+        map: row.bucket_map,
+    };
     let paid = if gate_is_open(&plan, &buckets) {
         walk(&plan, chain, &buckets, direction, bytes)
     } else {
         None
     };
     Some(match paid {
-        Some(meter) => Charge { meter, dropped: false },
-        None if chain.essential() => Charge { meter: chain.free_meter(), dropped: false },
+        Some(meter) => Charge {
+            meter,
+            dropped: false,
+        },
+        None if chain.essential() => Charge {
+            meter: chain.free_meter(),
+            dropped: false,
+        },
         None => dropped,
     })
 }

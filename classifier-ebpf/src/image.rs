@@ -182,7 +182,11 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn plan(self, plan: u32) -> Plan<W> {
         let base = self.0.word(at::PLANS) + plan * self.0.word(at::PLAN_STRIDE);
-        Plan { words: self.0, base, flags: self.0.word(base) }
+        Plan {
+            words: self.0,
+            base,
+            flags: self.0.word(base),
+        }
     }
 }
 
@@ -210,7 +214,13 @@ impl<W: Words> Plan<W> {
     /// Whether a direction draws buckets down.
     #[inline(always)]
     pub fn draws(&self, down: bool) -> bool {
-        self.flags & if down { Self::COUNT_DOWN } else { Self::COUNT_UP } != 0
+        self.flags
+            & if down {
+                Self::COUNT_DOWN
+            } else {
+                Self::COUNT_UP
+            }
+            != 0
     }
     /// The gate's buckets, plan bucket numbers, one a byte.
     #[inline(always)]

@@ -23,37 +23,44 @@ use crate::xdp::XdpFrame;
 
 /// Ingress of an access interface: what arrives is sent by subscribers.
 #[xdp(frags)]
-pub fn access(context: XdpContext) -> u32 {
+fn access(context: XdpContext) -> u32 {
     judge(&context, &XdpFrame::new(&context), Direction::Up)
 }
 
 /// Ingress of a core interface: what arrives is for subscribers.
 #[xdp(frags)]
-pub fn core(context: XdpContext) -> u32 {
+fn core(context: XdpContext) -> u32 {
     judge(&context, &XdpFrame::new(&context), Direction::Down)
 }
 
 /// Like `access`, for the frame in the map.
 #[xdp]
-pub fn access_frame(context: XdpContext) -> u32 {
+fn access_frame(context: XdpContext) -> u32 {
     MapFrame::get().map_or(XDP_PASS, |frame| judge(&context, &frame, Direction::Up))
 }
 
 /// Like `core`, for the frame in the map.
 #[xdp]
-pub fn core_frame(context: XdpContext) -> u32 {
+fn core_frame(context: XdpContext) -> u32 {
     MapFrame::get().map_or(XDP_PASS, |frame| judge(&context, &frame, Direction::Down))
 }
 
 #[inline(always)]
 fn judge<P: Packet>(context: &XdpContext, packet: &P, direction: Direction) -> u32 {
-    let Some(tables) = KernelTables::get() else {
+    let Some(tables) = KernelTables::get(direction) else {
         return XDP_PASS;
     };
-    let hook = Hook { direction, drop_unknown: CONFIG_DROP_UNKNOWN.load() != 0 };
+    let hook = Hook {
+        direction,
+        drop_unknown: CONFIG_DROP_UNKNOWN.load() != 0,
+    };
     let action = verdict(packet, hook, &tables);
     if tables.first_unpriced() {
-        warn!(context, "no policy image of layout {} in force: packets pass unpriced", LAYOUT.load());
+        warn!(
+            context,
+            "no policy image of layout {} in force: packets pass unpriced",
+            LAYOUT.load()
+        );
     }
     match action {
         Action::Drop if CONFIG_ENFORCE.load() != 0 => XDP_DROP,

@@ -11,6 +11,7 @@ use aya_ebpf::Global;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
+use classifier::charge::Direction;
 use classifier::image::Words;
 use classifier::layout::{
     CHUNK_BYTES, CHUNK_LINES, FrameSlot, HEAD_BYTES, LAYOUT_VERSION, LINE_BYTES, MAX_CHUNKS,
@@ -27,8 +28,10 @@ static IMAGE: ArrayOfMaps<Array<[u64; 512], 1, MMAPABLE>, 1> = ArrayOfMaps::new(
 
 /// Chunks of lines: rows and bucket blocks.
 #[btf_map]
-static ROWS: ArrayOfMaps<Array<[u64; CHUNK_BYTES as usize / 8], 1, MMAPABLE>, { MAX_CHUNKS as usize }> =
-    ArrayOfMaps::new();
+static ROWS: ArrayOfMaps<
+    Array<[u64; CHUNK_BYTES as usize / 8], 1, MMAPABLE>,
+    { MAX_CHUNKS as usize },
+> = ArrayOfMaps::new();
 
 /// One set of books per interface and direction.
 #[btf_map]
@@ -51,10 +54,10 @@ pub(crate) static LAYOUT: Global<u64> = Global::new(LAYOUT_VERSION as u64);
 #[unsafe(no_mangle)]
 static CONFIG_IMAGE_MASK: Global<u64> = Global::new(1023);
 
-/// Which set of books this interface and direction count in.
-#[unsafe(link_section = ".rodata.books")]
+/// Number of this interface in the books.
+#[unsafe(link_section = ".rodata.interface")]
 #[unsafe(no_mangle)]
-static CONFIG_BOOKS: Global<u64> = Global::new(0);
+static CONFIG_INTERFACE: Global<u64> = Global::new(0);
 
 /// Whether packets of unknown subscribers are dropped.
 #[unsafe(link_section = ".rodata.unknown")]
@@ -69,7 +72,10 @@ pub(crate) static CONFIG_ENFORCE: Global<u64> = Global::new(1);
 /// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
 /// is then used, not on a copy.
 #[inline(always)]
-#[cfg_attr(not(target_arch = "bpf"), expect(unused_mut, reason = "changed by the assembly only"))]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    expect(unused_mut, reason = "changed by the assembly only")
+)]
 fn opaque(mut value: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     // SAFETY: a move of a register onto itself.
@@ -93,7 +99,8 @@ unsafe fn atomic_add(at: *mut u64, n: u64) {
     #[cfg(not(target_arch = "bpf"))]
     // SAFETY: the caller's; `u64` and `AtomicU64` have the same layout.
     unsafe {
-        core::sync::atomic::AtomicU64::from_ptr(at).fetch_add(n, core::sync::atomic::Ordering::Relaxed);
+        core::sync::atomic::AtomicU64::from_ptr(at)
+            .fetch_add(n, core::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -105,9 +112,13 @@ pub(crate) struct KernelTables {
 
 impl KernelTables {
     #[inline(always)]
-    pub(crate) fn get() -> Option<Self> {
-        let books = BOOKS.get_ptr_mut(CONFIG_BOOKS.load() as u32)?;
-        Some(Self { books, first_unpriced: Cell::new(false) })
+    pub(crate) fn get(direction: Direction) -> Option<Self> {
+        let books = books::index(CONFIG_INTERFACE.load() as u32, direction);
+        let books = BOOKS.get_ptr_mut(books)?;
+        Some(Self {
+            books,
+            first_unpriced: Cell::new(false),
+        })
     }
 
     /// Whether this packet is the first on this CPU and interface that could not be priced.
@@ -160,13 +171,18 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn image(&self) -> Option<MapWords> {
-        IMAGE.get_value_ptr_mut(0, &0).map(|value| MapWords(value.cast_const().cast()))
+        IMAGE
+            .get_value_ptr_mut(0, &0)
+            .map(|value| MapWords(value.cast_const().cast()))
     }
 
     #[inline(always)]
     fn line(&self, line: u32) -> Option<MapLine> {
         let chunk = ROWS.get_value_ptr_mut(line / CHUNK_LINES, &0)?;
-        Some(MapLine { chunk: chunk.cast(), offset: line % CHUNK_LINES * LINE_BYTES })
+        Some(MapLine {
+            chunk: chunk.cast(),
+            offset: line % CHUNK_LINES * LINE_BYTES,
+        })
     }
 
     #[inline(always)]
@@ -235,7 +251,11 @@ impl MapFrame {
         }
         let offset = opaque(u64::from(offset & (HEAD_BYTES - 1)));
         // SAFETY: a masked offset and at most 40 bytes behind it are inside the slot.
-        Some(unsafe { ptr::from_ref(&self.0.head).cast::<u8>().add(offset as usize) })
+        Some(unsafe {
+            ptr::from_ref(&self.0.head)
+                .cast::<u8>()
+                .add(offset as usize)
+        })
     }
 }
 
@@ -247,11 +267,13 @@ impl Packet for MapFrame {
     #[inline(always)]
     fn half(&self, offset: u32) -> Option<u16> {
         // SAFETY: `at` found two bytes; the kernel's architectures read them from any address.
-        self.at(offset, 2).map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
+        self.at(offset, 2)
+            .map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
     }
     #[inline(always)]
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         // SAFETY: `at` found all N words; see above for their address.
-        self.at(offset, 4 * N as u32).map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
+        self.at(offset, 4 * N as u32)
+            .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
     }
 }

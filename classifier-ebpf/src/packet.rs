@@ -106,7 +106,11 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Parsed {
     if version != 4 || header < 20 || bytes < header || offset + bytes > packet.room() {
         return Parsed::Malformed;
     }
-    Parsed::V4(Ip { source, destination, bytes })
+    Parsed::V4(Ip {
+        source,
+        destination,
+        bytes,
+    })
 }
 
 #[inline(always)]

@@ -68,7 +68,9 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
             };
             let (own, other) = ends(ip, hook.direction);
             let (row, remote) = (image.row4(own), image.remote4(other));
-            settle(image, tables, hook, row, remote, ip.bytes, || image.remote4(own))
+            settle(image, tables, hook, row, remote, ip.bytes, || {
+                image.remote4(own)
+            })
         }
         Parsed::V6(ip) => {
             let Some(image) = begin(tables, ip.bytes) else {
@@ -76,7 +78,9 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
             };
             let (own, other) = ends(ip, hook.direction);
             let (row, remote) = (image.row6(own), image.remote6(other));
-            settle(image, tables, hook, row, remote, ip.bytes, || image.remote6(own))
+            settle(image, tables, hook, row, remote, ip.bytes, || {
+                image.remote6(own)
+            })
         }
     }
 }

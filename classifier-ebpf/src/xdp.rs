@@ -35,11 +35,13 @@ impl Packet for XdpFrame<'_> {
     fn half(&self, offset: u32) -> Option<u16> {
         // SAFETY: the verifier has seen the comparison with `data_end`, and lets the program read from any
         // address on the architectures we support.
-        self.at(offset, 2).map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
+        self.at(offset, 2)
+            .map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
     }
     #[inline(always)]
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         // SAFETY: as above.
-        self.at(offset, 4 * N as u32).map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
+        self.at(offset, 4 * N as u32)
+            .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
     }
 }

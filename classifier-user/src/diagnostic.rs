@@ -1,5 +1,5 @@
-//! What is wrong with an input file, where, and what to do about it. Readers collect diagnostics instead of stopping
-//! at the first, so one run of `check` shows everything there is to repair.
+//! What is wrong with an input file, where, and what to do about it. Readers collect diagnostics
+//! instead of stopping at the first, so one run of `check` shows everything there is to repair.
 
 use std::fmt;
 
@@ -48,8 +48,8 @@ impl fmt::Display for Diagnostic {
 
 /// Diagnostics of one run. As an error type it says that at least one of them is an error.
 ///
-/// Of each severity the first [`Diagnostics::LIMIT`] are kept and the rest counted: a list of a million bad lines
-/// is reported, not repeated.
+/// Of each severity the first [`Diagnostics::LIMIT`] are kept and the rest counted: a list of a
+/// million bad lines is reported, not repeated.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     kept: Vec<Diagnostic>,
@@ -116,7 +116,8 @@ impl Diagnostics {
         self.warnings
     }
 
-    /// The diagnostics kept, in the order they were found, or by place after [`Diagnostics::finish`].
+    /// The diagnostics kept, in the order they were found, or by place after
+    /// [`Diagnostics::finish`].
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.kept.iter()
     }

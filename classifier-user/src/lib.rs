@@ -1,12 +1,21 @@
 //! The library of `zerorate`, a packet-level zero-rating classifier for Linux gateways.
+//!
+//! A policy's way: [`policy`] reads and checks it, [`accounts`] gives its names and the [`subscribers`] their
+//! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
+//! counted in; [`agent`] keeps it all up to date; [`ledger`] remembers; [`api`] and [`cli`] tell; [`replay`] does
+//! the same with a capture.
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod agent;
+pub mod api;
 pub mod cli;
+pub mod config;
 pub mod datapath;
 pub mod diagnostic;
 pub mod engine;
 pub mod image;
+pub mod ledger;
 pub mod policy;
 pub mod replay;
 pub mod report;

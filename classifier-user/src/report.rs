@@ -118,6 +118,15 @@ pub enum Direction {
     Down,
 }
 
+impl From<classifier::charge::Direction> for Direction {
+    fn from(direction: classifier::charge::Direction) -> Self {
+        match direction {
+            classifier::charge::Direction::Up => Self::Up,
+            classifier::charge::Direction::Down => Self::Down,
+        }
+    }
+}
+
 /// Where the IP bytes of a place went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Closing {

@@ -1,1 +1,30 @@
-//! Placeholder.
+//! What the end-to-end tests and the demo of zerorate are made of.
+//!
+//! * [`oracle`]: what the product must say, worked out a second time in the plainest way.
+//! * [`topology`], [`netns`], [`veth`]: subscribers, a gateway and the world, in network namespaces.
+//! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
+//! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
+//! * [`xdp`]: somebody else's program, for an interface that has one already.
+//! * [`agent`]: the real binary, running in a namespace.
+//!
+//! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
+//! it returns, also by a panic.
+
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod counters;
+pub mod frames;
+pub mod netns;
+pub mod oracle;
+pub mod ping;
+pub mod raw;
+pub mod topology;
+pub mod traffic;
+pub mod veth;
+pub mod xdp;
+
+mod process;
+mod skip;
+
+pub use skip::{SKIPS_VARIABLE, can_use_namespaces, skip};

@@ -126,14 +126,23 @@ impl Catalog {
     pub fn learn(&mut self, policy: &Policy) -> Result<Numbers, Full> {
         let mut classes = Vec::with_capacity(policy.classes.len());
         for class in &policy.classes {
-            let known = KnownClass { name: class.name.clone(), rating_group: class.rating_group };
-            let number = match self.classes.iter().position(|known| known.name == class.name) {
+            let known = KnownClass {
+                name: class.name.clone(),
+                rating_group: class.rating_group,
+            };
+            let number = match self
+                .classes
+                .iter()
+                .position(|known| known.name == class.name)
+            {
                 Some(number) => {
                     self.classes[number] = known;
                     number
                 }
                 None if self.classes.len() == MAX_CLASSES as usize => {
-                    return Err(Full::Classes { class: class.name.clone() });
+                    return Err(Full::Classes {
+                        class: class.name.clone(),
+                    });
                 }
                 None => {
                     self.classes.push(known);
@@ -150,19 +159,34 @@ impl Catalog {
     }
 
     fn layout(&mut self, policy: &Policy, plan: &Plan, classes: &[u32]) -> Result<u32, Full> {
-        let present = self.layouts.iter().rposition(|layout| layout.plan == plan.name);
+        let present = self
+            .layouts
+            .iter()
+            .rposition(|layout| layout.plan == plan.name);
         let mut layout = present.map_or_else(
-            || Layout { plan: plan.name.clone(), meters: Vec::new(), buckets: Vec::new() },
+            || Layout {
+                plan: plan.name.clone(),
+                meters: Vec::new(),
+                buckets: Vec::new(),
+            },
             |number| self.layouts[number].clone(),
         );
         layout.extend(policy, plan, classes);
-        if layout.meters.len() > MAX_METERS as usize || layout.buckets.len() > MAX_BUCKETS as usize {
+        if layout.meters.len() > MAX_METERS as usize || layout.buckets.len() > MAX_BUCKETS as usize
+        {
             // What earlier policies reached is let go.
-            layout = Layout { plan: plan.name.clone(), meters: Vec::new(), buckets: Vec::new() };
+            layout = Layout {
+                plan: plan.name.clone(),
+                meters: Vec::new(),
+                buckets: Vec::new(),
+            };
             layout.extend(policy, plan, classes);
         }
         if layout.meters.len() > MAX_METERS as usize {
-            return Err(Full::Meters { plan: plan.name.clone(), meters: layout.meters.len() });
+            return Err(Full::Meters {
+                plan: plan.name.clone(),
+                meters: layout.meters.len(),
+            });
         }
         if let Some(number) = present
             && self.layouts[number] == layout
@@ -197,15 +221,25 @@ impl Catalog {
                 end,
                 free: is_free(chain),
                 essential: policy.classes[index].essential,
-                dropped: reach.dropped.then(|| layout.meter(class, Charged::Dropped)).flatten(),
-                rescued: reach.rescued.then(|| layout.meter(class, Charged::Free)).flatten(),
+                dropped: reach
+                    .dropped
+                    .then(|| layout.meter(class, Charged::Dropped))
+                    .flatten(),
+                rescued: reach
+                    .rescued
+                    .then(|| layout.meter(class, Charged::Free))
+                    .flatten(),
             });
         }
         PlanEntry {
             suspension_ignored: plan.suspension_ignored,
             count_up: plan.count != Count::Down,
             count_down: plan.count != Count::Up,
-            gate: plan.gate.iter().filter_map(|index| bucket(*index)).collect(),
+            gate: plan
+                .gate
+                .iter()
+                .filter_map(|index| bucket(*index))
+                .collect(),
             chains,
         }
     }
@@ -226,14 +260,20 @@ impl Layout {
     /// Number of a bucket.
     #[must_use]
     pub fn bucket(&self, name: &str) -> Option<u8> {
-        self.buckets.iter().position(|known| known == name).map(|number| number as u8)
+        self.buckets
+            .iter()
+            .position(|known| known == name)
+            .map(|number| number as u8)
     }
 
     /// Number of a meter.
     #[must_use]
     pub fn meter(&self, class: u32, charged: Charged) -> Option<u8> {
         let key = MeterKey { class, charged };
-        self.meters.iter().position(|known| *known == key).map(|number| number as u8)
+        self.meters
+            .iter()
+            .position(|known| *known == key)
+            .map(|number| number as u8)
     }
 
     /// Adds what a plan can reach and the layout does not have yet.

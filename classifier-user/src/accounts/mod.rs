@@ -12,7 +12,6 @@
 mod catalog;
 pub mod usage;
 
-
 use std::collections::BTreeMap;
 
 use classifier::layout::{
@@ -126,7 +125,7 @@ pub struct Change {
 }
 
 /// How many subscribers a change touches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Subscribers that were not there before.
     pub added: usize,
@@ -155,7 +154,11 @@ impl Accounts {
     /// A node that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { next_line: 1, next_session: 1, ..Self::default() }
+        Self {
+            next_line: 1,
+            next_session: 1,
+            ..Self::default()
+        }
     }
 
     /// Plans the change to a policy and a list of subscribers.
@@ -243,7 +246,11 @@ impl Planning<'_> {
         let plan = &self.policy.plans[subscriber.plan];
         let layout = self.change.numbers.layouts[subscriber.plan];
         let suspended = subscriber.state == State::Suspended;
-        let addresses: Vec<IpNet> = subscriber.prefixes.iter().map(|prefix| prefix.net).collect();
+        let addresses: Vec<IpNet> = subscriber
+            .prefixes
+            .iter()
+            .map(|prefix| prefix.net)
+            .collect();
         let known = self.accounts.subscribers.get(&subscriber.id);
         let mut account = known.cloned().unwrap_or_else(|| Account {
             bucket_line: 0,
@@ -279,7 +286,9 @@ impl Planning<'_> {
         self.head(&account, &session, layout);
         account.session = Some(session);
         if known != Some(&account) {
-            self.change.subscribers.push((subscriber.id.clone(), account));
+            self.change
+                .subscribers
+                .push((subscriber.id.clone(), account));
         }
         Ok(())
     }
@@ -294,18 +303,32 @@ impl Planning<'_> {
     ) -> Result<(), Full> {
         for name in &self.change.catalog.layouts[layout as usize].buckets {
             if !account.buckets.iter().any(|bucket| bucket.name == *name) {
-                account.buckets.push(Bucket { name: name.clone(), granted: false });
+                account.buckets.push(Bucket {
+                    name: name.clone(),
+                    granted: false,
+                });
             }
         }
         if account.buckets.len() > MAX_BUCKETS as usize {
-            let names: Vec<_> = account.buckets.iter().map(|bucket| bucket.name.as_str()).collect();
-            return Err(Full::Buckets { subscriber: id.to_owned(), names: names.join(", ") });
+            let names: Vec<_> = account
+                .buckets
+                .iter()
+                .map(|bucket| bucket.name.as_str())
+                .collect();
+            return Err(Full::Buckets {
+                subscriber: id.to_owned(),
+                names: names.join(", "),
+            });
         }
         if account.bucket_line == 0 && !account.buckets.is_empty() {
             account.bucket_line = self.lines(1)?;
         }
         for (position, bucket) in account.buckets.iter_mut().enumerate() {
-            let Some(planned) = plan.buckets.iter().find(|planned| planned.name == bucket.name) else {
+            let Some(planned) = plan
+                .buckets
+                .iter()
+                .find(|planned| planned.name == bucket.name)
+            else {
                 continue;
             };
             if !bucket.granted {
@@ -314,7 +337,9 @@ impl Planning<'_> {
                     Grant::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
                     Grant::Money(_) => 0,
                 };
-                self.change.levels.push((account.bucket_line, position as u32, bytes));
+                self.change
+                    .levels
+                    .push((account.bucket_line, position as u32, bytes));
             }
         }
         Ok(())
@@ -332,7 +357,14 @@ impl Planning<'_> {
         self.change.next_session += 1;
         let row = self.row(id, layout, number)?;
         let start = self.change.at;
-        Ok(Session { number, start, addresses, plan: plan.name.clone(), suspended, row })
+        Ok(Session {
+            number,
+            start,
+            addresses,
+            plan: plan.name.clone(),
+            suspended,
+            row,
+        })
     }
 
     /// A new row; its index.
@@ -354,7 +386,10 @@ impl Planning<'_> {
         let mut bucket_map = 0;
         let buckets = &self.change.catalog.layouts[layout as usize].buckets;
         for (number, name) in buckets.iter().enumerate() {
-            let position = account.buckets.iter().position(|bucket| bucket.name == *name);
+            let position = account
+                .buckets
+                .iter()
+                .position(|bucket| bucket.name == *name);
             bucket_map |= (position.unwrap_or(0) as u32) << (number * 4);
         }
         let before = self.accounts.rows.len();
@@ -364,25 +399,36 @@ impl Planning<'_> {
         };
         let head = RowHead {
             plan: layout,
-            state: if session.suspended { STATE_SUSPENDED } else { 0 },
+            state: if session.suspended {
+                STATE_SUSPENDED
+            } else {
+                0
+            },
             bucket_line: account.bucket_line,
             bucket_map,
             session: session.number,
             reserved: 0,
         };
         self.change.heads.push((line, head));
-        self.change.bindings.extend(session.addresses.iter().map(|net| (*net, line)));
+        self.change
+            .bindings
+            .extend(session.addresses.iter().map(|net| (*net, line)));
     }
 
     /// Ends the sessions of subscribers that are not listed any more.
     fn departures(&mut self, subscribers: &[Subscriber]) {
-        let listed: std::collections::HashSet<&str> =
-            subscribers.iter().map(|subscriber| subscriber.id.as_str()).collect();
+        let listed: std::collections::HashSet<&str> = subscribers
+            .iter()
+            .map(|subscriber| subscriber.id.as_str())
+            .collect();
         for (id, account, session) in self.accounts.present() {
             if !listed.contains(id) {
                 self.change.summary.removed += 1;
                 self.change.ended.push(session.row);
-                let gone = Account { session: None, ..account.clone() };
+                let gone = Account {
+                    session: None,
+                    ..account.clone()
+                };
                 self.change.subscribers.push((id.to_owned(), gone));
             }
         }

@@ -1,6 +1,16 @@
 //! The command line: one file a command.
 
+pub mod agent;
+pub mod check;
+pub mod detach;
+pub mod explain;
+pub mod policy;
+pub mod records;
 pub mod replay;
+pub mod run;
+pub mod status;
+pub mod subscriber;
+pub mod usage;
 
 use std::process::ExitCode;
 
@@ -16,7 +26,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Explain(explain::Args),
     Replay(replay::Args),
+    Status(status::Args),
+    Usage(usage::Args),
+    Subscriber(subscriber::Args),
+    Policy(policy::Args),
+    Detach(detach::Args),
 }
 
 impl Cli {
@@ -26,7 +44,15 @@ impl Cli {
     /// Whatever the command could not do.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Usage(args) => usage::run(&args),
+            Command::Subscriber(args) => subscriber::run(&args),
+            Command::Policy(args) => policy::run(&args),
+            Command::Detach(args) => detach::run(&args),
         }
     }
 }

@@ -108,8 +108,10 @@ impl Maps {
     /// When the kernel refuses one; what was made before is unpinned again.
     pub fn create(pin_dir: &Path, image_words: u32, epoch: u64) -> Result<Self, MapsError> {
         let directory = Self::directory(pin_dir);
-        fs::create_dir_all(&directory)
-            .map_err(doing(format!("making the pin directory {}", directory.display())))?;
+        fs::create_dir_all(&directory).map_err(doing(format!(
+            "making the pin directory {}",
+            directory.display()
+        )))?;
         let made = Self::create_in(&directory, image_words, epoch);
         if made.is_err() {
             // Best effort: the error to report is the one that is at hand.
@@ -126,18 +128,31 @@ impl Maps {
         let rows = sys::create_array_of_maps(c"zr_rows", MAX_CHUNKS, &chunk)
             .map_err(doing("making the map `rows`"))?;
         pin(&rows, &directory.join("rows"))?;
-        let books =
-            array(c"zr_books", Kind::PerCpu, size_of::<Books>() as u32, 2 * MAX_INTERFACES)?;
+        let books = array(
+            c"zr_books",
+            Kind::PerCpu,
+            size_of::<Books>() as u32,
+            2 * MAX_INTERFACES,
+        )?;
         pin(&books, &directory.join("books"))?;
         let frame = array(c"zr_frame", Kind::Shared, size_of::<FrameSlot>() as u32, 1)?;
         pin(&frame, &directory.join("frame"))?;
         let node = array(c"zr_node", Kind::Plain, 24, 1)?;
-        let identity = [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch].map(u64::to_ne_bytes).concat();
+        let identity = [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch]
+            .map(u64::to_ne_bytes)
+            .concat();
         sys::update(&node, 0, &identity).map_err(doing("writing the map `node`"))?;
         // Last: maps without it are not a node's.
         pin(&node, &directory.join("node"))?;
         let books = MapData::from_fd(books)?;
-        Ok(Self { directory: directory.to_owned(), image, image_words, rows, books, epoch })
+        Ok(Self {
+            directory: directory.to_owned(),
+            image,
+            image_words,
+            rows,
+            books,
+            epoch,
+        })
     }
 
     /// Opens the maps of a node that is counting; `None` when there are none.
@@ -159,15 +174,18 @@ impl Maps {
             let path = directory.join(name);
             sys::open_pinned(&path).map_err(doing(format!("opening {}", path.display())))
         };
-        let foreign = |what: &str| MapsError::Foreign { path: directory.clone(), what: what.to_owned() };
+        let foreign = |what: &str| MapsError::Foreign {
+            path: directory.clone(),
+            what: what.to_owned(),
+        };
         let node: aya::maps::Array<_, [u64; 3]> =
             Map::from_map_data(MapData::from_fd(open("node")?)?)?.try_into()?;
         let [magic, layout, epoch] = node.get(&0, 0)?;
         if magic != NODE_MAGIC || layout != u64::from(LAYOUT_VERSION) {
             return Err(foreign("its map `node` was not written by zerorate"));
         }
-        let image_words = newest_image(&directory)?
-            .ok_or_else(|| foreign("it holds no policy image map"))?;
+        let image_words =
+            newest_image(&directory)?.ok_or_else(|| foreign("it holds no policy image map"))?;
         Ok(Some(Self {
             image: open(&image_pin(image_words))?,
             image_words,
@@ -252,14 +270,20 @@ impl Maps {
     pub fn prepare(&self, image: &Compiled) -> Result<Prepared, MapsError> {
         let words = image.words();
         if words.len() > self.image_words as usize {
-            return Err(MapsError::ImageTooLarge { words: words.len(), capacity: self.image_words });
+            return Err(MapsError::ImageTooLarge {
+                words: words.len(),
+                capacity: self.image_words,
+            });
         }
         let map = image_inner(self.image_words)?;
         let mapping = Mapping::new(&map, self.image_words as usize * 4)
             .map_err(doing("mapping a policy image"))?;
         for (to, from) in mapping.words().iter().zip(words.chunks(2)) {
             let high = from.get(1).copied().unwrap_or(0);
-            to.store(u64::from(high) << 32 | u64::from(from[0]), Ordering::Relaxed);
+            to.store(
+                u64::from(high) << 32 | u64::from(from[0]),
+                Ordering::Relaxed,
+            );
         }
         Ok(Prepared(map))
     }
@@ -285,8 +309,8 @@ impl Maps {
             if !path.exists() {
                 return Ok(lines);
             }
-            let chunk = sys::open_pinned(&path)
-                .map_err(doing(format!("opening {}", path.display())))?;
+            let chunk =
+                sys::open_pinned(&path).map_err(doing(format!("opening {}", path.display())))?;
             // Again, in case the node stopped between pinning the chunk and handing it to the programs.
             self.add_chunk(&mut lines, chunk.as_fd())?;
         }
@@ -306,7 +330,8 @@ impl Maps {
     }
 
     fn add_chunk(&self, lines: &mut Lines, chunk: BorrowedFd<'_>) -> Result<(), MapsError> {
-        let mapping = Mapping::new(chunk, CHUNK_BYTES as usize).map_err(doing("mapping a chunk"))?;
+        let mapping =
+            Mapping::new(chunk, CHUNK_BYTES as usize).map_err(doing("mapping a chunk"))?;
         sys::set_inner(&self.rows, lines.len(), chunk).map_err(doing("adding a chunk of rows"))?;
         lines.push(Box::new(MappedChunk(mapping)));
         Ok(())
@@ -321,7 +346,13 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses.
     pub fn books(&self, index: u32) -> Result<Books, MapsError> {
-        let map = MapData::from_fd(self.books.fd().as_fd().try_clone_to_owned().map_err(doing("reading the books"))?)?;
+        let map = MapData::from_fd(
+            self.books
+                .fd()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(doing("reading the books"))?,
+        )?;
         let map: PerCpuArray<_, Books> = Map::from_map_data(map)?.try_into()?;
         let mut sum = [0; BOOKS_WORDS];
         for cpu in map.get(&index, 0)?.iter() {
@@ -349,8 +380,19 @@ impl Maps {
 #[derive(Debug)]
 pub struct Prepared(OwnedFd);
 
-fn array(name: &'static CStr, kind: Kind, value_bytes: u32, entries: u32) -> Result<OwnedFd, MapsError> {
-    sys::create_array(Shape { name, kind, value_bytes, entries }).map_err(|error| MapsError::Io {
+fn array(
+    name: &'static CStr,
+    kind: Kind,
+    value_bytes: u32,
+    entries: u32,
+) -> Result<OwnedFd, MapsError> {
+    sys::create_array(Shape {
+        name,
+        kind,
+        value_bytes,
+        entries,
+    })
+    .map_err(|error| MapsError::Io {
         what: format!("making the map {name:?} of {entries} × {value_bytes} bytes"),
         error,
     })
@@ -379,7 +421,10 @@ fn image_pins(directory: &Path) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        if let Some(words) = name.to_str().and_then(|name| name.strip_prefix("image-")?.parse().ok()) {
+        if let Some(words) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("image-")?.parse().ok())
+        {
             found.push(words);
         }
     }
@@ -402,7 +447,9 @@ fn refuse_other_layouts(pin_dir: &Path) -> Result<(), MapsError> {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let other = name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
+        let other = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
         if other.is_some_and(|layout| layout != LAYOUT_VERSION) {
             return Err(MapsError::Foreign {
                 path: entry.path(),

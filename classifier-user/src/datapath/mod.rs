@@ -1,5 +1,6 @@
 //! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
 
+pub mod links;
 pub mod maps;
 pub mod object;
 pub mod sys;

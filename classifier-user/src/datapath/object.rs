@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use aya::maps::Array;
 use aya::programs::{Program, ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use classifier::layout::LAYOUT_VERSION;
@@ -59,7 +60,11 @@ pub(super) fn whole(error: &dyn std::error::Error) -> String {
         return lines.join("\n");
     }
     let tail = lines[lines.len() - KEPT..].join("\n  ");
-    format!("{}\n  ... ({} lines left out)\n  {tail}", lines[0], lines.len() - KEPT - 1)
+    format!(
+        "{}\n  ... ({} lines left out)\n  {tail}",
+        lines[0],
+        lines.len() - KEPT - 1
+    )
 }
 
 /// Entries of the object.
@@ -89,8 +94,8 @@ impl Entry {
 /// Constants of one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Index of the books to count in.
-    pub books: u32,
+    /// Number of the interface in the books.
+    pub interface: u32,
     /// `unknown = "drop"`.
     pub drop_unknown: bool,
     /// `enforce`.
@@ -108,26 +113,47 @@ pub fn is_embedded() -> bool {
 /// # Errors
 /// When the object is missing or of another layout, or the kernel refuses it.
 pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, LoadError> {
-    check_layout()?;
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
     let mask = u64::from(maps.image_words()) - 1;
-    let books = u64::from(settings.books);
-    let (unknown, enforce) = (u64::from(settings.drop_unknown), u64::from(settings.enforce));
+    let interface = u64::from(settings.interface);
+    let (unknown, enforce) = (
+        u64::from(settings.drop_unknown),
+        u64::from(settings.enforce),
+    );
     let mut loader = EbpfLoader::new();
     loader
+        // Nothing in the object depends on the kernel's types; reading them takes longer than all the rest.
+        .btf(None)
         .override_global("CONFIG_IMAGE_MASK", &mask, true)
-        .override_global("CONFIG_BOOKS", &books, true)
+        .override_global("CONFIG_INTERFACE", &interface, true)
         .override_global("CONFIG_DROP_UNKNOWN", &unknown, true)
         .override_global("CONFIG_ENFORCE", &enforce, true);
     for (name, path) in maps.pins() {
         loader.map_pin_path(name, Cow::Owned(path));
     }
     let mut object = loader.load(OBJECT)?;
+    check_layout(&object)?;
     for entry in entries {
-        program(&mut object, *entry)?
-            .load()
-            .map_err(|error| LoadError::Program { name: entry.name(), error })?;
+        loaded(&mut object, *entry)?;
     }
     Ok(object)
+}
+
+/// One of the object's programs, loaded if it was not yet.
+///
+/// # Errors
+/// When the object does not have it, or the kernel refuses it.
+pub fn loaded(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
+    let program = program(object, entry)?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| LoadError::Program {
+            name: entry.name(),
+            error,
+        })?;
+    }
+    Ok(program)
 }
 
 /// One of the object's programs.
@@ -141,15 +167,15 @@ pub fn program(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
     }
 }
 
-fn check_layout() -> Result<(), LoadError> {
-    if OBJECT.is_empty() {
-        return Err(LoadError::NoObject);
+/// The layout stands in a constant of the object, which is a map by now.
+fn check_layout(object: &Ebpf) -> Result<(), LoadError> {
+    let constant = object
+        .map(".rodata.layout")
+        .and_then(|map| Array::<_, u64>::try_from(map).ok());
+    let found = constant.and_then(|map| map.get(&0, 0).ok()).unwrap_or(0);
+    if found == u64::from(LAYOUT_VERSION) {
+        Ok(())
+    } else {
+        Err(LoadError::Layout { found })
     }
-    let object = aya_obj::Object::parse(OBJECT).map_err(EbpfError::ParseError)?;
-    let found = object
-        .maps
-        .get(".rodata.layout")
-        .and_then(|map| map.data().get(..8)?.try_into().ok())
-        .map_or(0, u64::from_ne_bytes);
-    if found == u64::from(LAYOUT_VERSION) { Ok(()) } else { Err(LoadError::Layout { found }) }
 }

@@ -1,7 +1,7 @@
 //! The kernel calls aya has no safe wrapper for, each behind a safe function: maps whose size is chosen at
 //! run time, arrays of maps, and memory shared with a map. The only unsafe code of user space.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "system calls and memory shared with the kernel")]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_type};
 
 /// `BPF_F_MMAPABLE` (Linux 5.5).
 const MMAPABLE: u32 = 1024;
@@ -45,9 +45,18 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a whole, zero-extended attribute union of the size that is given; pointers in it
     // outlive the call at every caller below.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), mem::size_of::<bpf_attr>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            ptr::from_mut(attr),
+            mem::size_of::<bpf_attr>(),
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn new_map(attr: &mut bpf_attr, name: &CStr) -> io::Result<OwnedFd> {
@@ -77,7 +86,11 @@ pub fn create_array(shape: Shape<'_>) -> io::Result<OwnedFd> {
         Kind::Shared | Kind::Plain => bpf_map_type::BPF_MAP_TYPE_ARRAY,
         Kind::PerCpu => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
     } as u32;
-    create.map_flags = if shape.kind == Kind::Shared { MMAPABLE } else { 0 };
+    create.map_flags = if shape.kind == Kind::Shared {
+        MMAPABLE
+    } else {
+        0
+    };
     create.value_size = shape.value_bytes;
     create.max_entries = shape.entries;
     new_map(&mut attr, shape.name)
@@ -113,7 +126,8 @@ pub fn set_inner(outer: impl AsFd, index: u32, inner: impl AsFd) -> io::Result<(
 }
 
 fn path_of(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
 /// Pins a map or link under a path of a BPF file system.
@@ -137,6 +151,56 @@ pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// How XDP is attached (`XDP_FLAGS_*` of linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum XdpMode {
+    /// In the stack.
+    Generic = 1 << 1,
+    /// In the driver.
+    Native = 1 << 2,
+}
+
+/// Attaches an XDP program to an interface by a link (Linux 5.9). The interface keeps it for as long as the link
+/// is open or pinned.
+pub fn create_xdp_link(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_LINK_CREATE reads.
+    let create = unsafe { &mut attr.link_create };
+    create.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
+    create.__bindgen_anon_2.target_ifindex = ifindex;
+    create.attach_type = bpf_attach_type::BPF_XDP as u32;
+    create.flags = mode as u32;
+    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Puts another program in a link's place: each packet meets the one or the other.
+pub fn update_link(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_LINK_UPDATE reads.
+    let update = unsafe { &mut attr.link_update };
+    update.link_fd = link.as_fd().as_raw_fd() as u32;
+    update.__bindgen_anon_1.new_prog_fd = program.as_fd().as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// The interface an XDP link is attached to; 0 once that is gone.
+pub fn link_ifindex(link: impl AsFd) -> io::Result<u32> {
+    // SAFETY: a struct of plain numbers, for which all zeroes is a value.
+    let mut info: bpf_link_info = unsafe { mem::zeroed() };
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_OBJ_GET_INFO_BY_FD reads.
+    let query = unsafe { &mut attr.info };
+    query.bpf_fd = link.as_fd().as_raw_fd() as u32;
+    query.info_len = mem::size_of::<bpf_link_info>() as u32;
+    query.info = ptr::from_mut(&mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    // SAFETY: the kernel filled in the member that belongs to a link of type XDP, the only ones we make.
+    Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 
 /// Memory of a [`Kind::Shared`] map, for as long as this value lives.
@@ -170,7 +234,10 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or_else(io::Error::last_os_error)?;
-        Ok(Self { start, words: bytes / 8 })
+        Ok(Self {
+            start,
+            words: bytes / 8,
+        })
     }
 
     /// The memory as 64-bit words.

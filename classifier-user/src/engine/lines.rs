@@ -26,6 +26,14 @@ pub struct Lines {
     chunks: Vec<Box<dyn Chunk>>,
 }
 
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines")
+            .field("chunks", &self.chunks.len())
+            .finish()
+    }
+}
+
 /// Whether a chunk exists for every line below `lines` is the owner's to see to.
 const MISSING: &str = "a line was read whose chunk does not exist";
 
@@ -48,12 +56,15 @@ impl Lines {
         self.chunks.push(chunk);
     }
 
-    /// Sees that there is memory for every line below `next_line`, in this process.
-    pub fn grow_on_heap(&mut self, next_line: u32) {
-        while self.len() * CHUNK_LINES < next_line {
+    /// Memory in this process for every line below `next_line`.
+    #[must_use]
+    pub fn on_heap(next_line: u32) -> Self {
+        let mut lines = Self::default();
+        while lines.len() * CHUNK_LINES < next_line {
             let words = std::iter::repeat_with(AtomicU64::default).take(CHUNK_BYTES as usize / 8);
-            self.push(Box::new(HeapChunk(words.collect())));
+            lines.push(Box::new(HeapChunk(words.collect())));
         }
+        lines
     }
 
     /// Whether a line can be reached.
@@ -68,7 +79,10 @@ impl Lines {
     /// When the line lies in no chunk.
     #[must_use]
     pub fn word(&self, line: u32, word: u32) -> &AtomicU64 {
-        let chunk = self.chunks.get((line / CHUNK_LINES) as usize).expect(MISSING);
+        let chunk = self
+            .chunks
+            .get((line / CHUNK_LINES) as usize)
+            .expect(MISSING);
         &chunk.words()[(line % CHUNK_LINES * (LINE_BYTES / 8) + word) as usize]
     }
 
@@ -123,6 +137,7 @@ impl Lines {
 
     /// Stores the level of a bucket nobody draws from yet.
     pub fn set_level(&self, block: u32, position: u32, bytes: i64) {
-        self.word(block, position).store(bytes as u64, Ordering::Release);
+        self.word(block, position)
+            .store(bytes as u64, Ordering::Release);
     }
 }

@@ -65,7 +65,9 @@ impl<'a> Tables for NativeTables<'a> {
         self.lines.level(block, position)
     }
     fn draw(&self, block: u32, position: u32, bytes: u32) {
-        self.lines.word(block, position).fetch_sub(u64::from(bytes), Ordering::Relaxed);
+        self.lines
+            .word(block, position)
+            .fetch_sub(u64::from(bytes), Ordering::Relaxed);
     }
     fn tally(&self, cell: u32, n: u64) {
         self.books.0[cell as usize].fetch_add(n, Ordering::Relaxed);

@@ -20,7 +20,10 @@ pub(super) struct Interval {
 /// begins at zero, and neighbours differ.
 pub(super) fn intervals(mut spans: Vec<Span>, default: u32) -> Vec<Interval> {
     spans.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
-    let mut found = Flat(vec![Interval { first: 0, value: default }]);
+    let mut found = Flat(vec![Interval {
+        first: 0,
+        value: default,
+    }]);
     let mut open: Vec<Span> = Vec::new();
     for span in spans {
         close(&mut found, &mut open, default, Some(span.first));
@@ -50,7 +53,10 @@ pub(super) fn overlay(base: &[Interval], flags: &[Interval]) -> Vec<Interval> {
     let mut found = Flat(Vec::with_capacity(base.len() + flags.len()));
     let (mut b, mut f) = (0, 0);
     loop {
-        found.begin(base[b].first.max(flags[f].first), base[b].value | flags[f].value);
+        found.begin(
+            base[b].first.max(flags[f].first),
+            base[b].value | flags[f].value,
+        );
         match (base.get(b + 1), flags.get(f + 1)) {
             (None, None) => return found.folded(),
             (Some(_), None) => b += 1,

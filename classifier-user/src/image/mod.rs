@@ -41,7 +41,10 @@ pub struct Compiled {
 
 /// The image is larger than word numbers can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the policy image needs {words} words; at most {} can be addressed", i32::MAX)]
+#[error(
+    "the policy image needs {words} words; at most {} can be addressed",
+    i32::MAX
+)]
 pub struct TooLarge {
     /// Words it would need.
     pub words: usize,
@@ -49,8 +52,13 @@ pub struct TooLarge {
 
 /// Addresses whose packets keep a link alive as their source, and as their destination.
 const LINK_SOURCES: [&str; 4] = ["0.0.0.0/32", "169.254.0.0/16", "::/128", "fe80::/10"];
-const LINK_DESTINATIONS: [&str; 5] =
-    ["169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "fe80::/10", "ff00::/8"];
+const LINK_DESTINATIONS: [&str; 5] = [
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "fe80::/10",
+    "ff00::/8",
+];
 
 impl Source {
     /// Compiles the image.
@@ -62,7 +70,12 @@ impl Source {
         let (v4, v6) = self.remotes();
         table(&mut words, at::REMOTES, &v4, &v6);
         let (v4, v6) = split(&self.subscribers);
-        table(&mut words, at::SUBSCRIBERS, &intervals(v4, 0), &intervals(v6, 0));
+        table(
+            &mut words,
+            at::SUBSCRIBERS,
+            &intervals(v4, 0),
+            &intervals(v6, 0),
+        );
         plans::write(&mut words, &self.plans);
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
@@ -77,11 +90,17 @@ impl Source {
     /// Classes and link addresses, laid over each other.
     fn remotes(&self) -> (Vec<Interval>, Vec<Interval>) {
         let fixed = |list: &[&str], flag| -> Vec<(IpNet, u32)> {
-            list.iter().filter_map(|text| Some((text.parse().ok()?, flag))).collect()
+            list.iter()
+                .filter_map(|text| Some((text.parse().ok()?, flag)))
+                .collect()
         };
         let sources = fixed(&LINK_SOURCES, Remote::LINK_SOURCE);
         let mut destinations = fixed(&LINK_DESTINATIONS, Remote::LINK_DESTINATION);
-        destinations.extend(self.gateway.iter().map(|net| (*net, Remote::LINK_DESTINATION)));
+        destinations.extend(
+            self.gateway
+                .iter()
+                .map(|net| (*net, Remote::LINK_DESTINATION)),
+        );
         let (class4, class6) = split(&self.classes);
         let mut v4 = intervals(class4, self.default_class);
         let mut v6 = intervals(class6, self.default_class);

@@ -41,9 +41,17 @@ const NONE: u8 = 0xff;
 
 /// Appends the entries; an entry's number is its place.
 pub(super) fn write(words: &mut Vec<u32>, plans: &[(u32, PlanEntry)]) {
-    let classes = plans.iter().map(|(_, plan)| plan.chains.len()).max().unwrap_or(0);
+    let classes = plans
+        .iter()
+        .map(|(_, plan)| plan.chains.len())
+        .max()
+        .unwrap_or(0);
     let stride = PLAN_HEAD_WORDS as usize + PLAN_CLASS_WORDS as usize * classes;
-    let count = plans.iter().map(|(number, _)| *number as usize + 1).max().unwrap_or(0);
+    let count = plans
+        .iter()
+        .map(|(number, _)| *number as usize + 1)
+        .max()
+        .unwrap_or(0);
     let base = words.len();
     words.resize(base + count * stride, 0);
     for (number, plan) in plans {

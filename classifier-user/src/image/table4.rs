@@ -12,7 +12,9 @@ pub(super) fn write(words: &mut Vec<u32>, intervals: &[Interval]) -> u32 {
     let top = words.len();
     words.resize(top + (1 << 16), 0);
     for (i, interval) in intervals.iter().enumerate() {
-        let end = intervals.get(i + 1).map_or(1 << 32, |next| next.first as u64);
+        let end = intervals
+            .get(i + 1)
+            .map_or(1 << 32, |next| next.first as u64);
         let mut at = interval.first as u64;
         // In the largest aligned steps that fit, like a prefix set.
         while at < end {

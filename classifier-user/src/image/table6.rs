@@ -36,5 +36,9 @@ pub(super) fn write(words: &mut Vec<u32>, intervals: &[Interval]) -> Table6 {
     }
     let values = words.len();
     words.extend(intervals.iter().map(|interval| interval.value));
-    Table6 { index: index as u32, keys: keys as u32, values: values as u32 }
+    Table6 {
+        index: index as u32,
+        keys: keys as u32,
+        values: values as u32,
+    }
 }

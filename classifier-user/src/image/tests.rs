@@ -20,12 +20,28 @@ fn naive(prefixes: &[(IpNet, u32)], address: IpAddr, default: u32) -> u32 {
 fn any_prefix() -> impl Strategy<Value = IpNet> {
     // Few distinct upper bits, so that prefixes nest and meet.
     let v4 = (any::<u32>(), 0..=32_u8, any::<bool>()).prop_map(|(bits, len, near)| {
-        let bits = if near { 0x0a00_0000 | bits & 0x3ff } else { bits };
-        IpNet::V4(Ipv4Net::new(Ipv4Addr::from_bits(bits), len).unwrap().trunc())
+        let bits = if near {
+            0x0a00_0000 | bits & 0x3ff
+        } else {
+            bits
+        };
+        IpNet::V4(
+            Ipv4Net::new(Ipv4Addr::from_bits(bits), len)
+                .unwrap()
+                .trunc(),
+        )
     });
     let v6 = (any::<u128>(), 0..=128_u8, any::<bool>()).prop_map(|(bits, len, near)| {
-        let bits = if near { 0x2001_0db8 << 96 | bits & 0xff_0000_0000_0000_00ff } else { bits };
-        IpNet::V6(Ipv6Net::new(Ipv6Addr::from_bits(bits), len).unwrap().trunc())
+        let bits = if near {
+            0x2001_0db8 << 96 | bits & 0xff_0000_0000_0000_00ff
+        } else {
+            bits
+        };
+        IpNet::V6(
+            Ipv6Net::new(Ipv6Addr::from_bits(bits), len)
+                .unwrap()
+                .trunc(),
+        )
     });
     prop_oneof![v4, v6]
 }
@@ -51,9 +67,10 @@ fn edges(net: IpNet) -> Vec<IpAddr> {
 fn found(image: &Compiled, address: IpAddr) -> (u32, u32) {
     let image = Image::new(image).expect("an image");
     match address {
-        IpAddr::V4(address) => {
-            (image.remote4(address.to_bits()).class(), image.row4(address.to_bits()))
-        }
+        IpAddr::V4(address) => (
+            image.remote4(address.to_bits()).class(),
+            image.row4(address.to_bits()),
+        ),
         IpAddr::V6(address) => {
             let bits = address.to_bits();
             let bits = [(bits >> 64) as u64, bits as u64];
@@ -88,14 +105,23 @@ proptest! {
 fn link_addresses_are_marked_whatever_their_class() {
     let source = Source {
         default_class: 3,
-        classes: vec![("224.0.0.0/8".parse().unwrap(), 5), ("fe80::1/128".parse().unwrap(), 6)],
+        classes: vec![
+            ("224.0.0.0/8".parse().unwrap(), 5),
+            ("fe80::1/128".parse().unwrap(), 6),
+        ],
         gateway: vec!["10.0.0.1/32".parse().unwrap()],
         ..Source::default()
     };
     let compiled = source.compile().unwrap();
     let image = Image::new(&compiled).unwrap();
     let v4 = |text: &str| image.remote4(text.parse::<Ipv4Addr>().unwrap().to_bits());
-    let marks = |remote: Remote| (remote.class(), remote.is_link_source(), remote.is_link_destination());
+    let marks = |remote: Remote| {
+        (
+            remote.class(),
+            remote.is_link_source(),
+            remote.is_link_destination(),
+        )
+    };
     assert_eq!(marks(v4("224.1.2.3")), (5, false, true));
     assert_eq!(marks(v4("239.1.2.3")), (3, false, true));
     assert_eq!(marks(v4("169.254.0.9")), (3, true, true));

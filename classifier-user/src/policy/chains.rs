@@ -1,4 +1,5 @@
-//! Charge chains: at most four buckets and then one word that says what happens when none of them holds anything.
+//! Charge chains: at most four buckets and then one word that says what happens when none of them
+//! holds anything.
 
 use std::collections::HashMap;
 
@@ -13,8 +14,8 @@ pub const MAX_CHAIN_BUCKETS: usize = 4;
 
 const ENDS: [ChainEnd; 3] = [ChainEnd::Free, ChainEnd::Metered, ChainEnd::Drop];
 
-/// The chain of each class, in the order of `classes`; shorter than `classes` after an error. `buckets` has the
-/// number of each of the plan's buckets.
+/// The chain of each class, in the order of `classes`; shorter than `classes` after an error.
+/// `buckets` has the number of each of the plan's buckets.
 pub(super) fn check_charge(
     plan: &RawPlan,
     buckets: &HashMap<&str, usize>,
@@ -157,7 +158,7 @@ fn check_chain(
             last.place.clone(),
             "no-end",
             format!("{title} ends in the bucket {}", quote(&last.value)),
-            "say what happens when it is empty: end the chain with \"drop\", \"metered\" or \"free\"",
+            "say what comes when it is empty: \"drop\", \"metered\" or \"free\"",
         );
     }
     if let Some(first_too_many) = steps.get(MAX_CHAIN_BUCKETS) {

@@ -1,5 +1,6 @@
-//! What a new policy changes, for whoever reads the log after a reload: prefixes by class, and the terms of classes
-//! and plans. Compared is what holds at one instant, by name: numbers inside the two policies mean nothing to each other.
+//! What a new policy changes, for whoever reads the log after a reload: prefixes by class, and the
+//! terms of classes and plans. Compared is what holds at one instant, by name: numbers inside the
+//! two policies mean nothing to each other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +15,14 @@ use super::volume::{UNITS, show_volume};
 /// How many prefixes a [`PrefixChange`] shows.
 const SAMPLES: usize = 3;
 
-/// The difference between two policies at one instant. `Display` gives one line a change, and none if there is none.
+/// The difference between two policies at one instant. `Display` gives one line a change, and none
+/// if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Prefixes added, removed or moved, by the classes they came from and went to.
     pub prefixes: Vec<PrefixChange>,
-    /// Everything else: first the default class, then classes, then plans with their buckets and chains.
+    /// Everything else: first the default class, then classes, then plans with their buckets and
+    /// chains.
     pub terms: Vec<Change>,
 }
 
@@ -165,7 +168,8 @@ impl Terms {
         }
     }
 
-    /// Pairs two lists by name: what is only in one of them is added or removed, and the pairs are returned.
+    /// Pairs two lists by name: what is only in one of them is added or removed, and the pairs are
+    /// returned.
     fn pair<'a, T>(
         &mut self,
         old: &'a [T],
@@ -257,7 +261,8 @@ fn compare_plans(old: &Policy, new: &Policy, terms: &mut Terms) {
     }
 }
 
-/// Compares the chains of the classes that both policies have; classes that change alike share a line.
+/// Compares the chains of the classes that both policies have; classes that change alike share a
+/// line.
 fn compare_chains(old: (&Policy, &Plan), new: (&Policy, &Plan), terms: &mut Terms) {
     let mut alike: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for (class, chain) in new.0.classes.iter().zip(&new.1.chains) {

@@ -1,5 +1,5 @@
-//! What a policy means: names resolved, classes, sets and plans checked against each other. Only here a
-//! [`Policy`] comes into being, and only if nothing was found wrong.
+//! What a policy means: names resolved, classes, sets and plans checked against each other. Only
+//! here a [`Policy`] comes into being, and only if nothing was found wrong.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,8 +28,11 @@ pub(super) fn check(
     if let Some(name) = &raw.name {
         check_name("policy", name, out);
     }
-    let classes = check_classes(raw, source, out);
-    let default_class = resolve_default(raw.default_class.as_ref(), &classes, out);
+    let classes = check_classes(raw.classes.as_deref().unwrap_or_default(), out);
+    let default_class = match &raw.classes {
+        Some(_) => resolve_default(raw.default_class.as_ref(), &classes, out),
+        None => None,
+    };
     let mut version = Version::new();
     version.add(source);
     let sets = check_sets(&raw.sets, dir, &classes, &mut version, out);
@@ -51,19 +54,9 @@ pub(super) fn check(
     })
 }
 
-/// The classes, sorted by name. One whose rating group was refused is kept, so that its name is known.
-fn check_classes(raw: &RawPolicy, source: &SourceFile, out: &mut Diagnostics) -> Vec<Class> {
-    let Some(listed) = &raw.classes else {
-        if raw.default_class.is_some() {
-            out.error(
-                source.at(1, 1),
-                "no-classes",
-                "the policy has no classes",
-                "add [classes.internet] with rating_group = 1, and default_class = \"internet\"",
-            );
-        }
-        return Vec::new();
-    };
+/// The classes, sorted by name. One whose rating group was refused is kept, so that its name is
+/// known.
+fn check_classes(listed: &[RawClass], out: &mut Diagnostics) -> Vec<Class> {
     if let Some(first_too_many) = listed.get(MAX_CLASSES) {
         out.error(
             first_too_many.name.place.clone(),
@@ -118,7 +111,7 @@ fn resolve_default(
 ) -> Option<usize> {
     let name = name?;
     let index = classes.iter().position(|class| class.name == name.value);
-    if index.is_none() && !classes.is_empty() {
+    if index.is_none() {
         out.error(
             name.place.clone(),
             "unknown-class",

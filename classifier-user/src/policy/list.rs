@@ -1,4 +1,5 @@
-//! The prefixes of a set: written in `policy.toml`, or in a list file with one prefix a line and `#` comments.
+//! The prefixes of a set: written in `policy.toml`, or in a list file with one prefix a line and
+//! `#` comments.
 
 use super::model::{ListedPrefix, Place};
 use super::prefix::parse_prefix;
@@ -12,7 +13,8 @@ const MAX_LINE: usize = 1024;
 pub(super) fn read_list(source: &SourceFile, out: &mut Diagnostics) -> Vec<ListedPrefix> {
     let mut prefixes = Vec::new();
     for line in source.lines() {
-        let entry = line.text.split('#').next().unwrap_or_default();
+        let comment = line.text.bytes().position(|byte| byte == b'#');
+        let entry = &line.text[..comment.unwrap_or(line.text.len())];
         let text = entry.trim();
         if text.is_empty() {
             continue;
@@ -30,7 +32,10 @@ pub(super) fn read_list(source: &SourceFile, out: &mut Diagnostics) -> Vec<Liste
                 ),
                 "write one prefix a line, with comments after #",
             );
-        } else if text.contains([' ', '\t', ',', ';']) {
+        } else if text
+            .bytes()
+            .any(|byte| matches!(byte, b' ' | b'\t' | b',' | b';'))
+        {
             out.error(
                 place,
                 "bad-prefix",

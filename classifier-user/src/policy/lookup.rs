@@ -1,5 +1,5 @@
-//! Questions to a checked policy, answered by looking at everything in it: right for commands and tests, while
-//! packets are answered by the compiled image.
+//! Questions to a checked policy, answered by looking at everything in it: right for commands and
+//! tests, while packets are answered by the compiled image.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,9 @@ use super::model::{Class, ListedPrefix, Plan, Policy, PrefixSet};
 use super::prefix::Range;
 
 impl Policy {
-    /// The class of `address` at `t` (an index into [`Policy::classes`]), and the listing that decides it: the
-    /// longest prefix of all sets that exist at `t`, the first read of equal ones. `None`: the default class.
+    /// The class of `address` at `t` (an index into [`Policy::classes`]), and the listing that
+    /// decides it: the longest prefix of all sets that exist at `t`, the first read of equal ones.
+    /// `None`: the default class.
     pub fn class_of(
         &self,
         address: IpAddr,
@@ -26,7 +27,8 @@ impl Policy {
         )
     }
 
-    /// Every listing that covers `address` at whatever time, longest prefix first, equal ones as they were read.
+    /// Every listing that covers `address` at whatever time, longest prefix first, equal ones as
+    /// they were read.
     pub fn listings_of(&self, address: IpAddr) -> Vec<(&PrefixSet, &ListedPrefix)> {
         let address = Range::of(&address.into());
         let mut found: Vec<_> = self
@@ -37,8 +39,8 @@ impl Policy {
         found
     }
 
-    /// The prefixes that exist at `t` with their sets, in the order they were read. A prefix may come more than
-    /// once, always with the same class.
+    /// The prefixes that exist at `t` with their sets, in the order they were read. A prefix may
+    /// come more than once, always with the same class.
     pub fn active_prefixes(
         &self,
         t: Timestamp,
@@ -54,8 +56,8 @@ impl Policy {
             .flat_map(|set| set.prefixes.iter().map(move |prefix| (set, prefix)))
     }
 
-    /// Every instant at which a set begins or ceases to exist, sorted, each once: between two neighbours the
-    /// policy does not change.
+    /// Every instant at which a set begins or ceases to exist, sorted, each once: between two
+    /// neighbours the policy does not change.
     pub fn boundaries(&self) -> Vec<Timestamp> {
         let bounds = |set: &PrefixSet| [set.validity.from, set.validity.until];
         let mut instants: Vec<_> = self.sets.iter().flat_map(bounds).flatten().collect();

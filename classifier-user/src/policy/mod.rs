@@ -1,14 +1,16 @@
-//! Policies: a directory with `policy.toml` and its prefix lists, read and checked into a [`Policy`].
+//! Policies: a directory with `policy.toml` and its prefix lists, read and checked into a
+//! [`Policy`].
 //!
-//! [`load`] is the only way to get one. It reads ([`read`]) what is written, then checks ([`check`]) what it means,
-//! and reports everything it finds wrong at once, each with its place and what to do about it.
+//! [`load`] is the only way to get one. It reads (`read`) what is written, then checks
+//! (`check`) what it means, and reports everything it finds wrong at once, each with its place
+//! and what to do about it.
 
 mod chains;
 mod changes;
 mod check;
 mod list;
 mod lookup;
-mod model;
+pub mod model;
 mod names;
 mod overlap;
 mod plans;

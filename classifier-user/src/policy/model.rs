@@ -1,5 +1,6 @@
-//! A policy after reading and checking: what everything else (compile, explain, diff, replay) works with.
-//! It can only be made by [`super::load`], so whoever holds one holds a policy that was found free of errors.
+//! A policy after reading and checking: what everything else (compile, explain, diff, replay) works
+//! with. It can only be made by [`super::load`], so whoever holds one holds a policy that was found
+//! free of errors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-/// A checked policy. Classes and plans are sorted by name; indices below are indices into these lists.
+/// A checked policy. Classes and plans are sorted by name; indices below are indices into these
+/// lists.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// `name` of the policy file.
@@ -23,7 +25,8 @@ pub struct Policy {
     pub sets: Vec<PrefixSet>,
     /// Tariff plans, sorted by name.
     pub plans: Vec<Plan>,
-    /// First 16 hex digits of the SHA-256 over the policy file and its lists, in the order they are named.
+    /// First 16 hex digits of the SHA-256 over the policy file and its lists, in the order they are
+    /// named, each preceded by its length in eight bytes.
     pub version: String,
     /// Files the policy was read from: `policy.toml` first.
     pub files: Vec<Arc<PathBuf>>,

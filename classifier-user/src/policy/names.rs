@@ -1,5 +1,5 @@
-//! Names in a policy: which characters they may have, which words are taken, and what someone who misspelled
-//! one may have meant.
+//! Names in a policy: which characters they may have, which words are taken, and what someone who
+//! misspelled one may have meant.
 
 use super::section::At;
 use crate::diagnostic::{Diagnostics, quote};

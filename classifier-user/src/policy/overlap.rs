@@ -1,8 +1,9 @@
-//! The same prefix in several sets. In two classes at one time it is an error, since nothing says which class wins;
-//! in one class at one time it is a duplicate, which is harmless and worth a warning.
+//! The same prefix in several sets. In two classes at one time it is an error, since nothing says
+//! which class wins; in one class at one time it is a duplicate, which is harmless and worth a
+//! warning.
 //!
-//! All prefixes are sorted once; within each run of equal ones a sweep along the time line finds every prefix that
-//! begins to exist while another of them does, so a million prefixes cost a sort.
+//! All prefixes are sorted once; within each run of equal ones a sweep along the time line finds
+//! every prefix that begins to exist while another of them does, so a million prefixes cost a sort.
 
 use super::model::{Class, ListedPrefix, PrefixSet, Validity};
 use super::prefix::Range;
@@ -50,7 +51,7 @@ pub(super) fn check(
                     class(clash.first),
                     first.place
                 ),
-                "keep it in one class, or give the sets valid_from and valid_until that do not overlap",
+                "keep it in one class, or let the sets be valid at different times",
             );
         }
     }
@@ -60,8 +61,8 @@ fn listed(sets: &[PrefixSet], item: Item) -> &ListedPrefix {
     &sets[item.set as usize].prefixes[item.index as usize]
 }
 
-/// For every listing that clashes with one that began to exist before it, one such pair; of different classes if
-/// there is one.
+/// For every listing that clashes with one that began to exist before it, one such pair; of
+/// different classes if there is one.
 fn clashes(sets: &[PrefixSet]) -> Vec<Clash> {
     let mut items: Vec<Item> = Vec::with_capacity(sets.iter().map(|set| set.prefixes.len()).sum());
     for (set, number) in sets.iter().zip(0..) {
@@ -87,7 +88,8 @@ fn clashes(sets: &[PrefixSet]) -> Vec<Clash> {
 fn sweep(sets: &[PrefixSet], run: &[Item], clashes: &mut Vec<Clash>) {
     let validity = |item: &Item| sets[item.set as usize].validity;
     let class = |item: &Item| sets[item.set as usize].class;
-    // Of those already begun: the one that lasts longest, and the one of another class that lasts longest.
+    // Of those already begun: the one that lasts longest, and the one of another class that lasts
+    // longest.
     let mut longest: Option<Item> = None;
     let mut other: Option<Item> = None;
     for &item in run {
@@ -222,12 +224,14 @@ mod tests {
             let found: BTreeSet<_> = clashes(&sets)
                 .iter()
                 .map(|clash| {
-                    let [first, second] = [clash.first, clash.second].map(|item| listed(&sets, item));
-                    let [a, b] = [clash.first, clash.second].map(|item| sets[item.set as usize].class);
+                    let pair = [clash.first, clash.second];
+                    let [first, second] = pair.map(|item| listed(&sets, item));
+                    let [a, b] = pair.map(|item| sets[item.set as usize].class);
                     (first.net, first.place.line, second.place.line, a == b)
                 })
                 .collect();
-            // What is found is true, and no prefix that clashes is missed, between classes above all.
+            // What is found is true, and no prefix that clashes is missed, between classes above
+            // all.
             prop_assert!(found.is_subset(&expected), "{:?} {:?}", found, expected);
             let nets = |pairs: &BTreeSet<(IpNet, u32, u32, bool)>| -> BTreeSet<IpNet> {
                 pairs.iter().map(|pair| pair.0).collect()

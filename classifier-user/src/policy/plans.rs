@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::chains::check_charge;
-use super::model::{Bucket, Class, Count, Grant, Plan};
+use super::model::{Bucket, Chain, Class, Count, Grant, Plan};
 use super::names::{RESERVED_BUCKETS, check_name, suggest};
 use super::read::{RawBucket, RawGrant, RawPlan};
 use super::section::At;
@@ -41,6 +41,7 @@ pub(super) fn check_plans(raw: &[RawPlan], classes: &[Class], out: &mut Diagnost
 }
 
 fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
+    let errors_before = out.errors();
     check_name("plan", &raw.name, out);
     let buckets = check_buckets(&raw.buckets, &raw.name.value, out);
     let numbers: HashMap<&str, usize> = raw
@@ -54,19 +55,41 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
     let plan = Plan {
         name: raw.name.value.clone(),
         count: check_count(raw.count.as_ref(), out),
-        cycle: check_cycle(raw, &buckets, out),
+        cycle: check_cycle(raw, out),
         suspension_ignored: check_suspension(raw.suspension.as_ref(), out),
         buckets,
         gate,
         chains,
     };
-    for (bucket, number) in raw.buckets.iter().zip(0..) {
-        let charged = plan
-            .chains
-            .iter()
-            .any(|chain| chain.buckets.contains(&number));
-        let all_chains_read = plan.chains.len() == classes.len();
-        if all_chains_read && !charged && !plan.gate.contains(&number) {
+    // After an error something else may be the reason.
+    if !raw.broken && out.errors() == errors_before {
+        warn_of_idle_cycle(raw, &plan, out);
+        warn_of_unused(&plan, &raw.buckets, out);
+    }
+    plan
+}
+
+fn warn_of_idle_cycle(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
+    let refills = |bucket: &Bucket| matches!(bucket.grant, Grant::Bytes(1..));
+    if let Some(cycle) = &raw.cycle
+        && !plan.buckets.iter().any(refills)
+    {
+        out.warn(
+            cycle.place.clone(),
+            "idle-cycle",
+            format!(
+                "plan {} has a cycle, and no bucket that it would fill again",
+                quote(&plan.name)
+            ),
+            "grant a bucket a volume above 0, or remove cycle",
+        );
+    }
+}
+
+fn warn_of_unused(plan: &Plan, raw: &[RawBucket], out: &mut Diagnostics) {
+    for (bucket, number) in raw.iter().zip(0..) {
+        let charged = |chain: &Chain| chain.buckets.contains(&number);
+        if !plan.gate.contains(&number) && !plan.chains.iter().any(charged) {
             out.warn(
                 bucket.name.place.clone(),
                 "unused-bucket",
@@ -79,7 +102,6 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
             );
         }
     }
-    plan
 }
 
 fn check_count(raw: Option<&At<String>>, out: &mut Diagnostics) -> Count {
@@ -102,29 +124,14 @@ fn check_count(raw: Option<&At<String>>, out: &mut Diagnostics) -> Count {
     }
 }
 
-fn check_cycle(plan: &RawPlan, buckets: &[Bucket], out: &mut Diagnostics) -> Option<String> {
+fn check_cycle(plan: &RawPlan, out: &mut Diagnostics) -> Option<String> {
     let cycle = plan.cycle.as_ref()?;
     if !is_cycle(&cycle.value) {
         out.error(
             cycle.place.clone(),
             "bad-cycle",
             format!("{} is not a cycle", quote(&cycle.value)),
-            format!(
-                "write days or months, as in \"14d\" or \"1mo\", up to {MAX_CYCLE_DAYS}d or {MAX_CYCLE_MONTHS}mo"
-            ),
-        );
-    } else if !buckets
-        .iter()
-        .any(|bucket| matches!(bucket.grant, Grant::Bytes(1..)))
-    {
-        out.warn(
-            cycle.place.clone(),
-            "idle-cycle",
-            format!(
-                "plan {} has a cycle, and no bucket that it would fill again",
-                quote(&plan.name.value)
-            ),
-            "grant a bucket a volume above 0, or remove cycle",
+            format!("write \"14d\" or \"1mo\", up to {MAX_CYCLE_DAYS}d or {MAX_CYCLE_MONTHS}mo"),
         );
     }
     Some(cycle.value.clone())
@@ -137,7 +144,7 @@ fn check_suspension(raw: Option<&At<String>>, out: &mut Diagnostics) -> bool {
             raw.place.clone(),
             "bad-suspension",
             format!("suspension is {}", quote(&raw.value)),
-            "write suspension = \"ignore\" so that suspended subscribers keep their service, or leave it out",
+            "write \"ignore\", and the suspended keep their service, or leave suspension out",
         );
     }
     true
@@ -202,8 +209,12 @@ fn check_grant(bucket: &RawBucket, plan: &str, out: &mut Diagnostics) -> Option<
                 out.error(
                     text.place.clone(),
                     "bad-price",
-                    format!("{}: {} is not a price: {error}", title(), quote(&text.value)),
-                    "write amount, currency and the volume it buys, as in \"630 UZS/MB\" or \"0.5 KZT/MiB\"",
+                    format!(
+                        "{}: {} is not a price: {error}",
+                        title(),
+                        quote(&text.value)
+                    ),
+                    "write amount, currency and the volume it buys, as in \"630 UZS/MB\"",
                 );
                 None
             }

@@ -36,7 +36,7 @@ pub enum InvalidPrefix {
         corrected: Option<String>,
     },
     /// Not a number, or more bits than an address has.
-    #[error("{} has the prefix length {}, which is not a number from 0 to {max}", quote(.text), quote(.length))]
+    #[error("{}: {} is not a prefix length from 0 to {max}", quote(.text), quote(.length))]
     Length {
         /// What stands there.
         text: String,
@@ -174,7 +174,8 @@ fn not_an_address(text: &str, address: &str) -> InvalidPrefix {
     }
 }
 
-/// Whether `text` looks like a domain name: labels with dots between them, the last one not a number.
+/// Whether `text` looks like a domain name: labels with dots between them, the last one not a
+/// number.
 fn is_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -266,23 +267,23 @@ mod tests {
             ),
             (
                 "10.0.0.0/33",
-                "\"10.0.0.0/33\" has the prefix length \"33\", which is not a number from 0 to 32",
+                "\"10.0.0.0/33\": \"33\" is not a prefix length from 0 to 32",
             ),
             (
                 "10.0.0.0/+8",
-                "\"10.0.0.0/+8\" has the prefix length \"+8\", which is not a number from 0 to 32",
+                "\"10.0.0.0/+8\": \"+8\" is not a prefix length from 0 to 32",
             ),
             (
                 "10.0.0.0/08",
-                "\"10.0.0.0/08\" has the prefix length \"08\", which is not a number from 0 to 32",
+                "\"10.0.0.0/08\": \"08\" is not a prefix length from 0 to 32",
             ),
             (
                 "10.0.0.0/",
-                "\"10.0.0.0/\" has the prefix length \"\", which is not a number from 0 to 32",
+                "\"10.0.0.0/\": \"\" is not a prefix length from 0 to 32",
             ),
             (
                 "::/129",
-                "\"::/129\" has the prefix length \"129\", which is not a number from 0 to 128",
+                "\"::/129\": \"129\" is not a prefix length from 0 to 128",
             ),
             (
                 "10.0.0.0/255.0.0.0",
@@ -296,7 +297,7 @@ mod tests {
             ),
             (
                 "10.0.0.0/8 11.0.0.0/8",
-                "\"10.0.0.0/8 11.0.0.0/8\" has the prefix length \"8 11.0.0.0/8\", which is not a number from 0 to 32",
+                "\"10.0.0.0/8 11.0.0.0/8\": \"8 11.0.0.0/8\" is not a prefix length from 0 to 32",
             ),
             ("egov.kz", "\"egov.kz\" is a name, not an address"),
             ("fe80::1%eth0", "\"fe80::1%eth0\" names an interface"),

@@ -1,5 +1,6 @@
-//! `policy.toml` as it is written: form and types are checked here, meaning in [`super::check`]. What is missing or
-//! of the wrong type has been reported when a field is `None`, so later stages stay silent about it.
+//! `policy.toml` as it is written: form and types are checked here, meaning in [`super::check`].
+//! What is missing or of the wrong type has been reported when a field is `None`, so later stages
+//! stay silent about it.
 
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
@@ -19,7 +20,7 @@ pub(super) struct RawPolicy {
     pub(super) name: Option<At<String>>,
     pub(super) basis: Option<String>,
     pub(super) default_class: Option<At<String>>,
-    /// `None` if there is no such table.
+    /// `None` if there is no such table, which has been reported.
     pub(super) classes: Option<Vec<RawClass>>,
     pub(super) sets: Vec<RawSet>,
     pub(super) plans: Vec<RawPlan>,
@@ -41,6 +42,8 @@ pub(super) struct RawSet {
     pub(super) valid_from: Option<At<Timestamp>>,
     pub(super) valid_until: Option<At<Timestamp>>,
     pub(super) expect: Vec<At<String>>,
+    /// Whether something in it was reported.
+    pub(super) broken: bool,
 }
 
 pub(super) struct RawPlan {
@@ -50,8 +53,10 @@ pub(super) struct RawPlan {
     pub(super) suspension: Option<At<String>>,
     pub(super) gate: Option<At<Vec<At<String>>>>,
     pub(super) buckets: Vec<RawBucket>,
-    /// `None` if there is no such table; each entry's key is a class or `*`.
+    /// `None` if there is no such table, which has been reported; each key is a class or `*`.
     pub(super) charge: Option<Vec<RawCharge>>,
+    /// Whether something in it was reported.
+    pub(super) broken: bool,
 }
 
 pub(super) struct RawBucket {
@@ -77,7 +82,7 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         let help = match message.as_str() {
             "duplicate key" => "a key stands once in its table: remove or rename one of them",
-            _ => "correct the TOML; what else may be wrong is shown once the file can be read",
+            _ => "correct it (strings stand in double quotes); the rest is checked after that",
         };
         out.error(
             source.place(offset),
@@ -111,16 +116,19 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
 
 fn read_classes(policy: &mut Section<'_>) -> Option<Vec<RawClass>> {
     let mut classes = Vec::new();
-    for entry in policy.entries("classes", CLASS)? {
+    for entry in policy.required_entries("classes", CLASS)? {
         let title = format!("class {}", quote(&entry.key.value));
+        let mut read = RawClass {
+            name: entry.key.clone(),
+            rating_group: None,
+            essential: false,
+        };
         if let Some(mut class) = policy.child(&entry, title, CLASS) {
-            classes.push(RawClass {
-                name: entry.key.clone(),
-                rating_group: class.required_u32("rating_group", 10),
-                essential: class.flag("essential").unwrap_or(false),
-            });
+            read.rating_group = class.required_u32("rating_group", 10);
+            read.essential = class.flag("essential").unwrap_or(false);
             class.finish();
         }
+        classes.push(read);
     }
     Some(classes)
 }
@@ -135,8 +143,9 @@ fn read_set(
         Some(name) => format!("set {}", quote(name)),
         None => "this set".to_owned(),
     };
+    let errors_before = out.errors();
     let mut set = Section::new(source, table, title, place.clone(), out);
-    let raw = RawSet {
+    let mut raw = RawSet {
         name: set.required_text("name", "state-portals"),
         class: set.required_text("class", "government"),
         source: set
@@ -147,9 +156,11 @@ fn read_set(
         valid_from: set.instant("valid_from"),
         valid_until: set.instant("valid_until"),
         expect: set.texts("expect", r#"["multicast"]"#),
+        broken: false,
         place,
     };
     set.finish();
+    raw.broken = out.errors() > errors_before;
     raw
 }
 
@@ -157,8 +168,9 @@ fn read_plans(policy: &mut Section<'_>) -> Vec<RawPlan> {
     let mut plans = Vec::new();
     for entry in policy.entries("plans", PLAN).unwrap_or_default() {
         let title = format!("plan {}", quote(&entry.key.value));
+        let errors_before = policy.out().errors();
         if let Some(mut plan) = policy.child(&entry, title, PLAN) {
-            plans.push(RawPlan {
+            let mut raw = RawPlan {
                 name: entry.key.clone(),
                 count: plan.text("count", "both"),
                 cycle: plan.text("cycle", "30d"),
@@ -166,8 +178,11 @@ fn read_plans(policy: &mut Section<'_>) -> Vec<RawPlan> {
                 gate: plan.texts_at("gate", r#"["main", "balance"]"#),
                 buckets: read_buckets(&mut plan, &entry.key.value),
                 charge: read_charge(&mut plan),
-            });
+                broken: false,
+            };
             plan.finish();
+            raw.broken = policy.out().errors() > errors_before;
+            plans.push(raw);
         }
     }
     plans
@@ -218,15 +233,7 @@ fn read_money<'a>(plan: &mut Section<'a>, plan_name: &str, entry: &Entry<'a>) ->
 }
 
 fn read_charge(plan: &mut Section<'_>) -> Option<Vec<RawCharge>> {
-    let entries = match plan.entries("charge", CHARGE) {
-        Some(entries) => entries,
-        None => {
-            if !plan.has("charge") {
-                plan.missing("charge", &format!("add a table, {CHARGE}"));
-            }
-            return None;
-        }
-    };
+    let entries = plan.required_entries("charge", CHARGE)?;
     let mut charge = Vec::with_capacity(entries.len());
     for entry in entries {
         let words = match entry.value {
@@ -235,8 +242,13 @@ fn read_charge(plan: &mut Section<'_>) -> Option<Vec<RawCharge>> {
                 place: entry.place.clone(),
             }]),
             other => {
-                let key = format!("the chain of {}", quote(&entry.key.value));
-                plan.strings(&key, other, &entry.place, r#"["main", "drop"]"#)
+                let class = quote(&entry.key.value);
+                plan.strings(
+                    &format!("the chain of {class}"),
+                    other,
+                    &entry.place,
+                    &format!("{class} = [\"main\", \"drop\"]"),
+                )
             }
         };
         charge.push(RawCharge {

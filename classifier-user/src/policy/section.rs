@@ -1,6 +1,6 @@
-//! One table of a TOML file while it is read. Each getter takes one key, reports a value of the wrong type and
-//! remembers that it asked; [`Section::finish`] then reports every key that nobody asked for. So a key is accepted
-//! exactly if something reads it.
+//! One table of a TOML file while it is read. Each getter takes one key, reports a value of the
+//! wrong type and remembers that it asked; [`Section::finish`] then reports every key that nobody
+//! asked for. So a key is accepted exactly if something reads it.
 
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
@@ -166,7 +166,7 @@ impl<'a> Section<'a> {
             Ok(value) => Some(At { value, place }),
             Err(_) => {
                 let message = format!(
-                    "{}: {key} {datetime} does not say one instant: it needs date, time and offset from UTC",
+                    "{}: {key} {datetime} is not one instant: it needs date, time and offset",
                     self.title
                 );
                 let help = format!("write {key} = {example}");
@@ -189,21 +189,23 @@ impl<'a> Section<'a> {
         example: &str,
     ) -> Option<At<Vec<At<String>>>> {
         let (value, place) = self.get(key)?;
-        let value = self.strings(key, value, &place, example)?;
+        let example = format!("{key} = {example}");
+        let value = self.strings(key, value, &place, &example)?;
         Some(At { value, place })
     }
 
-    /// The strings of the array `value`; other elements are reported and left out.
+    /// The strings of the array `value`; `None` if it is or has anything else, which is reported.
+    /// Messages call it `what`, and `example` is a line that would be right.
     pub(crate) fn strings(
         &mut self,
-        key: &str,
+        what: &str,
         value: &'a DeValue<'a>,
         place: &Place,
         example: &str,
     ) -> Option<Vec<At<String>>> {
-        let help = format!("write {key} = {example}");
+        let help = format!("write {example}");
         let Some(array) = value.as_array() else {
-            self.wrong_type(key, value, place.clone(), "an array of strings", &help);
+            self.wrong_type(what, value, place.clone(), "an array of strings", &help);
             return None;
         };
         let mut texts = Vec::with_capacity(array.len());
@@ -215,12 +217,12 @@ impl<'a> Section<'a> {
                     place,
                 }),
                 None => {
-                    let key = format!("an element of {key}");
-                    self.wrong_type(&key, element.get_ref(), place, "a string", &help);
+                    let what = format!("an element of {what}");
+                    self.wrong_type(&what, element.get_ref(), place, "a string", &help);
                 }
             }
         }
-        Some(texts)
+        (texts.len() == array.len()).then_some(texts)
     }
 
     /// The entries of the table under `key`, in the order of the file.
@@ -242,6 +244,20 @@ impl<'a> Section<'a> {
             place: self.source.place(value.span().start),
         });
         Some(entries.collect())
+    }
+
+    /// The entries of a table that must be there.
+    pub(crate) fn required_entries(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<Vec<Entry<'a>>> {
+        if !self.has(key) {
+            self.asked.push(key);
+            self.missing(key, &format!("add a table, {example}"));
+            return None;
+        }
+        self.entries(key, example)
     }
 
     /// The elements of the array of tables under `key`, which the file writes as `[[key]]`.

@@ -1,4 +1,5 @@
-//! From the sets as written to [`PrefixSet`]s: their list files read, their prefixes compared with each other.
+//! From the sets as written to [`PrefixSet`]s: their list files read, their prefixes compared with
+//! each other.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -46,13 +47,13 @@ pub(super) fn check_sets(
             }
             prefixes.extend(read_list(&source, out));
         }
-        let broken = out.errors() > before;
+        let complete = !set.broken && out.errors() == before;
         let validity = check_validity(set, out);
         let Some(class) = resolve_class(set, classes, out) else {
             continue;
         };
-        let mut found = Findings::new();
-        if prefixes.is_empty() && !broken {
+        let mut found = Findings::new(complete);
+        if prefixes.is_empty() && complete {
             found.note(Kind::Empty, &set.place, || {
                 "there is no prefix in it".to_owned()
             });
@@ -143,14 +144,14 @@ fn check_validity(set: &RawSet, out: &mut Diagnostics) -> Validity {
                 "valid_until {} is not after valid_from {}, so the set never exists",
                 until.value, from.value
             ),
-            "valid_until is the first instant at which the set no longer exists; make it later, or remove the set",
+            "make valid_until later: it is the first instant at which the set no longer exists",
         );
     }
     validity
 }
 
-/// Opens a list file. It lies inside the policy's directory, so that a policy can be copied, compared and
-/// versioned as a whole; a link inside the directory may lead elsewhere.
+/// Opens a list file. It lies inside the policy's directory, so that a policy can be copied,
+/// compared and versioned as a whole; a link inside the directory may lead elsewhere.
 fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFile> {
     let name = Path::new(&file.value);
     let inside = name
@@ -160,8 +161,11 @@ fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFi
         out.error(
             file.place.clone(),
             "outside",
-            format!("the list file {} is not inside the policy's directory", quote(&file.value)),
-            "name it relative to policy.toml, without ..; a link inside the directory may point elsewhere",
+            format!(
+                "the list file {} is not inside the policy's directory",
+                quote(&file.value)
+            ),
+            "name it relative to policy.toml and without ..; it may be a link to elsewhere",
         );
         return None;
     }

@@ -1,6 +1,7 @@
-//! A text file that people write, and the places in it. Every input file is read here, so that byte order marks,
-//! line ends, encodings and odd files are treated alike everywhere.
+//! A text file that people write, and the places in it. Every input file is read here, so that byte
+//! order marks, line ends, encodings and odd files are treated alike everywhere.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(crate) struct SourceFile {
     content: String,
     /// Offsets in [`SourceFile::text`] at which lines begin.
     line_starts: Vec<usize>,
+    /// Offset and column of the place asked for last: one line may hold many elements of an array.
+    last_place: Cell<(usize, u32)>,
 }
 
 /// Why a file could not be read as text.
@@ -38,7 +41,8 @@ pub(crate) enum Unreadable {
 }
 
 impl Unreadable {
-    /// Reports it about the file named `shown`: at the offending byte where there is one, else at `place`.
+    /// Reports it about the file named `shown`: at the offending byte where there is one, else at
+    /// `place`.
     pub(crate) fn report(self, shown: &str, place: Place, out: &mut Diagnostics) {
         let message = format!("{shown} {self}");
         match self {
@@ -46,7 +50,7 @@ impl Unreadable {
                 place,
                 "unreadable",
                 message,
-                "check that the file exists under this name and that its permissions let it be read",
+                "check that the file exists under this name and may be read",
             ),
             Unreadable::NotAFile => out.error(
                 place,
@@ -106,9 +110,17 @@ impl SourceFile {
             path,
             content,
             line_starts: Vec::new(),
+            last_place: Cell::new((0, 1)),
         };
-        let newlines = source.text().match_indices('\n').map(|(at, _)| at + 1);
-        source.line_starts = std::iter::once(0).chain(newlines).collect();
+        let newlines = source
+            .text()
+            .bytes()
+            .zip(1..)
+            .filter(|&(byte, _)| byte == b'\n');
+        source.line_starts = [0]
+            .into_iter()
+            .chain(newlines.map(|(_, next)| next))
+            .collect();
         source
     }
 
@@ -133,8 +145,14 @@ impl SourceFile {
         let offset = offset.min(self.text().len());
         let line = self.line_starts.partition_point(|&start| start <= offset);
         let start = self.line_starts[line - 1];
-        let before = self.text().get(start..offset).unwrap_or_default();
-        self.at(line as u32, 1 + before.chars().count() as u32)
+        let (known, column) = match self.last_place.get() {
+            last if (start..=offset).contains(&last.0) => last,
+            _ => (start, 1),
+        };
+        let between = self.text().get(known..offset).unwrap_or_default();
+        let column = column + between.chars().count() as u32;
+        self.last_place.set((offset, column));
+        self.at(line as u32, column)
     }
 
     /// The place at `line` and `column`, both from 1.
@@ -146,17 +164,28 @@ impl SourceFile {
         }
     }
 
+    /// How many lines there are, at most one more than [`SourceFile::lines`] gives.
+    pub(crate) fn line_count(&self) -> usize {
+        self.line_starts.len()
+    }
+
     /// The lines, the empty one after a final line end left out.
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let text = self.text();
-        text.strip_suffix('\n')
-            .unwrap_or(text)
-            .split('\n')
-            .zip(1..)
-            .map(|(text, number)| Line {
+        let count = self.line_count() - usize::from(text.ends_with('\n'));
+        (0..count).zip(1..).map(move |(line, number)| {
+            let end = self
+                .line_starts
+                .get(line + 1)
+                .copied()
+                .unwrap_or(text.len());
+            let line = text.get(self.line_starts[line]..end).unwrap_or_default();
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            Line {
                 number,
-                text: text.strip_suffix('\r').unwrap_or(text),
-            })
+                text: line.strip_suffix('\r').unwrap_or(line),
+            }
+        })
     }
 }
 
@@ -177,6 +206,9 @@ mod tests {
         assert_eq!(s.place(4).to_string(), "f:2:1");
         assert_eq!(s.place(6).to_string(), "f:2:2");
         assert_eq!(s.place(8).to_string(), "f:3:1");
+        assert_eq!(s.place(6).to_string(), "f:2:2");
+        assert_eq!(s.place(7).to_string(), "f:2:3");
+        assert_eq!(s.place(0).to_string(), "f:1:1");
         assert_eq!(s.place(99).to_string(), "f:3:1");
     }
 

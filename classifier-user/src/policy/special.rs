@@ -1,5 +1,6 @@
-//! Prefixes that are legal but rarely meant: special-purpose address space, very short prefixes, duplicates, sets
-//! without any. Each kind has a name, by which a set can say that it is meant: `expect = ["multicast"]`.
+//! Prefixes that are legal but rarely meant: special-purpose address space, very short prefixes,
+//! duplicates, sets without any. Each kind has a name, by which a set can say that it is meant:
+//! `expect = ["multicast"]`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -110,7 +111,8 @@ impl Kind {
     }
 }
 
-/// A special-purpose block (RFC 6890 and its registries); `None` is a block that is ordinary all the same.
+/// A special-purpose block (RFC 6890 and its registries); `None` is a block that is ordinary all
+/// the same.
 struct Block {
     range: Range,
     kind: Option<Kind>,
@@ -143,7 +145,8 @@ const fn v6(address: [u16; 8], length: u32, kind: Option<Kind>) -> Block {
     Block { range, kind }
 }
 
-/// Smaller blocks before the larger ones they lie in: the first that contains a prefix says what it is.
+/// Smaller blocks before the larger ones they lie in: the first that contains a prefix says what it
+/// is.
 const BLOCKS: [Block; 30] = [
     v4([255, 255, 255, 255], 32, Kind::Broadcast),
     v4([0, 0, 0, 0], 32, Kind::Unspecified),
@@ -182,7 +185,8 @@ const BLOCKS: [Block; 30] = [
     v6([0x8000, 0, 0, 0, 0, 0, 0, 0], 1, Some(Kind::Reserved)),
 ];
 
-/// What is special about the prefix `net`: kinds, and whether it lies in such space or only contains some.
+/// What is special about the prefix `net`: kinds, and whether it lies in such space or only
+/// contains some.
 pub(crate) fn kinds_of(net: &IpNet) -> impl Iterator<Item = (Kind, Within)> {
     let range = Range::of(net);
     let inside = BLOCKS.iter().find(|block| block.range.contains(&range));
@@ -220,6 +224,8 @@ pub(crate) fn describe(net: &IpNet, kind: Kind, within: Within) -> String {
 /// The warnings one set gives cause for, one of each kind, and those it expects.
 pub(crate) struct Findings {
     found: BTreeMap<Kind, Finding>,
+    /// Whether all prefixes of the set could be read.
+    complete: bool,
 }
 
 struct Finding {
@@ -229,9 +235,10 @@ struct Finding {
 }
 
 impl Findings {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(complete: bool) -> Self {
         Findings {
             found: BTreeMap::new(),
+            complete,
         }
     }
 
@@ -249,7 +256,8 @@ impl Findings {
         }
     }
 
-    /// Warns of what was found and is not in `expect`, and of what is in `expect` and was not found.
+    /// Warns of what was found and is not in `expect`, and of what is in `expect` and was not
+    /// found.
     pub(crate) fn report(mut self, set: &str, expect: &[At<String>], out: &mut Diagnostics) {
         for expected in expect {
             let Some(kind) = Kind::from_name(&expected.value) else {
@@ -264,7 +272,7 @@ impl Findings {
                 );
                 continue;
             };
-            if self.found.remove(&kind).is_none() {
+            if self.found.remove(&kind).is_none() && self.complete {
                 out.warn(
                     expected.place.clone(),
                     "expect-unused",

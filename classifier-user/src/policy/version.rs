@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::source::SourceFile;
 
-/// SHA-256 over the files, each preceded by its length in eight bytes (little endian), so that text moved from one
-/// file to the next is another policy.
+/// SHA-256 over the files, each preceded by its length in eight bytes (little endian), so that text
+/// moved from one file to the next is another policy.
 pub(super) struct Version(Sha256);
 
 impl Version {

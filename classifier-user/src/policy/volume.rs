@@ -1,6 +1,8 @@
-//! Volumes (`"3GB"`), prices for volume (`"630 UZS/MB"`) and cycles (`"14d"`): the amounts a plan is made of.
+//! Volumes (`"3GB"`), prices for volume (`"630 UZS/MB"`) and cycles (`"14d"`): the amounts a plan
+//! is made of.
 //!
-//! Volumes are exact or refused: `"1.5GB"` is 1,500,000,000 bytes, `"0.3B"` is nothing anyone can be granted.
+//! Volumes are exact or refused: `"1.5GB"` is 1,500,000,000 bytes, `"0.3B"` is nothing anyone can
+//! be granted.
 
 use super::model::Price;
 
@@ -56,9 +58,7 @@ impl InvalidVolume {
             InvalidVolume::Unit {
                 near: Some(near), ..
             } => {
-                format!(
-                    "did you mean {near:?}? volumes are counted in bytes: B, kB, MB, GB, KiB, MiB or GiB"
-                )
+                format!("did you mean {near:?}? units are B, kB, MB, GB, KiB, MiB and GiB")
             }
             InvalidVolume::Fraction => "use a smaller unit".to_owned(),
             InvalidVolume::TooLarge => "use a smaller volume".to_owned(),
@@ -160,7 +160,8 @@ pub enum InvalidPrice {
     /// Not three parts.
     #[error("it is not of the form \"630 UZS/MB\"")]
     Form,
-    /// The amount is no decimal number above zero, or has more than 12 digits before or 9 after the point.
+    /// The amount is no decimal number above zero, or has more than 12 digits before or 9 after the
+    /// point.
     #[error(
         "{0:?} is not an amount above zero with at most 12 digits before and 9 after the point"
     )]
@@ -194,7 +195,8 @@ pub fn parse_price(text: &str) -> Result<Price, InvalidPrice> {
     })
 }
 
-/// Whether `text` is a cycle: `<n>d` or `<n>mo`, from 1 to [`MAX_CYCLE_DAYS`] or [`MAX_CYCLE_MONTHS`].
+/// Whether `text` is a cycle: `<n>d` or `<n>mo`, from 1 to [`MAX_CYCLE_DAYS`] or
+/// [`MAX_CYCLE_MONTHS`].
 pub(super) fn is_cycle(text: &str) -> bool {
     let (number, most) = match (text.strip_suffix("mo"), text.strip_suffix('d')) {
         (Some(months), _) => (months, MAX_CYCLE_MONTHS),
@@ -308,7 +310,11 @@ mod tests {
         }
 
         #[test]
-        fn decimals_are_exact(whole in 0u64..1_000_000, thousandths in 0u64..1000, unit in 0usize..7) {
+        fn decimals_are_exact(
+            whole in 0u64..1_000_000,
+            thousandths in 0u64..1000,
+            unit in 0usize..7,
+        ) {
             let (name, size) = UNITS[unit];
             let exact = u128::from(whole * 1000 + thousandths) * u128::from(size);
             let expected = if exact.is_multiple_of(1000) {

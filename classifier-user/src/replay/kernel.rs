@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
-use classifier::books::Books;
+use classifier::books::{self, Books};
 use classifier::charge::Direction;
 use classifier::layout::HEAD_BYTES;
 
@@ -48,14 +48,8 @@ pub(super) struct KernelEngine {
     maps: Maps,
     lines: Lines,
     frame: Mapping,
-    /// One pair of programs per interval.
-    intervals: Vec<Pair>,
-    _pins: TemporaryPins,
-}
-
-struct Pair {
-    up: Ebpf,
-    down: Ebpf,
+    /// The programs of each interval, each loaded when it is first run.
+    intervals: Vec<Ebpf>,
 }
 
 /// A pin directory that goes when the replay does.
@@ -78,27 +72,38 @@ impl Drop for TemporaryPins {
 }
 
 impl KernelEngine {
-    /// Loads a pair of programs for each image.
-    pub(super) fn new(images: &[Compiled]) -> Result<Self, KernelError> {
+    /// Makes memory for all lines below `next_line`, and programs for each image.
+    pub(super) fn new(images: &[Compiled], next_line: u32) -> Result<Self, KernelError> {
+        // Pins are how programs find their maps while they are made; afterwards nobody needs them.
         let pins = TemporaryPins::new();
-        let words = images.iter().map(|image| image.words().len()).max().unwrap_or(0) as u32;
+        let words = images
+            .iter()
+            .map(|image| image.words().len())
+            .max()
+            .unwrap_or(0) as u32;
         let mut maps = Maps::create(&pins.0, words, 0)?;
+        let mut lines = Lines::default();
+        maps.grow(&mut lines, next_line)?;
         let mut intervals = Vec::new();
-        for image in images {
-            // Programs keep the image map they were loaded with.
-            maps.renew_image()?;
+        for (number, image) in images.iter().enumerate() {
+            if number > 0 {
+                // Programs keep the image map they were made with.
+                maps.renew_image()?;
+            }
             maps.publish(&maps.prepare(image)?)?;
-            let settings = |books| Settings { books, drop_unknown: false, enforce: true };
-            intervals.push(Pair {
-                up: object::load(&maps, settings(0), &[Entry::Access, Entry::AccessFrame])?,
-                down: object::load(&maps, settings(1), &[Entry::Core, Entry::CoreFrame])?,
-            });
+            let settings = Settings {
+                interface: 0,
+                drop_unknown: false,
+                enforce: true,
+            };
+            intervals.push(object::load(&maps, settings, &[])?);
         }
-        Ok(Self { lines: Lines::default(), frame: maps.frame()?, maps, intervals, _pins: pins })
-    }
-
-    pub(super) fn grow(&mut self, next_line: u32) -> Result<(), KernelError> {
-        Ok(self.maps.grow(&mut self.lines, next_line)?)
+        Ok(Self {
+            lines,
+            frame: maps.frame()?,
+            maps,
+            intervals,
+        })
     }
 
     pub(super) fn lines(&self) -> &Lines {
@@ -106,7 +111,7 @@ impl KernelEngine {
     }
 
     pub(super) fn books(&self, direction: Direction) -> Result<Books, KernelError> {
-        Ok(self.maps.books(u32::from(direction.is_down()))?)
+        Ok(self.maps.books(books::index(0, direction))?)
     }
 
     pub(super) fn judge(
@@ -117,22 +122,25 @@ impl KernelEngine {
     ) -> Result<(), KernelError> {
         let whole = frame.bytes.len() == frame.original_len as usize
             && (SHORTEST..=LONGEST).contains(&frame.bytes.len());
-        let pair = &mut self.intervals[interval];
-        let (object, entry) = match (direction, whole) {
-            (Direction::Up, true) => (&mut pair.up, Entry::Access),
-            (Direction::Up, false) => (&mut pair.up, Entry::AccessFrame),
-            (Direction::Down, true) => (&mut pair.down, Entry::Core),
-            (Direction::Down, false) => (&mut pair.down, Entry::CoreFrame),
+        let entry = match (direction, whole) {
+            (Direction::Up, true) => Entry::Access,
+            (Direction::Up, false) => Entry::AccessFrame,
+            (Direction::Down, true) => Entry::Core,
+            (Direction::Down, false) => Entry::CoreFrame,
         };
+        let program = object::loaded(&mut self.intervals[interval], entry)?;
         let mut options = TestRunOptions::new();
         let carrier = [0; SHORTEST];
         options.data_in = Some(if whole { &frame.bytes } else { &carrier });
         if !whole {
             put(&self.frame, frame);
         }
-        object::program(object, entry)?
+        program
             .test_run(options)
-            .map_err(|error| KernelError::Run { packet: frame.number, error })?;
+            .map_err(|error| KernelError::Run {
+                packet: frame.number,
+                error,
+            })?;
         Ok(())
     }
 }
@@ -141,7 +149,10 @@ impl KernelEngine {
 fn put(slot: &Mapping, frame: &Frame) {
     let head = &frame.bytes[..frame.bytes.len().min(HEAD_BYTES as usize)];
     let words = slot.words();
-    words[0].store(u64::from(frame.original_len) << 32 | head.len() as u64, Ordering::Release);
+    words[0].store(
+        u64::from(frame.original_len) << 32 | head.len() as u64,
+        Ordering::Release,
+    );
     for (to, from) in words[1..].iter().zip(head.chunks(8)) {
         let mut bytes = [0; 8];
         bytes[..from.len()].copy_from_slice(from);

@@ -70,7 +70,11 @@ pub struct Replay {
 }
 
 enum Engine {
-    Native { lines: Lines, up: Box<HeapBooks>, down: Box<HeapBooks> },
+    Native {
+        lines: Lines,
+        up: Box<HeapBooks>,
+        down: Box<HeapBooks>,
+    },
     Kernel(KernelEngine),
 }
 
@@ -92,20 +96,27 @@ impl Replay {
         let images = starts
             .map(|start| Source::new(policy, &change, start, &[], 0).compile())
             .collect::<Result<Vec<_>, _>>()?;
-        let mut engine = match engine {
+        let engine = match engine {
             EngineKind::Native => {
-                Engine::Native { lines: Lines::default(), up: Box::default(), down: Box::default() }
+                let lines = Lines::on_heap(change.next_line);
+                Engine::Native {
+                    lines,
+                    up: Box::default(),
+                    down: Box::default(),
+                }
             }
-            EngineKind::Kernel => Engine::Kernel(KernelEngine::new(&images)?),
+            EngineKind::Kernel => Engine::Kernel(KernelEngine::new(&images, change.next_line)?),
         };
-        match &mut engine {
-            Engine::Native { lines, .. } => lines.grow_on_heap(change.next_line),
-            Engine::Kernel(kernel) => kernel.grow(change.next_line)?,
-        }
         change.write_levels(engine.lines());
         change.write_heads(engine.lines());
         accounts.adopt(change);
-        Ok(Self { role, accounts, boundaries, images, engine })
+        Ok(Self {
+            role,
+            accounts,
+            boundaries,
+            images,
+            engine,
+        })
     }
 
     /// Judges and counts one frame.
@@ -113,7 +124,9 @@ impl Replay {
     /// # Errors
     /// When the kernel refuses to run the program.
     pub fn judge(&mut self, frame: &Frame) -> Result<(), ReplayError> {
-        let interval = self.boundaries.partition_point(|boundary| *boundary <= frame.time);
+        let interval = self
+            .boundaries
+            .partition_point(|boundary| *boundary <= frame.time);
         let image = &self.images[interval];
         let direction = match self.role {
             Role::Access => Direction::Up,
@@ -123,8 +136,16 @@ impl Replay {
         match &mut self.engine {
             Engine::Native { lines, up, down } => {
                 let books = if direction.is_down() { down } else { up };
-                let hook = Hook { direction, drop_unknown: false };
-                NativeTables { image, lines, books }.judge(&frame.view(), hook);
+                let hook = Hook {
+                    direction,
+                    drop_unknown: false,
+                };
+                NativeTables {
+                    image,
+                    lines,
+                    books,
+                }
+                .judge(&frame.view(), hook);
             }
             Engine::Kernel(kernel) => kernel.judge(interval, direction, frame)?,
         }
@@ -138,7 +159,9 @@ impl Replay {
     pub fn report(&self) -> Result<Report, ReplayError> {
         let (up, down) = match &self.engine {
             Engine::Native { up, down, .. } => (up.read(), down.read()),
-            Engine::Kernel(kernel) => (kernel.books(Direction::Up)?, kernel.books(Direction::Down)?),
+            Engine::Kernel(kernel) => {
+                (kernel.books(Direction::Up)?, kernel.books(Direction::Down)?)
+            }
         };
         let both: Books = std::array::from_fn::<_, BOOKS_WORDS, _>(|cell| up[cell] + down[cell]);
         let cell = |cell: Cell| both[cell as usize];
@@ -171,7 +194,10 @@ impl Frame {
     /// The frame as the parser reads it.
     #[must_use]
     pub fn view(&self) -> FrameView<'_> {
-        FrameView { captured: &self.bytes, room: self.original_len }
+        FrameView {
+            captured: &self.bytes,
+            room: self.original_len,
+        }
     }
 }
 
@@ -210,7 +236,12 @@ impl Source {
             subscribers: change.bindings.clone(),
             gateway: gateway.to_vec(),
             plans: (0..policy.plans.len())
-                .map(|plan| (numbers.layouts[plan], change.catalog.entry(policy, plan, numbers)))
+                .map(|plan| {
+                    (
+                        numbers.layouts[plan],
+                        change.catalog.entry(policy, plan, numbers),
+                    )
+                })
                 .collect(),
         }
     }

@@ -1,5 +1,5 @@
-//! One line of a subscriber file, taken apart: CSV as RFC 4180 has it, but a quoted field ends in its line, so that
-//! one missing quote spoils one line and not the rest of the file.
+//! One line of a subscriber file, taken apart: CSV as RFC 4180 has it, but a quoted field ends in
+//! its line, so that one missing quote spoils one line and not the rest of the file.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub(super) struct InvalidLine {
 /// What is wrong with a line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("the line has {0} fields, not 4")]
+    #[error("the number of fields is {0}, not 4")]
     Count(usize),
     #[error("the quoted field does not end in this line")]
     Unclosed,
@@ -166,7 +166,8 @@ mod tests {
             let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
             writer.write_record(&wanted).unwrap();
             let line = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-            let read = split(line.trim_end_matches('\n')).unwrap().map(|field| field.text.into_owned());
+            let fields = split(line.trim_end_matches('\n')).unwrap();
+            let read = fields.map(|field| field.text.into_owned());
             prop_assert_eq!(read, wanted);
         }
     }

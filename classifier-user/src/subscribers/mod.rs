@@ -1,13 +1,15 @@
 //! Subscribers as a CSV file lists them: who has which plan and which addresses.
 //!
-//! The header is `id,plan,state,addresses`; addresses are prefixes with spaces between them, an address without a
-//! length is a host prefix. No address belongs to two subscribers. As with policies, everything wrong is reported
-//! at once, with its place.
+//! The header is `id,plan,state,addresses`; addresses are prefixes with spaces between them, an
+//! address without a length is a host prefix. No address belongs to two subscribers. As with
+//! policies, everything wrong is reported at once, with its place.
 
 mod fields;
 mod overlap;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,7 +94,8 @@ pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
     })
 }
 
-/// Reads the lines; those with errors are left out, but their ids and good prefixes are compared with the others'.
+/// Reads the lines; those with errors are left out, but their ids and good prefixes are compared
+/// with the others'.
 fn read(source: &SourceFile, policy: &Policy, out: &mut Diagnostics) -> Vec<Subscriber> {
     let mut lines = source.lines();
     let header = lines.next().map(|line| line.text.trim_end());
@@ -100,8 +103,11 @@ fn read(source: &SourceFile, policy: &Policy, out: &mut Diagnostics) -> Vec<Subs
         out.error(
             source.at(1, 1),
             "bad-header",
-            format!("the first line is {}", quote(header.unwrap_or_default())),
-            format!("write the header {HEADER}"),
+            format!(
+                "the first line is {}, not the header",
+                quote(header.unwrap_or_default())
+            ),
+            format!("begin the file with {HEADER}"),
         );
         return Vec::new();
     }
@@ -113,7 +119,7 @@ fn read(source: &SourceFile, policy: &Policy, out: &mut Diagnostics) -> Vec<Subs
             .map(|plan| plan.name.as_str())
             .zip(0..)
             .collect(),
-        ids: HashMap::new(),
+        ids: HashMap::with_capacity(source.line_count()),
         out,
     };
     lines
@@ -126,12 +132,12 @@ struct Reader<'a> {
     source: &'a SourceFile,
     plans: HashMap<&'a str, usize>,
     /// Line and column of every id seen.
-    ids: HashMap<String, (u32, u32)>,
+    ids: HashMap<Cow<'a, str>, (u32, u32)>,
     out: &'a mut Diagnostics,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, number: u32, text: &str) -> Option<Subscriber> {
+impl<'a> Reader<'a> {
+    fn line(&mut self, number: u32, text: &'a str) -> Option<Subscriber> {
         let fields = match split(text) {
             Ok(fields) => fields,
             Err(InvalidLine { column, problem }) => {
@@ -141,48 +147,52 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let [id, plan, state, addresses] = &fields;
+        let [id, plan, state, addresses] = fields;
         let place = self.source.at(number, id.column);
-        self.check_id(&id.text, &place);
         // Errors are in `out`; the values put in their place are never seen by anyone.
-        Some(Subscriber {
+        let subscriber = Subscriber {
             id: id.text.to_string(),
-            plan: self.plan(plan, number).unwrap_or(0),
-            state: self.state(state, number).unwrap_or(State::Active),
-            prefixes: self.prefixes(addresses, number),
+            plan: self.plan(&plan, number).unwrap_or(0),
+            state: self.state(&state, number).unwrap_or(State::Active),
+            prefixes: self.prefixes(&addresses, number),
             place,
-        })
+        };
+        self.check_id(id.text, &subscriber.place);
+        Some(subscriber)
     }
 
-    fn check_id(&mut self, id: &str, place: &Place) {
+    fn check_id(&mut self, id: Cow<'a, str>, place: &Place) {
         let wrong = if id.is_empty() {
             Some("the id is empty".to_owned())
         } else if id.len() > MAX_ID {
             Some(format!(
                 "the id {} is longer than {MAX_ID} characters",
-                quote(id)
+                quote(&id)
             ))
         } else {
             id.chars()
                 .find(|c| !c.is_ascii_graphic())
-                .map(|c| format!("the id {} has the character {c:?}", quote(id)))
+                .map(|c| format!("the id {} has the character {c:?}", quote(&id)))
         };
         if let Some(message) = wrong {
             let help = format!("an id has 1 to {MAX_ID} printable ASCII characters and no spaces");
             self.out.error(place.clone(), "bad-id", message, help);
-        } else if let Some(&(line, column)) = self.ids.get(id) {
-            self.out.error(
-                place.clone(),
-                "duplicate-id",
-                format!(
-                    "subscriber {} is already at {}",
-                    quote(id),
-                    self.source.at(line, column)
-                ),
-                "write one line for each subscriber, with all its addresses",
-            );
-        } else {
-            self.ids.insert(id.to_owned(), (place.line, place.column));
+            return;
+        }
+        match self.ids.entry(id) {
+            Entry::Vacant(first) => {
+                first.insert((place.line, place.column));
+            }
+            Entry::Occupied(seen) => {
+                let &(line, column) = seen.get();
+                let first = self.source.at(line, column);
+                self.out.error(
+                    place.clone(),
+                    "duplicate-id",
+                    format!("subscriber {} is already at {first}", quote(seen.key())),
+                    "write one line for each subscriber, with all its addresses",
+                );
+            }
         }
     }
 
@@ -252,7 +262,8 @@ impl Reader<'_> {
         prefixes
     }
 
-    /// Subscribers have private and shared addresses as a matter of course; other special space they cannot have.
+    /// Subscribers have private and shared addresses as a matter of course; other special space
+    /// they cannot have.
     fn warn_of_odd(&mut self, prefix: &ListedPrefix) {
         let odd = kinds_of(&prefix.net).find(|(kind, within)| {
             let ordinary = matches!(kind, Kind::Private | Kind::Shared | Kind::Documentation);

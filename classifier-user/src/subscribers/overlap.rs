@@ -1,5 +1,5 @@
-//! Addresses that two subscribers claim. Prefixes either nest or are disjoint, so one pass over all of them, sorted
-//! by address, meets each prefix with those that contain it still open: at most one for each length.
+//! Addresses that two subscribers claim. Prefixes either nest or are disjoint, so one pass over all
+//! of them, sorted by address, meets each prefix with those that contain it still open.
 
 use super::Subscriber;
 use crate::diagnostic::{Diagnostics, quote};
@@ -22,7 +22,8 @@ enum Clash {
     Stolen,
 }
 
-/// Reports prefixes of two subscribers that overlap as errors, repeated ones of one subscriber as warnings.
+/// Reports prefixes of two subscribers that overlap as errors, repeated ones of one subscriber as
+/// warnings.
 pub(super) fn check(subscribers: &[Subscriber], out: &mut Diagnostics) {
     for (clash, first, second) in clashes(subscribers) {
         let (_, a) = claimed(subscribers, first);
@@ -56,7 +57,7 @@ pub(super) fn check(subscribers: &[Subscriber], out: &mut Diagnostics) {
                         quote(&other.id),
                         a.place
                     ),
-                    "give each address to one subscriber; only a subscriber's own prefixes may nest",
+                    "give each address to one subscriber; only one's own prefixes may nest",
                 );
             }
         }
@@ -98,20 +99,24 @@ fn clashes(subscribers: &[Subscriber]) -> Vec<(Clash, Claim, Claim)> {
             .iter()
             .rev()
             .find(|outer| outer.subscriber != claim.subscriber);
-        let same = open.last().filter(|outer| outer.range == claim.range);
-        if let Some(&rival) = rival {
-            let in_order = (rival.subscriber, rival.prefix) < (claim.subscriber, claim.prefix);
-            let (first, second) = if in_order {
-                (rival, claim)
-            } else {
-                (claim, rival)
-            };
-            clashes.push((Clash::Stolen, first, second));
-        } else if let Some(&same) = same {
-            clashes.push((Clash::Twice, same, claim));
+        let repeated = open
+            .last()
+            .is_some_and(|last| (last.range, last.subscriber) == (claim.range, claim.subscriber));
+        match (rival, open.last()) {
+            (Some(&rival), _) => {
+                let in_order = (rival.subscriber, rival.prefix) < (claim.subscriber, claim.prefix);
+                let (first, second) = if in_order {
+                    (rival, claim)
+                } else {
+                    (claim, rival)
+                };
+                clashes.push((Clash::Stolen, first, second));
+            }
+            (None, Some(&last)) if repeated => clashes.push((Clash::Twice, last, claim)),
+            _ => {}
         }
-        // Equal prefixes take one place among the open ones, or a file of equal lines would fill it.
-        if same.is_none() {
+        // So that the search for a rival passes at most one prefix of each length.
+        if !repeated {
             open.push(claim);
         }
     }
@@ -180,7 +185,8 @@ mod tests {
         )
     }
 
-    /// Lines of the longer (of equal ones: the later) prefix of each pair that clashes, the slow way.
+    /// Lines of the longer (of equal ones: the later) prefix of each pair that clashes, the slow
+    /// way.
     fn naive(subscribers: &[Subscriber]) -> BTreeSet<(bool, u32)> {
         let mut inner = BTreeSet::new();
         let all: Vec<_> = subscribers

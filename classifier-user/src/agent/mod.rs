@@ -1,0 +1,174 @@
+//! `zerorate run`: the loop that keeps a node up to date until it is told to stop.
+//!
+//! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
+//! subscribers in force, looks after interfaces, and answers questions.
+
+pub mod interfaces;
+pub mod node;
+pub mod preflight;
+mod triggers;
+pub mod views;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use self::node::Node;
+use self::triggers::{Files, Links};
+use crate::api::server::{self, Shared, with};
+use crate::config::{Config, OnExit};
+use crate::report::Direction;
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start, or cannot go on.
+pub fn run(config: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(run_until_told(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run_until_told(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut files = Files::watch(&config)?;
+    let mut links = Links::watch()?;
+
+    // The socket first: of two agents with one configuration the second must not come near the maps.
+    let listener = server::listen(&config.api.socket)
+        .with_context(|| format!("API socket {}", config.api.socket.display()))?;
+    let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
+    let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
+    let node = tokio::task::spawn_blocking({
+        let runtime = tokio::runtime::Handle::current();
+        move || {
+            let _context = runtime.enter();
+            Node::start(config)
+        }
+    });
+    let node: Shared = Arc::new(Mutex::new(node.await??));
+    let (stop, stopped) = watch::channel(false);
+    let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
+        let mut stopped = stopped;
+        // Ends when the sender says so, or is gone.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }));
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+    info!(socket = %socket.display(), "ready");
+
+    let mut looks = tokio::time::interval(checkpoint);
+    let mut sums = tokio::time::interval(interval);
+    sums.reset();
+    loop {
+        let boundary = until_boundary(&node).await;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&node, "SIGHUP").await,
+            () = files.changed() => reload(&node, "a file changed").await,
+            () = links.changed() => keep_up(&node).await,
+            () = tokio::time::sleep(boundary) => keep_up(&node).await,
+            _ = looks.tick() => keep_up(&node).await,
+            _ = sums.tick() => sum_up(&node).await,
+        }
+    }
+    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    // Nobody is left to hear it when the API has already ended.
+    let _ = stop.send(true);
+    if tokio::time::timeout(Duration::from_secs(2), api)
+        .await
+        .is_err()
+    {
+        warn!("a request was cut off");
+    }
+    if let Err(error) = std::fs::remove_file(&socket) {
+        warn!("removing {}: {error}", socket.display());
+    }
+    with(node, move |node| match on_exit {
+        OnExit::Keep => info!("stopped; counting goes on in the kernel"),
+        OnExit::Detach => {
+            node.detach();
+            info!("stopped; nothing is counted any more, the counters are kept");
+        }
+    })
+    .await;
+    Ok(())
+}
+
+async fn reload(node: &Shared, why: &'static str) {
+    info!("reloading: {why}");
+    notify_systemd(&[
+        sd_notify::NotifyState::Reloading,
+        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Ready),
+    ]);
+    // What went wrong was logged, and is kept for `status`.
+    let _ = with(Arc::clone(node), Node::reload).await;
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+}
+
+async fn keep_up(node: &Shared) {
+    let result = with(Arc::clone(node), |node| {
+        node.look_after_interfaces();
+        node.keep_up()
+    });
+    if let Err(error) = result.await {
+        error!("{error}");
+    }
+}
+
+/// How long the policy in force lasts, at most an hour: clocks step.
+async fn until_boundary(node: &Shared) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let boundary = with(Arc::clone(node), |node| node.next_boundary()).await;
+    let left = boundary.map(|boundary| boundary.duration_since(Timestamp::now()));
+    match left {
+        None => LONGEST,
+        Some(left) => Duration::try_from(left)
+            .unwrap_or(Duration::from_millis(1))
+            .min(LONGEST),
+    }
+}
+
+/// The books, in the log.
+async fn sum_up(node: &Shared) {
+    let report = match with(Arc::clone(node), |node| node.usage()).await {
+        Ok(report) => report,
+        Err(error) => return error!("{error}"),
+    };
+    for row in &report.books {
+        let place = row.place.as_ref().map(|place| {
+            let direction = match place.direction {
+                Direction::Up => "up",
+                Direction::Down => "down",
+            };
+            format!("{} {direction}", place.interface)
+        });
+        info!(
+            packets = row.packets,
+            ip_bytes = row.ip_bytes,
+            non_ip_packets = row.non_ip_packets,
+            malformed_packets = row.malformed_packets,
+            "books: {}",
+            place.as_deref().unwrap_or("all")
+        );
+    }
+}
+
+/// Tells systemd, if it is systemd that started us.
+fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        warn!("telling systemd: {error}");
+    }
+}

@@ -1,0 +1,445 @@
+//! A node: its maps, what is counted in them, and the one way a policy and a list of subscribers come into
+//! force ([`Node::put_in_force`]).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use classifier::layout::LINE_BYTES;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::interfaces::Interfaces;
+use super::preflight::{self, Unfit};
+use crate::accounts::{Accounts, Full, Summary};
+use crate::config::Config;
+use crate::datapath::links::AttachError;
+use crate::datapath::maps::{Maps, MapsError};
+use crate::diagnostic::Diagnostics;
+use crate::engine::lines::Lines;
+use crate::image::{Source, TooLarge};
+use crate::ledger::{Ledger, LedgerError};
+use crate::policy::{self, Changes, Policy};
+use crate::subscribers::{self, Subscriber};
+
+/// What a node could not do. Whatever it is, the policy in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The policy or the subscribers' file is wrong.
+    #[error("{0}")]
+    Input(#[from] Diagnostics),
+    /// They do not fit.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// They do not fit.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// More subscribers than configured.
+    #[error(
+        "{found} subscribers are listed, `subscribers` under [limits] allows {limit}: raise it, or list fewer"
+    )]
+    TooMany {
+        /// Subscribers in the file.
+        found: usize,
+        /// What the configuration allows.
+        limit: usize,
+    },
+    /// This machine cannot do it.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The kernel would not.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The kernel would not.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The disk would not.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Pins and ledger do not belong together.
+    #[error(
+        "the counters pinned in {pins} are not those that ledger {ledger} knows (epoch {counting:016x}, ledger \
+         {known}): start with the ledger they belong to, or give them up with `zerorate detach --purge`"
+    )]
+    Strangers {
+        /// The pin directory.
+        pins: String,
+        /// The ledger.
+        ledger: String,
+        /// Epoch of the counters.
+        counting: u64,
+        /// Epoch in the ledger.
+        known: String,
+    },
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) config: Config,
+    pub(super) maps: Maps,
+    pub(super) lines: Lines,
+    pub(super) accounts: Accounts,
+    pub(super) interfaces: Interfaces,
+    pub(super) in_force: Option<InForce>,
+    ledger: Ledger,
+    serial: u32,
+    /// Errors of the latest reload, if it failed.
+    pub(super) refused: Option<String>,
+}
+
+/// What packets are judged by.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) policy: Arc<Policy>,
+    pub(super) subscribers: Arc<Vec<Subscriber>>,
+    pub(super) gateway: Vec<IpNet>,
+    pub(super) since: Timestamp,
+    pub(super) image_bytes: usize,
+    /// Next instant at which the policy changes by itself.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Version of the policy now in force.
+    pub policy_version: String,
+    /// Whether anything is different from before.
+    pub changed: bool,
+    /// What changed in the policy, a line each.
+    pub policy: Vec<String>,
+    /// What changed among subscribers.
+    pub subscribers: Summary,
+    /// Warnings, as `check` prints them.
+    pub warnings: Vec<String>,
+}
+
+impl Node {
+    /// Opens or makes the node's counters, puts policy and subscribers in force, and attaches.
+    ///
+    /// # Errors
+    /// Whatever is in the way. Counting that goes on from before is not disturbed.
+    pub fn start(config: Config) -> Result<Self, NodeError> {
+        preflight::check(&config.pin_dir)?;
+        let (mut ledger, recalled) = Ledger::open(&config.ledger)?;
+        let (maps, accounts) = match Maps::open(&config.pin_dir)? {
+            Some(maps) if recalled.epoch == Some(maps.epoch()) => {
+                info!(
+                    epoch = format!("{:016x}", maps.epoch()),
+                    "taking over pinned counters"
+                );
+                (maps, recalled.accounts)
+            }
+            Some(maps) => {
+                return Err(NodeError::Strangers {
+                    pins: maps.path().display().to_string(),
+                    ledger: config.ledger.display().to_string(),
+                    counting: maps.epoch(),
+                    known: recalled
+                        .epoch
+                        .map_or("knows none".into(), |epoch| format!("{epoch:016x}")),
+                });
+            }
+            None => {
+                if recalled.epoch.is_some() {
+                    warn!(
+                        "the counters of the last epoch are gone (reboot, or pins removed): counting begins at \
+                         zero, and buckets are granted anew"
+                    );
+                }
+                let epoch = random_epoch(&config)?;
+                // The ledger first: pins it does not know would be strangers at the next start.
+                ledger.begin_epoch(epoch)?;
+                let maps = Maps::create(&config.pin_dir, config.limits.image_words, epoch)?;
+                info!(epoch = format!("{epoch:016x}"), "counting begins");
+                (maps, Accounts::new())
+            }
+        };
+        let mut lines = maps.lines()?;
+        maps.grow(&mut lines, accounts.next_line)?;
+        for (line, position, bytes) in &recalled.levels {
+            lines.set_level(*line, *position, *bytes);
+        }
+        ledger.granted()?;
+        let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
+        let mut node = Self {
+            config,
+            maps,
+            lines,
+            accounts,
+            interfaces,
+            in_force: None,
+            ledger,
+            serial: recalled.serial,
+            refused: None,
+        };
+        let reloaded = node.load()?;
+        log_reload(&reloaded);
+        node.interfaces.attach_all(&node.maps)?;
+        node.maps.drop_smaller_images();
+        Ok(node)
+    }
+
+    /// Reads policy and subscribers again and puts them in force if they are good and not what is in force.
+    ///
+    /// # Errors
+    /// What is wrong with them, or in the way; nothing has changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, NodeError> {
+        let result = self.load();
+        match &result {
+            Ok(reloaded) => {
+                self.refused = None;
+                log_reload(reloaded);
+            }
+            Err(error) => {
+                self.refused = Some(error.to_string());
+                tracing::error!("reload refused, what was in force stays in force:\n{error}");
+            }
+        }
+        result
+    }
+
+    fn load(&mut self) -> Result<Reloaded, NodeError> {
+        let checked = policy::load(&self.config.policy)?;
+        let listed = subscribers::load(&self.config.subscribers, &checked.policy)?;
+        let limit = self.config.limits.subscribers;
+        if limit != 0 && listed.subscribers.len() > limit {
+            return Err(NodeError::TooMany {
+                found: listed.subscribers.len(),
+                limit,
+            });
+        }
+        let warnings = checked
+            .warnings
+            .iter()
+            .chain(&listed.warnings)
+            .map(ToString::to_string);
+        let warnings = warnings.collect();
+        let now = Timestamp::now();
+        let changes = match &self.in_force {
+            Some(before) => Changes::between(&before.policy, &checked.policy, now),
+            None => Changes::default(),
+        };
+        let same = self.in_force.as_ref().is_some_and(|before| {
+            before.policy.version == checked.policy.version
+                && same_subscribers(&before.subscribers, &listed.subscribers)
+        });
+        let policy_version = checked.policy.version.clone();
+        let subscribers = if same {
+            Summary::default()
+        } else {
+            self.put_in_force(Arc::new(checked.policy), Arc::new(listed.subscribers), now)?
+        };
+        let policy = changes.to_string().lines().map(str::to_owned).collect();
+        Ok(Reloaded {
+            policy_version,
+            changed: !same,
+            policy,
+            subscribers,
+            warnings,
+        })
+    }
+
+    /// Puts a policy and subscribers in force, as they are at a time: planned, written down, put into memory,
+    /// published, adopted. Whatever fails before the publication leaves what was in force in force.
+    fn put_in_force(
+        &mut self,
+        policy: Arc<Policy>,
+        subscribers: Arc<Vec<Subscriber>>,
+        now: Timestamp,
+    ) -> Result<Summary, NodeError> {
+        let serial = self.serial.wrapping_add(1);
+        let gateway = gateway_addresses();
+        let change = self.accounts.plan(&policy, &subscribers, now)?;
+        let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
+        let image_bytes = image.words().len() * 4;
+        let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
+        preflight::check_memory(
+            rows + image_bytes as u64,
+            &format!(
+                "{} subscribers, an image of {image_bytes} bytes",
+                subscribers.len()
+            ),
+        )?;
+        if !self.interfaces.any_attached() {
+            // No program of ours runs yet that a larger image map would be new to.
+            self.maps
+                .make_image_room(room_for(image.words().len(), &self.config))?;
+        }
+        let prepared = self.maps.prepare(&image)?;
+        self.maps.grow(&mut self.lines, change.next_line)?;
+
+        self.ledger.begin(&self.accounts, &change, serial)?;
+        change.write_levels(&self.lines);
+        self.ledger.granted()?;
+        change.write_heads(&self.lines);
+        self.maps.publish(&prepared)?;
+
+        let summary = change.summary;
+        self.accounts.adopt(change);
+        self.serial = serial;
+        let until = policy
+            .boundaries()
+            .into_iter()
+            .find(|boundary| *boundary > now);
+        self.in_force = Some(InForce {
+            policy,
+            subscribers,
+            gateway,
+            since: now,
+            image_bytes,
+            until,
+        });
+        Ok(summary)
+    }
+
+    /// Compiles again what is in force when time, or the gateway's own addresses, made it another thing.
+    ///
+    /// # Errors
+    /// When the new image cannot be put in force; the old one stays.
+    pub fn keep_up(&mut self) -> Result<(), NodeError> {
+        let Some(in_force) = &self.in_force else {
+            return Ok(());
+        };
+        let now = Timestamp::now();
+        let boundary = in_force.until.is_some_and(|until| until <= now)
+            // The clock was set back behind the boundary that led here.
+            || in_force.policy.boundaries().iter().any(|b| *b <= in_force.since && *b > now);
+        let moved = in_force.gateway != gateway_addresses();
+        if boundary || moved {
+            let (policy, subscribers) = (
+                Arc::clone(&in_force.policy),
+                Arc::clone(&in_force.subscribers),
+            );
+            self.put_in_force(policy, subscribers, now)?;
+            if boundary {
+                info!("a validity boundary has passed: the policy of this time is in force");
+            }
+            if moved {
+                info!("the gateway's own addresses changed: the image knows them");
+            }
+        }
+        Ok(())
+    }
+
+    /// Next instant at which the policy in force changes by itself.
+    #[must_use]
+    pub fn next_boundary(&self) -> Option<Timestamp> {
+        self.in_force.as_ref()?.until
+    }
+
+    /// Re-attaches interfaces that came back.
+    pub fn look_after_interfaces(&mut self) {
+        self.interfaces.look_after(&self.maps);
+    }
+
+    /// Takes the programs off all interfaces; the counters stay.
+    pub fn detach(&mut self) {
+        self.interfaces.detach_all(&self.maps);
+    }
+
+    /// Interfaces by name, with their numbers in the books.
+    pub(super) fn numbered_interfaces(&self) -> &BTreeMap<String, u32> {
+        self.interfaces.numbers()
+    }
+}
+
+/// Whether two lists say the same, wherever in their files.
+fn same_subscribers(before: &[Subscriber], now: &[Subscriber]) -> bool {
+    let nets = |subscriber: &Subscriber| -> Vec<IpNet> {
+        subscriber
+            .prefixes
+            .iter()
+            .map(|prefix| prefix.net)
+            .collect()
+    };
+    before.len() == now.len()
+        && before.iter().zip(now).all(|(a, b)| {
+            (&a.id, a.plan, a.state) == (&b.id, b.plan, b.state) && nets(a) == nets(b)
+        })
+}
+
+fn names(config: &Config) -> Vec<String> {
+    config
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.clone())
+        .collect()
+}
+
+/// Words of the image map: what is configured, or four times the first image, so that it may grow.
+fn room_for(words: usize, config: &Config) -> u32 {
+    let words = u32::try_from(words).unwrap_or(u32::MAX >> 2);
+    config
+        .limits
+        .image_words
+        .max(words)
+        .max(words.saturating_mul(4).min(1 << 28))
+}
+
+fn random_epoch(config: &Config) -> Result<u64, NodeError> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| {
+            NodeError::Ledger(LedgerError::Io {
+                path: config.ledger.clone(),
+                error,
+            })
+        })?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}
+
+fn log_reload(reloaded: &Reloaded) {
+    for warning in &reloaded.warnings {
+        warn!("{warning}");
+    }
+    if !reloaded.changed {
+        info!(version = reloaded.policy_version, "nothing changed");
+        return;
+    }
+    let Summary {
+        added,
+        removed,
+        readdressed,
+        replanned,
+        state_changed,
+    } = reloaded.subscribers;
+    info!(
+        version = reloaded.policy_version,
+        added, removed, readdressed, replanned, state_changed, "policy and subscribers in force"
+    );
+    for line in &reloaded.policy {
+        info!("policy: {line}");
+    }
+}
+
+/// Addresses this gateway answers to, and broadcast addresses of its links.
+fn gateway_addresses() -> Vec<IpNet> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
+    let mut found: Vec<IpNet> = interfaces
+        .flat_map(|interface| [interface.address, interface.broadcast])
+        .flatten()
+        .filter_map(|address| {
+            let v4 = address
+                .as_sockaddr_in()
+                .map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| {
+                address
+                    .as_sockaddr_in6()
+                    .map(|address| IpAddr::V6(address.ip()))
+            })
+        })
+        .map(IpNet::from)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}

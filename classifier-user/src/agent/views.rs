@@ -1,0 +1,327 @@
+//! What the agent tells: status, usage, subscribers. Read from the shared memory, without a call into the
+//! kernel per subscriber.
+
+use classifier::books::{self, BOOKS_WORDS, Books, Cell};
+use classifier::charge;
+use classifier::layout::MAX_CLASSES;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::node::Node;
+use crate::accounts::{Account, Session, usage};
+use crate::datapath::maps::MapsError;
+use crate::datapath::object::Entry;
+use crate::report::{BooksRow, Closing, Direction, Place, Report, UnattributedRow};
+
+/// `zerorate status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the node.
+    pub node: String,
+    /// Version of the program.
+    pub version: String,
+    /// Epoch of the counters.
+    pub epoch: String,
+    /// Name of the policy in force.
+    pub policy: String,
+    /// Its version.
+    pub policy_version: String,
+    /// Since when it is in force.
+    pub policy_since: Timestamp,
+    /// When it changes by itself next, if it does.
+    pub policy_until: Option<Timestamp>,
+    /// Bytes of its image.
+    pub image_bytes: u64,
+    /// Subscribers with a session.
+    pub subscribers: u64,
+    /// Of these, suspended.
+    pub suspended: u64,
+    /// Rows in the kernel, those of ended sessions included.
+    pub rows: u64,
+    /// Bytes of rows and bucket blocks.
+    pub row_bytes: u64,
+    /// Seen IP bytes that are on no account; zero when traffic rests.
+    pub books_difference_bytes: i64,
+    /// IP packets that passed without a verdict; zero on a node in order.
+    pub unpriced_packets: u64,
+    /// Why the latest reload was refused, if it was.
+    pub refused: Option<String>,
+    /// Interfaces.
+    pub interfaces: Vec<InterfaceStatus>,
+}
+
+/// An interface in [`Status`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// `access` or `core`.
+    pub role: String,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// Whether its packets are counted.
+    pub attached: bool,
+    /// Its number, if attached.
+    pub ifindex: Option<u32>,
+    /// Packets seen.
+    pub packets: u64,
+    /// IP bytes seen.
+    pub ip_bytes: u64,
+}
+
+/// A subscriber as `zerorate subscriber` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubscriberView {
+    /// Id.
+    pub subscriber: String,
+    /// Plan.
+    pub plan: String,
+    /// `active` or `suspended`.
+    pub state: String,
+    /// Number of the session.
+    pub session: u64,
+    /// When it began.
+    pub start: Timestamp,
+    /// Its prefixes.
+    pub addresses: Vec<IpNet>,
+    /// What is left in its buckets, in bytes; below zero by what ran over.
+    pub buckets: Vec<BucketView>,
+}
+
+/// A bucket in [`SubscriberView`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BucketView {
+    /// Its name.
+    pub bucket: String,
+    /// Bytes left.
+    pub left: i64,
+}
+
+/// Books of one interface and direction.
+struct Counted {
+    interface: String,
+    direction: Direction,
+    books: Books,
+}
+
+impl Node {
+    /// Status of the node.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub fn status(&self) -> Result<Status, MapsError> {
+        let report = self.usage()?;
+        let counted = self.counted()?;
+        let in_force = self.in_force.as_ref();
+        let interfaces = self.interfaces.states().map(|(place, ifindex)| {
+            let of_it = counted
+                .iter()
+                .filter(|counted| counted.interface == place.interface);
+            let sum = |cell: Cell| {
+                of_it
+                    .clone()
+                    .map(|counted| counted.books[cell as usize])
+                    .sum()
+            };
+            InterfaceStatus {
+                name: place.interface.clone(),
+                role: if place.entry == Entry::Access {
+                    "access"
+                } else {
+                    "core"
+                }
+                .into(),
+                mode: format!("{:?}", place.mode).to_lowercase(),
+                attached: ifindex.is_some(),
+                ifindex,
+                packets: sum(Cell::Packets),
+                ip_bytes: sum(Cell::IpBytes),
+            }
+        });
+        let total = report.books.last().and_then(|books| books.closing);
+        Ok(Status {
+            node: self.config.node.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            epoch: format!("{:016x}", self.maps.epoch()),
+            policy: in_force.map_or_else(String::new, |in_force| in_force.policy.name.clone()),
+            policy_version: in_force
+                .map_or_else(String::new, |in_force| in_force.policy.version.clone()),
+            policy_since: in_force.map_or(Timestamp::UNIX_EPOCH, |in_force| in_force.since),
+            policy_until: self.next_boundary(),
+            image_bytes: in_force.map_or(0, |in_force| in_force.image_bytes as u64),
+            subscribers: self.accounts.present().count() as u64,
+            suspended: self
+                .accounts
+                .present()
+                .filter(|(.., session)| session.suspended)
+                .count() as u64,
+            rows: self.accounts.rows.len() as u64,
+            row_bytes: u64::from(self.accounts.next_line)
+                * u64::from(classifier::layout::LINE_BYTES),
+            books_difference_bytes: total.map_or(0, |closing| closing.difference_bytes),
+            unpriced_packets: counted
+                .iter()
+                .map(|counted| counted.books[Cell::UnpricedPackets as usize])
+                .sum(),
+            refused: self.refused.clone(),
+            interfaces: interfaces.collect(),
+        })
+    }
+
+    /// Usage of every subscriber, unattributed traffic, and the books: a row per interface and direction, and
+    /// one over all, in which the subscribers' own rows stand against what was seen.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub fn usage(&self) -> Result<Report, MapsError> {
+        let counted = self.counted()?;
+        let usage = usage::usage(&self.accounts, &self.lines);
+        let sum = |direction: Direction| {
+            let mut sum = [0; BOOKS_WORDS];
+            for counted in counted
+                .iter()
+                .filter(|counted| counted.direction == direction)
+            {
+                for (sum, n) in sum.iter_mut().zip(&counted.books) {
+                    *sum += n;
+                }
+            }
+            sum
+        };
+        let (up, down) = (sum(Direction::Up), sum(Direction::Down));
+        let unattributed = usage::unattributed(&self.accounts, &up, &down);
+        let mut books: Vec<BooksRow> = counted
+            .iter()
+            .map(|counted| BooksRow {
+                place: Some(Place {
+                    interface: counted.interface.clone(),
+                    direction: counted.direction,
+                }),
+                closing: Some(closing(&counted.books)),
+                ..seen(&counted.books)
+            })
+            .collect();
+        let both = std::array::from_fn(|cell| up[cell] + down[cell]);
+        let bytes = |dropped: bool| {
+            usage
+                .iter()
+                .filter(|row| (row.charged == "dropped") == dropped)
+                .map(|row| row.traffic.bytes_up + row.traffic.bytes_down)
+                .sum()
+        };
+        let totals = Closing {
+            attributed_bytes: bytes(false),
+            unattributed_bytes: sum_unattributed(&unattributed),
+            dropped_bytes: bytes(true),
+            difference_bytes: 0,
+        };
+        books.push(BooksRow {
+            closing: Some(closed(both[Cell::IpBytes as usize], totals)),
+            ..seen(&both)
+        });
+        Ok(Report {
+            usage,
+            unattributed,
+            books,
+        })
+    }
+
+    /// All subscribers with a session.
+    #[must_use]
+    pub fn subscribers(&self) -> Vec<SubscriberView> {
+        self.accounts
+            .present()
+            .map(|(id, account, session)| self.view(id, account, session))
+            .collect()
+    }
+
+    /// One subscriber.
+    #[must_use]
+    pub fn subscriber(&self, id: &str) -> Option<SubscriberView> {
+        let account = self.accounts.subscribers.get(id)?;
+        Some(self.view(id, account, account.session.as_ref()?))
+    }
+
+    fn view(&self, id: &str, account: &Account, session: &Session) -> SubscriberView {
+        let buckets = (0..)
+            .zip(&account.buckets)
+            .map(|(position, bucket)| BucketView {
+                bucket: bucket.name.clone(),
+                left: self.lines.level(account.bucket_line, position),
+            });
+        SubscriberView {
+            subscriber: id.to_owned(),
+            plan: session.plan.clone(),
+            state: if session.suspended {
+                "suspended"
+            } else {
+                "active"
+            }
+            .into(),
+            session: session.number,
+            start: session.start,
+            addresses: session.addresses.clone(),
+            buckets: buckets.collect(),
+        }
+    }
+
+    fn counted(&self) -> Result<Vec<Counted>, MapsError> {
+        let mut found = Vec::new();
+        for (interface, number) in self.numbered_interfaces() {
+            for direction in [charge::Direction::Up, charge::Direction::Down] {
+                let books = self.maps.books(books::index(*number, direction))?;
+                // An interface counts in the direction of its role; the other books stay empty.
+                if books[Cell::Packets as usize] != 0 {
+                    found.push(Counted {
+                        interface: interface.clone(),
+                        direction: direction.into(),
+                        books,
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn seen(books: &Books) -> BooksRow {
+    let cell = |cell: Cell| books[cell as usize];
+    BooksRow {
+        place: None,
+        packets: cell(Cell::Packets),
+        ip_packets: cell(Cell::IpPackets),
+        ip_bytes: cell(Cell::IpBytes),
+        non_ip_packets: cell(Cell::NonIp),
+        malformed_packets: cell(Cell::Malformed),
+        closing: None,
+    }
+}
+
+/// Where the bytes of one set of books went.
+fn closing(books: &Books) -> Closing {
+    let unattributed = (0..MAX_CLASSES)
+        .map(|class| books[Cell::unattributed(class) as usize + 1])
+        .sum();
+    let totals = Closing {
+        attributed_bytes: books[Cell::AttributedBytes as usize],
+        unattributed_bytes: unattributed,
+        dropped_bytes: books[Cell::DroppedBytes as usize],
+        difference_bytes: 0,
+    };
+    closed(books[Cell::IpBytes as usize], totals)
+}
+
+fn closed(seen: u64, totals: Closing) -> Closing {
+    let counted = totals.attributed_bytes + totals.unattributed_bytes + totals.dropped_bytes;
+    Closing {
+        difference_bytes: seen.wrapping_sub(counted) as i64,
+        ..totals
+    }
+}
+
+fn sum_unattributed(rows: &[UnattributedRow]) -> u64 {
+    rows.iter()
+        .map(|row| row.traffic.bytes_up + row.traffic.bytes_down)
+        .sum()
+}

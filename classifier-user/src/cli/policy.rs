@@ -1,0 +1,59 @@
+//! `zerorate policy`: the running agent's policy.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use hyper::Method;
+
+use super::agent::Socket;
+use crate::agent::node::Reloaded;
+use crate::api::client::ask;
+
+/// The policy of the running agent.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads policy and subscribers again. All or nothing: with an error what is in force stays in force.
+    Reload(Socket),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the agent does not answer, or refuses the policy.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Command::Reload(socket) = &args.command;
+    let reloaded: Reloaded = ask(&socket.socket, Method::POST, "/v1/policy/reload")?;
+    for warning in &reloaded.warnings {
+        eprintln!("{warning}");
+    }
+    if reloaded.changed {
+        println!("in force: version {}", reloaded.policy_version);
+    } else {
+        println!(
+            "nothing changed: version {} stays in force",
+            reloaded.policy_version
+        );
+    }
+    for line in &reloaded.policy {
+        println!("  {line}");
+    }
+    let subscribers = &reloaded.subscribers;
+    if !subscribers.is_empty() {
+        println!(
+            "  subscribers: {} added, {} removed, {} with other addresses, {} with another plan, {} suspended or \
+             resumed",
+            subscribers.added,
+            subscribers.removed,
+            subscribers.readdressed,
+            subscribers.replanned,
+            subscribers.state_changed
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

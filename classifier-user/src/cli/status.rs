@@ -1,0 +1,121 @@
+//! `zerorate status`: is everything in order?
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use hyper::Method;
+
+use super::agent::Socket;
+use super::records::{self, Line};
+use crate::agent::views::{InterfaceStatus, Status};
+use crate::api::client::ask;
+use crate::report::Format;
+
+/// Shows the policy in force, the interfaces, and whether the books close.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    socket: Socket,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+impl Line for InterfaceStatus {
+    const HEADS: &'static [&'static str] = &[
+        "interface",
+        "role",
+        "mode",
+        "attached",
+        "ifindex",
+        "packets",
+        "ip_bytes",
+    ];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.role.clone(),
+            self.mode.clone(),
+            if self.attached { "yes" } else { "no" }.into(),
+            self.ifindex
+                .map_or_else(String::new, |ifindex| ifindex.to_string()),
+            self.packets.to_string(),
+            self.ip_bytes.to_string(),
+        ]
+    }
+}
+
+/// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, or the latest
+/// reload was refused.
+///
+/// # Errors
+/// When the agent does not answer.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let status: Status = ask(&args.socket.socket, Method::GET, "/v1/status")?;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &status)?;
+            writeln!(out)?;
+        }
+        Format::Csv => records::write(&mut out, Format::Csv, &status.interfaces)?,
+        Format::Table => table(&mut out, &status)?,
+    }
+    let in_order = status.refused.is_none()
+        && status.unpriced_packets == 0
+        && status.interfaces.iter().all(|interface| interface.attached);
+    Ok(if in_order {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let until = status
+        .policy_until
+        .map_or_else(String::new, |until| format!(", until {until}"));
+    let mut line = |name: &str, value: String| writeln!(out, "{name:<12} {value}");
+    line(
+        "node",
+        format!("{} (zerorate {})", status.node, status.version),
+    )?;
+    line(
+        "policy",
+        format!(
+            "{} version {}, in force since {}{until}; image {} bytes",
+            status.policy, status.policy_version, status.policy_since, status.image_bytes
+        ),
+    )?;
+    line(
+        "subscribers",
+        format!(
+            "{}, of these {} suspended; {} rows, {} bytes",
+            status.subscribers, status.suspended, status.rows, status.row_bytes
+        ),
+    )?;
+    line(
+        "books",
+        match status.books_difference_bytes {
+            0 => "closed: every byte seen is on an account".into(),
+            n => format!("{n} bytes on their way (zero when traffic rests)"),
+        },
+    )?;
+    if status.unpriced_packets != 0 {
+        line(
+            "UNPRICED",
+            format!(
+                "{} packets passed without a verdict",
+                status.unpriced_packets
+            ),
+        )?;
+    }
+    if let Some(refused) = &status.refused {
+        line(
+            "REFUSED",
+            format!("the latest reload, so this policy stayed in force:\n{refused}"),
+        )?;
+    }
+    writeln!(out)?;
+    records::write(out, Format::Table, &status.interfaces)
+}

@@ -1,0 +1,402 @@
+//! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use classifier::layout::MAX_INTERFACES;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::diagnostic::Diagnostics;
+use crate::policy::Place;
+
+/// `zerorate.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of this gateway in records and logs.
+    pub node: String,
+    /// IANA time zone whose days count.
+    #[serde(default = "utc", deserialize_with = "time_zone")]
+    pub timezone: TimeZone,
+    /// Policy directory.
+    pub policy: PathBuf,
+    /// Subscribers, CSV.
+    pub subscribers: PathBuf,
+    /// Database file of what must outlive the process.
+    #[serde(default = "default_ledger")]
+    pub ledger: PathBuf,
+    /// Directory on a BPF file system.
+    #[serde(default = "default_pin_dir")]
+    pub pin_dir: PathBuf,
+    /// What SIGTERM leaves behind.
+    #[serde(default)]
+    pub on_exit: OnExit,
+    /// Whether files are reloaded when they change.
+    #[serde(default = "yes")]
+    pub watch: bool,
+    /// Interfaces that are counted on.
+    #[serde(rename = "interface")]
+    pub interfaces: Vec<Interface>,
+    /// Sizes.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Usage records.
+    #[serde(default)]
+    pub records: Records,
+    /// The API.
+    #[serde(default)]
+    pub api: Api,
+}
+
+/// What SIGTERM leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExit {
+    /// Programs stay attached and go on counting; the next start takes over.
+    #[default]
+    Keep,
+    /// Programs are detached; counters stay pinned and the next start counts on.
+    Detach,
+}
+
+/// An interface that is counted on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Which side of the gateway it is.
+    pub role: Role,
+    /// How XDP is attached.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Where what subscribers receive is counted.
+    #[serde(default)]
+    pub downlink: Downlink,
+    /// What becomes of packets of unknown subscribers.
+    #[serde(default)]
+    pub unknown: Unknown,
+    /// Whether what is to be dropped is dropped.
+    #[serde(default = "yes")]
+    pub enforce: bool,
+}
+
+/// Which side of the gateway an interface is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Subscribers are behind it: what arrives is up.
+    Access,
+    /// The network is behind it: what arrives is down.
+    Core,
+}
+
+/// How XDP is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In the driver.
+    #[default]
+    Native,
+    /// In the stack, behind the driver: slower, and it sees merged packets.
+    Generic,
+}
+
+/// Where what subscribers receive is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Downlink {
+    /// On ingress of the core interfaces.
+    #[default]
+    Core,
+    /// On the access interface's tc egress.
+    Egress,
+}
+
+/// What becomes of packets of unknown subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// They pass, counted as unattributed.
+    #[default]
+    Pass,
+    /// They are dropped, but for what keeps the link and the gateway alive.
+    Drop,
+}
+
+/// Sizes that are fixed while programs run. 0 chooses by what is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// 32-bit words of a policy image; the default leaves room for four times the first one.
+    pub image_words: u32,
+    /// Subscribers the file may list; the default is whatever memory holds.
+    pub subscribers: usize,
+}
+
+/// How often usage is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Records {
+    /// How often the agent sums up the books in its log.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// How often it looks whether the books close and the interfaces are there.
+    #[serde(deserialize_with = "duration")]
+    pub checkpoint: Duration,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            checkpoint: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The API.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Unix socket it listens on.
+    pub socket: PathBuf,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+        }
+    }
+}
+
+/// Where commands look for the agent.
+pub const DEFAULT_SOCKET: &str = "/run/zerorate/api.sock";
+
+fn default_ledger() -> PathBuf {
+    PathBuf::from("/var/lib/zerorate/ledger.db")
+}
+fn default_pin_dir() -> PathBuf {
+    PathBuf::from("/sys/fs/bpf/zerorate")
+}
+fn utc() -> TimeZone {
+    TimeZone::UTC
+}
+const fn yes() -> bool {
+    true
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
+    let name = String::deserialize(from)?;
+    TimeZone::get(&name).map_err(|_| {
+        de::Error::custom(format!(
+            "unknown time zone `{name}`: use an IANA name such as \"Asia/Almaty\""
+        ))
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration >= Duration::from_millis(100))
+        .ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is no duration of at least 100ms: write \"60s\" or \"1m\""
+            ))
+        })
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
+        let file = Arc::new(path.to_owned());
+        let mut out = Diagnostics::default();
+        let start = Place {
+            file: Arc::clone(&file),
+            line: 1,
+            column: 1,
+        };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                out.error(
+                    start,
+                    "unreadable",
+                    message,
+                    "name the configuration with --config FILE",
+                );
+                return Err(out);
+            }
+        };
+        let config: Self = match toml::from_str(&text) {
+            Ok(config) => config,
+            Err(error) => {
+                let place = error
+                    .span()
+                    .map_or(start, |span| place(file, &text, span.start));
+                let message = error.message().trim().replace('\n', ", ");
+                out.error(
+                    place,
+                    "config",
+                    message,
+                    "see docs/zerorate.toml for every key and its default",
+                );
+                return Err(out);
+            }
+        };
+        config.check(&start, &mut out);
+        out.finish().map(|_| config)
+    }
+
+    fn check(&self, start: &Place, out: &mut Diagnostics) {
+        let mut error =
+            |message: String, help: &str| out.error(start.clone(), "config", message, help);
+        if self.node.is_empty() {
+            error(
+                "`node` is empty".into(),
+                "give this gateway a name of its own",
+            );
+        }
+        if self.interfaces.is_empty() {
+            error(
+                "no interface to count on".into(),
+                "add an [[interface]] with `name` and `role`",
+            );
+        }
+        if self.interfaces.len() > MAX_INTERFACES as usize {
+            let message = format!(
+                "{} interfaces; at most {MAX_INTERFACES}",
+                self.interfaces.len()
+            );
+            error(message, "count on fewer, or on a bridge or bond above them");
+        }
+        let mut seen = HashSet::new();
+        for interface in &self.interfaces {
+            let name = &interface.name;
+            if !seen.insert(name) {
+                error(
+                    format!("interface `{name}` stands here twice"),
+                    "remove one of the two",
+                );
+            }
+            if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) {
+                error(
+                    format!("`{name}` is no interface name"),
+                    "use the name that `ip link` shows",
+                );
+            }
+            if interface.downlink == Downlink::Egress {
+                error(
+                    format!(
+                        "interface `{name}`: downlink = \"egress\" is not available in this version"
+                    ),
+                    "count what subscribers receive on the core interface: downlink = \"core\"",
+                );
+            }
+        }
+        if !self.pin_dir.is_absolute() {
+            error(
+                "`pin_dir` is a relative path".into(),
+                "use a path below a mounted BPF file system",
+            );
+        }
+    }
+}
+
+/// The place of a byte of a text.
+fn place(file: Arc<PathBuf>, text: &str, offset: usize) -> Place {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() as u32 + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |line| line.chars().count()) as u32
+        + 1;
+    Place { file, line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+node = "gw-1"
+timezone = "Asia/Almaty"
+policy = "/etc/zerorate/policy"
+subscribers = "/etc/zerorate/subscribers.csv"
+ledger = "/var/lib/zerorate/ledger.db"
+pin_dir = "/sys/fs/bpf/zerorate"
+[[interface]]
+name = "access0"
+role = "access"
+mode = "native"
+downlink = "core"
+unknown = "pass"
+enforce = true
+[[interface]]
+name = "core0"
+role = "core"
+[records]
+interval = "60s"
+checkpoint = "1s"
+[api]
+socket = "/run/zerorate/api.sock"
+"#;
+
+    fn message(text: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("zerorate.toml");
+        std::fs::write(&path, text).unwrap();
+        let prefix = format!("{}/", directory.path().display());
+        Config::load(&path)
+            .unwrap_err()
+            .to_string()
+            .replace(&prefix, "")
+    }
+
+    #[test]
+    fn the_contract_s_example_is_read() {
+        let config: Config = toml::from_str(WHOLE).unwrap();
+        assert_eq!(config.interfaces.len(), 2);
+        assert_eq!(config.interfaces[1].mode, Mode::Native);
+        assert_eq!(config.records.interval, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place() {
+        let text = message(&WHOLE.replace("enforce = true", "enforced = true"));
+        assert!(
+            text.starts_with("zerorate.toml:14:1: error: unknown field `enforced`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (from, to, expected) in [
+            ("core0", "access0", "interface `access0` stands here twice"),
+            ("\"gw-1\"", "\"\"", "`node` is empty"),
+            ("Asia/Almaty", "Asia/Alma", "unknown time zone `Asia/Alma`"),
+            ("\"60s\"", "\"soon\"", "`soon` is no duration"),
+            (
+                "downlink = \"core\"",
+                "downlink = \"egress\"",
+                "not available in this version",
+            ),
+        ] {
+            let text = message(&WHOLE.replace(from, to));
+            assert!(text.contains(expected), "{from} → {to}: {text}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The real agent, running in a namespace with everything of its own: configuration, policy,
+//! subscribers, ledger, socket and pins. All of it, the process first, is gone on drop.
+
+mod builder;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::{NetNs, is_dead, maker};
+use crate::process::run;
+
+pub use builder::Builder;
+
+/// The variable that names the binary under test.
+pub const BINARY_VARIABLE: &str = "ZERORATE_BIN";
+
+const BPFFS: &str = "/sys/fs/bpf";
+const PIN_PREFIX: &str = "zr-test-";
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The binary under test.
+///
+/// # Errors
+/// If the environment does not say, or there is no such file.
+pub fn binary() -> Result<PathBuf> {
+    let path = env::var_os(BINARY_VARIABLE)
+        .map(PathBuf::from)
+        .with_context(|| {
+            format!("{BINARY_VARIABLE} does not say which zerorate to test: run `cargo xtask test`")
+        })?;
+    ensure!(
+        path.is_file(),
+        "there is no {}: run `cargo xtask test`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A running agent, or one that was and can be started again with the same files and pins.
+#[derive(Debug)]
+pub struct Agent {
+    binary: PathBuf,
+    namespace: NetNs,
+    home: TempDir,
+    pin_dir: PathBuf,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// An agent for a namespace, without interfaces and subscribers, and with a policy in which
+    /// everything is metered.
+    #[must_use]
+    pub fn builder(namespace: &NetNs) -> Builder {
+        Builder::new(namespace)
+    }
+
+    /// Starts the agent, again if it has ended, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it runs already, ends, or does not answer in time; the error has all it said.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the agent is running");
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.log_file())?;
+        let mut command = self.namespace.command(&self.binary);
+        command.arg("run").arg("--config").arg(self.config());
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(command.spawn().context("cannot start nsenter")?);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited()? {
+                bail!("the agent ended ({status}):\n{}", self.log());
+            }
+            if self.ask(&["status"]).is_ok() {
+                return Ok(());
+            }
+            sleep(PAUSE);
+        }
+        bail!("the agent does not answer:\n{}", self.log())
+    }
+
+    /// The directory of the policy it runs.
+    #[must_use]
+    pub fn policy_dir(&self) -> PathBuf {
+        self.home.path().join("policy")
+    }
+
+    /// The subscriber file it runs with.
+    #[must_use]
+    pub fn subscribers_file(&self) -> PathBuf {
+        self.home.path().join("subscribers.csv")
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.home.path().join("zerorate.toml")
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.home.path().join("api.sock")
+    }
+
+    /// Where its maps and links are pinned.
+    #[must_use]
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
+    /// Replaces `policy.toml`. The new file is there at once, not piece by piece.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_policy(&self, text: &str) -> Result<()> {
+        fs::create_dir_all(self.policy_dir()).context("cannot make the policy's directory")?;
+        write(&self.policy_dir().join("policy.toml"), text)
+    }
+
+    /// Replaces the subscriber file; the header is put before the lines.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_subscribers(&self, lines: &str) -> Result<()> {
+        let text = format!("id,plan,state,addresses\n{}\n", lines.trim());
+        write(&self.subscribers_file(), &text)
+    }
+
+    /// Runs a command of zerorate against this agent and returns what it prints.
+    ///
+    /// # Errors
+    /// If the command fails; the error has what it said.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        run(self.command(arguments).arg("--socket").arg(self.socket()))
+    }
+
+    /// The binary with some arguments, on the machine itself: no agent is needed for it.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments);
+        command
+    }
+
+    /// Makes the agent read policy and subscribers again.
+    ///
+    /// # Errors
+    /// If it refuses them; the error has its diagnostics.
+    pub fn reload(&self) -> Result<String> {
+        self.ask(&["policy", "reload"])
+    }
+
+    /// What `usage --format json` prints, an object for each line.
+    ///
+    /// # Errors
+    /// If the agent does not answer, or not in JSON.
+    pub fn usage_json(&self) -> Result<Vec<Value>> {
+        self.ask(&["usage", "--format", "json"])?
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
+            .collect()
+    }
+
+    /// Everything it has logged, over all starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.id().context("the agent is not running")?;
+        kill(Pid::from_raw(i32::try_from(id)?), signal).context("cannot send the signal")
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// If it is not running, or goes on running.
+    pub fn sigterm(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait()
+    }
+
+    /// Ends it without giving it a chance to do anything about it.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn kill9(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGKILL)?;
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If it is not running, or goes on running; the error has all it said.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        ensure!(self.child.is_some(), "the agent is not running");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited()? {
+                return Ok(status);
+            }
+            sleep(PAUSE);
+        }
+        bail!("the agent does not end:\n{}", self.log())
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else {
+            return Ok(None);
+        };
+        let status = child.try_wait().context("cannot wait for the agent")?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.home.path().join("agent.log")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself in the meantime.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // A pinned link keeps its program attached: no pins, no programs.
+        remove(&self.pin_dir);
+        if std::thread::panicking() {
+            eprintln!("the agent's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Removes pins that earlier runs, killed before they could, did not.
+fn sweep() {
+    for entry in fs::read_dir(BPFFS).into_iter().flatten().flatten() {
+        if maker(&entry.file_name().to_string_lossy(), PIN_PREFIX).is_some_and(is_dead) {
+            remove(&entry.path());
+        }
+    }
+}
+
+fn remove(pin_dir: &Path) {
+    if pin_dir.exists()
+        && let Err(error) = fs::remove_dir_all(pin_dir)
+    {
+        eprintln!("cannot remove {}: {error}", pin_dir.display());
+    }
+}
+
+/// Writes a file so that a reader sees the old one or the new one.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
