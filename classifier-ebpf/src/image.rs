@@ -50,7 +50,7 @@ pub mod at {
     pub const PLAN_STRIDE: u32 = 5;
     /// Plan entries.
     pub const PLAN_COUNT: u32 = 6;
-    /// The table from remote address to class: see [`super::Table`].
+    /// The table from remote address to class: its four words are below.
     pub const REMOTES: u32 = 8;
     /// The table from subscriber address to row.
     pub const SUBSCRIBERS: u32 = 16;

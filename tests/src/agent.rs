@@ -4,6 +4,7 @@
 mod builder;
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::bill::Bill;
 use crate::netns::{NetNs, is_dead, maker};
 use crate::process::run;
 
@@ -55,6 +57,8 @@ pub struct Agent {
     home: TempDir,
     pin_dir: PathBuf,
     child: Option<Child>,
+    /// A program, with its arguments, that starts the agent: `setpriv ...`.
+    through: Vec<String>,
 }
 
 impl Agent {
@@ -70,29 +74,57 @@ impl Agent {
     /// # Errors
     /// If it runs already, ends, or does not answer in time; the error has all it said.
     pub fn start(&mut self) -> Result<()> {
+        self.spawn()?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited()? {
+                bail!("the agent ended ({status}):\n{}", self.log());
+            }
+            if self.status().is_ok() {
+                return Ok(());
+            }
+            sleep(PAUSE);
+        }
+        bail!("the agent does not answer:\n{}", self.log())
+    }
+
+    /// Starts the agent and does not wait for anything.
+    ///
+    /// # Errors
+    /// If it runs already.
+    pub fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the agent is running");
         let log = File::options()
             .append(true)
             .create(true)
             .open(self.log_file())?;
-        let mut command = self.namespace.command(&self.binary);
+        let mut words = self.through.iter().map(OsStr::new);
+        let program = words.next().unwrap_or(self.binary.as_os_str());
+        let mut command = self.namespace.command(program);
+        command.args(words);
+        if !self.through.is_empty() {
+            command.arg(&self.binary);
+        }
         command.arg("run").arg("--config").arg(self.config());
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         self.child = Some(command.spawn().context("cannot start nsenter")?);
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.exited()? {
-                bail!("the agent ended ({status}):\n{}", self.log());
-            }
-            if self.ask(&["status"]).is_ok() {
-                return Ok(());
-            }
-            sleep(PAUSE);
-        }
-        bail!("the agent does not answer:\n{}", self.log())
+        Ok(())
+    }
+
+    /// Starts the agent, which is to end by itself, and returns what it said.
+    ///
+    /// # Errors
+    /// If it goes on running, or ends with another exit code than 1.
+    pub fn refusal(&mut self) -> Result<String> {
+        let before = self.log().len();
+        self.spawn()?;
+        let status = self.wait()?;
+        let said = self.log().split_off(before);
+        ensure!(status.code() == Some(1), "it ended ({status}):\n{said}");
+        Ok(said)
     }
 
     /// The directory of the policy it runs.
@@ -143,6 +175,28 @@ impl Agent {
         write(&self.subscribers_file(), &text)
     }
 
+    /// Its ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.home.path().join("ledger.db")
+    }
+
+    /// The directory all its files are in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Replaces a piece of the configuration, for the next start.
+    ///
+    /// # Errors
+    /// If there is no such piece, or the file cannot be written.
+    pub fn configure(&self, from: &str, to: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config()).context("cannot read the configuration")?;
+        ensure!(text.contains(from), "there is no `{from}` in:\n{text}");
+        write(&self.config(), &text.replace(from, to))
+    }
+
     /// Runs a command of zerorate against this agent and returns what it prints.
     ///
     /// # Errors
@@ -176,6 +230,59 @@ impl Agent {
             .lines()
             .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
             .collect()
+    }
+
+    /// What it says was used.
+    ///
+    /// # Errors
+    /// If the agent does not answer.
+    pub fn bill(&self) -> Result<Bill> {
+        Bill::parse(self.usage_json()?)
+    }
+
+    /// What `status --format json` prints, whether or not it finds everything in order.
+    ///
+    /// # Errors
+    /// If the agent does not answer.
+    pub fn status(&self) -> Result<Value> {
+        let mut command = self.command(&["status", "--format", "json", "--socket"]);
+        let output = command.arg(self.socket()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("no status ({}): {said}", output.status))
+    }
+
+    /// What is left in a bucket, in bytes.
+    ///
+    /// # Errors
+    /// If the agent does not answer, or there is no such subscriber or bucket.
+    pub fn left(&self, subscriber: &str, bucket: &str) -> Result<i64> {
+        let shown = self.ask(&["subscriber", "show", subscriber, "--format", "json"])?;
+        let shown: Value = serde_json::from_str(&shown)?;
+        let mut buckets = shown["buckets"].as_array().into_iter().flatten();
+        buckets
+            .find(|found| found["bucket"] == bucket)
+            .and_then(|found| found["left"].as_i64())
+            .with_context(|| format!("no bucket {bucket} in {shown}"))
+    }
+
+    /// Sees that all is well when traffic rests: `status` says so, the books close, and nothing was
+    /// logged as an error.
+    ///
+    /// # Errors
+    /// If it is not; the error says what is wrong.
+    pub fn check_order(&self) -> Result<()> {
+        self.ask(&["status"])?;
+        let (status, bill) = (self.status()?, self.bill()?);
+        ensure!(status["unpriced_packets"] == 0, "unpriced: {status}");
+        ensure!(status["books_difference_bytes"] == 0, "books: {status}");
+        ensure!(bill.closes(), "books: {:#?}", bill.books);
+        let log = self.log();
+        let bad = |line: &&str| line.contains("ERROR") || line.contains("panicked");
+        match log.lines().find(bad) {
+            Some(line) => bail!("in the log: {line}"),
+            None => Ok(()),
+        }
     }
 
     /// Everything it has logged, over all starts.

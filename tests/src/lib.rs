@@ -5,7 +5,8 @@
 //! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
-//! * [`agent`]: the real binary, running in a namespace.
+//! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used.
+//! * [`wait`]: for what comes sooner or later.
 //!
 //! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
 //! it returns, also by a panic.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod bill;
 pub mod counters;
 pub mod frames;
 pub mod netns;
@@ -22,6 +24,7 @@ pub mod raw;
 pub mod topology;
 pub mod traffic;
 pub mod veth;
+pub mod wait;
 pub mod xdp;
 
 mod process;

@@ -99,6 +99,22 @@ impl Veth {
         Ok(())
     }
 
+    /// Gives the wire several queues each way, so that several CPUs can receive from it at once. To be
+    /// done before XDP is attached.
+    ///
+    /// # Errors
+    /// If `ethtool` is missing, or the machine has fewer CPUs than `queues`.
+    pub fn set_queues(&self, queues: usize) -> Result<()> {
+        let count = queues.to_string();
+        for way in ["rx", "tx"] {
+            for end in [&self.near, &self.far] {
+                let arguments = ["-L", &end.name, way, &count];
+                end.namespace.run("ethtool", &arguments)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes both ends, as when a cable and its cards are pulled out.
     ///
     /// # Errors

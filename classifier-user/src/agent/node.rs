@@ -1,5 +1,5 @@
 //! A node: its maps, what is counted in them, and the one way a policy and a list of subscribers come into
-//! force ([`Node::put_in_force`]).
+//! force (`Node::put_in_force`).
 
 use std::collections::BTreeMap;
 use std::fs::File;

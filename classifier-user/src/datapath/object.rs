@@ -27,15 +27,15 @@ pub enum LoadError {
         found: u64,
     },
     /// aya or the kernel refused the object.
-    #[error("loading the eBPF object: {}", whole(.0))]
-    Object(#[from] EbpfError),
+    #[error("loading the eBPF object: {}", whole(.0.as_ref()))]
+    Object(Box<EbpfError>),
     /// The kernel refused the program.
-    #[error("loading the eBPF program `{name}`: {}", whole(.error))]
+    #[error("loading the eBPF program `{name}`: {}", whole(.error.as_ref()))]
     Program {
         /// Its name.
         name: &'static str,
         /// What the kernel said, with the verifier's log.
-        error: ProgramError,
+        error: Box<ProgramError>,
     },
     /// The object lacks a program.
     #[error("the eBPF object has no XDP program `{0}`")]
@@ -133,7 +133,9 @@ pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, 
     for (name, path) in maps.pins() {
         loader.map_pin_path(name, Cow::Owned(path));
     }
-    let mut object = loader.load(OBJECT)?;
+    let mut object = loader
+        .load(OBJECT)
+        .map_err(|error| LoadError::Object(Box::new(error)))?;
     check_layout(&object)?;
     for entry in entries {
         loaded(&mut object, *entry)?;
@@ -150,7 +152,7 @@ pub fn loaded(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
     if program.fd().is_err() {
         program.load().map_err(|error| LoadError::Program {
             name: entry.name(),
-            error,
+            error: Box::new(error),
         })?;
     }
     Ok(program)

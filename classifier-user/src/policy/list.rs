@@ -52,15 +52,6 @@ pub(super) fn read_list(source: &SourceFile, out: &mut Diagnostics) -> Vec<Liste
 /// The prefix `text` at `place`, or what is wrong with it.
 pub(super) fn listed(text: &str, place: Place, out: &mut Diagnostics) -> Option<ListedPrefix> {
     match parse_prefix(text) {
-        Ok(net) if net.prefix_len() == 0 => {
-            out.error(
-                place,
-                "default-route",
-                format!("{net} is every address"),
-                "what no set names belongs to default_class: make that the class you mean",
-            );
-            None
-        }
         Ok(net) => Some(ListedPrefix { net, place }),
         Err(error) => {
             out.error(place, error.code(), error.to_string(), error.help());
@@ -115,7 +106,7 @@ mod tests {
     fn every_bad_line_is_reported() {
         let long = "1".repeat(MAX_LINE + 1);
         let (prefixes, errors) = read(&format!(
-            "10.0.0.1/8\n {long}\n10.0.0.0/8,11.0.0.0/8\n::/0\n10.0.0.0/8\n"
+            "10.0.0.1/8\n {long}\n10.0.0.0/8,11.0.0.0/8\n::/129\n10.0.0.0/8\n"
         ));
         assert_eq!(prefixes, ["10.0.0.0/8 5:1"]);
         assert_eq!(
@@ -124,7 +115,7 @@ mod tests {
                 "1:1 host-bits",
                 "2:2 line-too-long",
                 "3:1 bad-prefix",
-                "4:1 default-route"
+                "4:1 bad-prefix"
             ]
         );
     }

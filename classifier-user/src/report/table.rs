@@ -90,10 +90,12 @@ fn books(report: &Report) -> Option<Table> {
     }
     let mut table = table(names, counts);
     for row in &report.books {
-        let place = row
-            .place
-            .iter()
-            .flat_map(|p| [p.interface.clone(), p.direction.to_string()]);
+        let place = match &row.place {
+            Some(place) => vec![place.interface.clone(), place.direction.to_string()],
+            // A sum over all places.
+            None if !names.is_empty() => vec!["all".to_owned(), String::new()],
+            None => Vec::new(),
+        };
         let seen = [
             row.packets,
             row.ip_packets,
@@ -111,7 +113,11 @@ fn books(report: &Report) -> Option<Table> {
             .into_iter()
             .chain([closing.difference_bytes.into()])
         });
-        table.add_row(place.chain(seen.map(i128::from).into_iter().chain(went).map(grouped)));
+        table.add_row(
+            place
+                .into_iter()
+                .chain(seen.map(i128::from).into_iter().chain(went).map(grouped)),
+        );
     }
     (table.row_count() > 0).then_some(table)
 }

@@ -235,12 +235,6 @@ impl<'a> Reader<'a> {
             let characters = field.text[..offset].chars().count() as u32;
             let place = self.source.at(line, field.column + characters);
             match parse_prefix(word) {
-                Ok(net) if net.prefix_len() == 0 => self.out.error(
-                    place,
-                    "default-route",
-                    format!("{net} is every address"),
-                    "list the addresses that are the subscriber's",
-                ),
                 Ok(net) => {
                     let prefix = ListedPrefix { net, place };
                     self.warn_of_odd(&prefix);

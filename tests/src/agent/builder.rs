@@ -26,6 +26,7 @@ pub struct Builder {
     settings: String,
     interfaces: String,
     sections: String,
+    through: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ impl Builder {
             settings: String::new(),
             interfaces: String::new(),
             sections: String::new(),
+            through: Vec::new(),
         }
     }
 
@@ -95,6 +97,13 @@ impl Builder {
         self
     }
 
+    /// A program that starts the agent, with its arguments: `["setpriv", "--reuid=65534"]`.
+    #[must_use]
+    pub fn through(mut self, words: &[&str]) -> Self {
+        self.through = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Writes the files, starts the agent, and waits until it answers.
     ///
     /// # Errors
@@ -123,6 +132,7 @@ impl Builder {
             home: TempDir::with_prefix("zerorate-").context("cannot make a directory")?,
             pin_dir: Path::new(BPFFS).join(format!("{PIN_PREFIX}{}-{counter}", process::id())),
             child: None,
+            through: self.through,
         };
         match &self.policy {
             Policy::Text(text) => agent.write_policy(text)?,
@@ -134,7 +144,7 @@ impl Builder {
             ("node", Path::new("test")),
             ("policy", &agent.policy_dir()),
             ("subscribers", &agent.subscribers_file()),
-            ("ledger", &agent.home.path().join("ledger.db")),
+            ("ledger", &agent.ledger()),
             ("pin_dir", &agent.pin_dir),
         ] {
             writeln!(config, "{key} = \"{}\"", value.display())?;

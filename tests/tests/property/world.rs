@@ -135,21 +135,21 @@ impl Seed {
         Address { v6: self.v6, bits }
     }
 
-    /// The prefix of some length around it. None is of length 0: every address is no set of addresses,
-    /// and no subscriber's.
+    /// The prefix of some length around it.
     pub(crate) fn prefix(&self, length: u8) -> Prefix {
         let address = self.address();
         let width = address.width();
-        Prefix::around(address, (u32::from(length) + width - 1) % width + 1)
+        Prefix::around(address, u32::from(length) % (width + 1))
     }
 }
 
 /// How long a prefix is: any length, and often a host's.
 pub(crate) fn lengths() -> impl Strategy<Value = u8> {
     prop_oneof![
-        6 => 1..=128u8,
+        6 => 0..=128u8,
         1 => Just(32u8),
         1 => Just(128u8),
         1 => Just(1u8),
+        1 => Just(0u8),
     ]
 }

@@ -1,0 +1,45 @@
+//! Ctrl-C and its kin, seen between two steps of the demo: the error that stops it drops what was
+//! made, in the order in which it can be taken down.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+/// Somebody wants the demo to end.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {0}")]
+pub(crate) struct Interrupted(pub(crate) Signal);
+
+/// Begins to wait for the signals. To be called before there is a second thread: threads and
+/// programs that are started later inherit that the signals do not end them. So a Ctrl-C in the
+/// terminal, which all of them get, does not stop what is cleaning up.
+pub(crate) fn watch() -> nix::Result<()> {
+    let signals: SigSet = SIGNALS.into_iter().collect();
+    signals.thread_block()?;
+    thread::spawn(move || {
+        loop {
+            match signals.wait() {
+                Ok(signal) if CAUGHT.swap(signal as i32, Ordering::Relaxed) == 0 => {
+                    eprintln!("\n{signal}: taking everything down ...");
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Fails once a signal has come.
+pub(crate) fn check() -> Result<(), Interrupted> {
+    match Signal::try_from(CAUGHT.load(Ordering::Relaxed)) {
+        Ok(signal) => Err(Interrupted(signal)),
+        Err(_) => Ok(()),
+    }
+}
