@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::datapath::maps::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
 
@@ -132,7 +133,7 @@ pub enum Unknown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// 32-bit words of a policy image; the default leaves room for four times the first one.
+    /// 32-bit words of a policy image at least; the default leaves room for twice the first one.
     pub image_words: u32,
     /// Subscribers the file may list; the default is whatever memory holds.
     pub subscribers: usize,
@@ -304,6 +305,13 @@ impl Config {
                     "count what subscribers receive on the core interface: downlink = \"core\"",
                 );
             }
+        }
+        if self.limits.image_words > MAX_IMAGE_WORDS {
+            let message = format!("`image_words` is above {MAX_IMAGE_WORDS}, which is 1 GiB");
+            error(
+                message,
+                "leave it out: the agent makes the map as large as the policy needs",
+            );
         }
         if !self.pin_dir.is_absolute() {
             error(

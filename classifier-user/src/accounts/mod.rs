@@ -12,7 +12,7 @@
 mod catalog;
 pub mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use classifier::layout::{
     CHUNK_LINES, MAX_BUCKETS, MAX_CHUNKS, RowHead, STATE_SUSPENDED, row_lines,
@@ -226,6 +226,14 @@ impl Change {
         }
     }
 
+    /// Writes the heads of rows no packet has counted in yet.
+    pub fn write_new_heads(&self, lines: &Lines) {
+        let new: HashSet<u32> = self.rows.iter().map(|row| row.line).collect();
+        for (line, head) in self.heads.iter().filter(|(line, _)| new.contains(line)) {
+            lines.set_head(*line, head);
+        }
+    }
+
     /// Writes the heads of all rows in use. Heads of rows that are in use already differ in nothing but the
     /// subscriber's state.
     pub fn write_heads(&self, lines: &Lines) {
@@ -417,7 +425,7 @@ impl Planning<'_> {
 
     /// Ends the sessions of subscribers that are not listed any more.
     fn departures(&mut self, subscribers: &[Subscriber]) {
-        let listed: std::collections::HashSet<&str> = subscribers
+        let listed: HashSet<&str> = subscribers
             .iter()
             .map(|subscriber| subscriber.id.as_str())
             .collect();
@@ -451,3 +459,6 @@ impl Planning<'_> {
         Ok(first)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,14 +26,13 @@ pub struct Interfaces {
 struct Wanted {
     place: Place,
     state: State,
+    /// What was last said to be in the way of attaching.
+    told: Option<String>,
 }
 
 #[derive(Debug)]
 enum State {
-    Detached {
-        since: Timestamp,
-        told: Option<String>,
-    },
+    Detached { since: Timestamp },
     Attached(Box<Attached>, KernelLog),
 }
 
@@ -72,7 +71,8 @@ impl Interfaces {
         let since = Timestamp::now();
         let wanted = config.interfaces.iter().map(|interface| Wanted {
             place: place(interface, numbers[&interface.name]),
-            state: State::Detached { since, told: None },
+            state: State::Detached { since },
+            told: None,
         });
         Self {
             wanted: wanted.collect(),
@@ -123,10 +123,18 @@ impl Interfaces {
         Ok(())
     }
 
-    /// Sees which interfaces are gone, and attaches to those that came back.
+    /// Sees which interfaces are gone, attaches to those that came back, and replaces programs that read an image
+    /// map no longer published in.
     pub(super) fn look_after(&mut self, maps: &Maps) {
         for wanted in &mut self.wanted {
             wanted.look_after(maps);
+        }
+        let current = |wanted: &Wanted| match &wanted.state {
+            State::Attached(attached, _) => attached.is_current(maps),
+            State::Detached { .. } => true,
+        };
+        if self.wanted.iter().all(current) {
+            maps.drop_smaller_images();
         }
     }
 
@@ -140,7 +148,6 @@ impl Interfaces {
             }
             wanted.state = State::Detached {
                 since: Timestamp::now(),
-                told: None,
             };
         }
     }
@@ -157,44 +164,46 @@ impl Wanted {
         );
         let log = KernelLog::of(&mut attached);
         self.state = State::Attached(Box::new(attached), log);
+        self.told = None;
     }
 
     fn look_after(&mut self, maps: &Maps) {
-        if let State::Attached(attached, log) = &mut self.state {
-            log.flush();
-            if attached.is_alive() {
-                return;
+        let mut since = None;
+        match &mut self.state {
+            State::Attached(attached, log) => {
+                log.flush();
+                if !attached.is_alive() {
+                    let now = Timestamp::now();
+                    warn!(
+                        interface = self.place.interface,
+                        "the interface or its program is gone: nothing is counted there until it is back"
+                    );
+                    since = Some(now);
+                    self.state = State::Detached { since: now };
+                } else if attached.is_current(maps) {
+                    return;
+                }
             }
-            warn!(
-                interface = self.place.interface,
-                "the interface or its program is gone: nothing is counted there until it is back"
-            );
-            self.state = State::Detached {
-                since: Timestamp::now(),
-                told: None,
-            };
+            State::Detached { since: gone } => since = Some(*gone),
         }
-        let State::Detached { since, told } = &mut self.state else {
-            return;
-        };
-        match Attached::new(maps, self.place.clone()) {
-            Ok((attached, _)) => {
-                let now = Timestamp::now();
+        match (Attached::new(maps, self.place.clone()), since) {
+            (Ok((attached, _)), Some(since)) => {
                 warn!(
                     interface = self.place.interface,
                     from = %since,
-                    to = %now,
+                    to = %Timestamp::now(),
                     "the interface is back; what passed it in between was not counted"
                 );
                 self.attach(attached, "attached");
             }
-            Err(AttachError::NoInterface { .. }) => {}
-            // Said once, not at every look.
-            Err(error) => {
+            (Ok((attached, _)), None) => self.attach(attached, "replaced, for a larger image"),
+            (Err(AttachError::NoInterface { .. }), _) => {}
+            (Err(error), _) => {
+                // Said once, not at every look.
                 let text = error.to_string();
-                if told.as_ref() != Some(&text) {
+                if self.told.as_ref() != Some(&text) {
                     error!("{text}");
-                    *told = Some(text);
+                    self.told = Some(text);
                 }
             }
         }

@@ -18,7 +18,7 @@ use super::preflight::{self, Unfit};
 use crate::accounts::{Accounts, Full, Summary};
 use crate::config::Config;
 use crate::datapath::links::AttachError;
-use crate::datapath::maps::{Maps, MapsError};
+use crate::datapath::maps::{MAX_IMAGE_WORDS, Maps, MapsError};
 use crate::diagnostic::Diagnostics;
 use crate::engine::lines::Lines;
 use crate::image::{Source, TooLarge};
@@ -155,7 +155,9 @@ impl Node {
                 let epoch = random_epoch(&config)?;
                 // The ledger first: pins it does not know would be strangers at the next start.
                 ledger.begin_epoch(epoch)?;
-                let maps = Maps::create(&config.pin_dir, config.limits.image_words, epoch)?;
+                let image_words = config.limits.image_words;
+                preflight::check_memory(u64::from(image_words) * 4, "the policy image")?;
+                let maps = Maps::create(&config.pin_dir, image_words, epoch)?;
                 info!(epoch = format!("{epoch:016x}"), "counting begins");
                 (maps, Accounts::new())
             }
@@ -181,7 +183,6 @@ impl Node {
         let reloaded = node.load()?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
-        node.maps.drop_smaller_images();
         Ok(node)
     }
 
@@ -258,18 +259,18 @@ impl Node {
         let change = self.accounts.plan(&policy, &subscribers, now)?;
         let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
         let image_bytes = image.words().len() * 4;
+        let room = room_for(image.words().len(), &self.config);
         let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
         preflight::check_memory(
-            rows + image_bytes as u64,
+            rows + u64::from(room.max(self.maps.image_words())) * 4,
             &format!(
                 "{} subscribers, an image of {image_bytes} bytes",
                 subscribers.len()
             ),
         )?;
-        if !self.interfaces.any_attached() {
-            // No program of ours runs yet that a larger image map would be new to.
-            self.maps
-                .make_image_room(room_for(image.words().len(), &self.config))?;
+        if image.words().len() > self.maps.image_words() as usize || !self.interfaces.any_attached()
+        {
+            self.maps.make_image_room(room)?;
         }
         let prepared = self.maps.prepare(&image)?;
         self.maps.grow(&mut self.lines, change.next_line)?;
@@ -277,8 +278,15 @@ impl Node {
         self.ledger.begin(&self.accounts, &change, serial)?;
         change.write_levels(&self.lines);
         self.ledger.granted()?;
-        change.write_heads(&self.lines);
+        if self.in_force.is_none() {
+            // An agent that was cut short may have given out rows without writing their heads.
+            change.write_heads(&self.lines);
+        }
+        change.write_new_heads(&self.lines);
         self.maps.publish(&prepared)?;
+        change.write_heads(&self.lines);
+        // Programs that were loaded over a smaller image map.
+        self.interfaces.look_after(&self.maps);
 
         let summary = change.summary;
         self.accounts.adopt(change);
@@ -372,14 +380,14 @@ fn names(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Words of the image map: what is configured, or four times the first image, so that it may grow.
+/// Words of the image map: what is configured, or twice the image, so that it may grow.
 fn room_for(words: usize, config: &Config) -> u32 {
-    let words = u32::try_from(words).unwrap_or(u32::MAX >> 2);
+    let words = u32::try_from(words).unwrap_or(u32::MAX);
     config
         .limits
         .image_words
-        .max(words)
-        .max(words.saturating_mul(4).min(1 << 28))
+        .max(words.saturating_mul(2))
+        .clamp(words, MAX_IMAGE_WORDS.max(words))
 }
 
 fn random_epoch(config: &Config) -> Result<u64, NodeError> {

@@ -76,6 +76,8 @@ pub struct Attached {
     place: Place,
     ifindex: u32,
     link: OwnedFd,
+    /// Words of the image map the program reads.
+    image_words: u32,
     /// Keeps the program's log alive; the kernel keeps the program.
     object: Ebpf,
 }
@@ -114,6 +116,7 @@ impl Attached {
         let program = program
             .fd()
             .map_err(|error| refused(io::Error::other(error)))?;
+        let image_words = maps.image_words();
         let pin = pin_of(maps.path(), &interface, mode);
         if let Some(link) = present(&pin, ifindex) {
             sys::update_link(&link, program.as_fd()).map_err(refused)?;
@@ -122,6 +125,7 @@ impl Attached {
                     place,
                     ifindex,
                     link,
+                    image_words,
                     object,
                 },
                 Arrival::TakenOver,
@@ -136,6 +140,7 @@ impl Attached {
                 place,
                 ifindex,
                 link,
+                image_words,
                 object,
             },
             Arrival::New,
@@ -157,6 +162,12 @@ impl Attached {
     /// The loaded object, for its log.
     pub const fn object(&mut self) -> &mut Ebpf {
         &mut self.object
+    }
+
+    /// Whether the program reads the image map that is published in.
+    #[must_use]
+    pub const fn is_current(&self, maps: &Maps) -> bool {
+        self.image_words == maps.image_words()
     }
 
     /// Whether packets of the interface of this name still meet the program.

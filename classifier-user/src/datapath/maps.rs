@@ -30,10 +30,10 @@ pub enum MapsError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// The image is larger than the map for it.
+    /// The image is larger than any map for it.
     #[error(
-        "the policy image needs {words} words of 4 bytes, the running programs can address {capacity}: restart \
-         the agent, which makes a larger one while counting goes on, or set `image_words` under [limits]"
+        "the policy image needs {words} words of 4 bytes, the map in use has {capacity} and the largest has \
+         {MAX_IMAGE_WORDS}: list fewer prefixes or subscribers"
     )]
     ImageTooLarge {
         /// Words the image needs.
@@ -70,7 +70,9 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> MapsError {
     move |error| MapsError::Io { what, error }
 }
 
-/// Smallest image map.
+/// Largest image map: 1 GiB.
+pub const MAX_IMAGE_WORDS: u32 = 1 << 28;
+/// Smallest image map: 2 MiB.
 const LEAST_IMAGE_WORDS: u32 = 1 << 19;
 /// Magic of the `node` map, its layout, and the epoch of its counters.
 const NODE_MAGIC: u64 = 0x5a45_524f_5241_5445;
@@ -400,7 +402,9 @@ fn array(
 
 /// A power of two, so that an index can be masked.
 fn image_capacity(words: u32) -> u32 {
-    words.max(LEAST_IMAGE_WORDS).next_power_of_two()
+    words
+        .clamp(LEAST_IMAGE_WORDS, MAX_IMAGE_WORDS)
+        .next_power_of_two()
 }
 
 fn image_inner(words: u32) -> Result<OwnedFd, MapsError> {

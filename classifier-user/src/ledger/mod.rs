@@ -371,3 +371,6 @@ fn set_number(transaction: &Transaction<'_>, name: &str, value: u64) -> rusqlite
         )
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests;
