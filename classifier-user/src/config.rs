@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::datapath::maps::MAX_IMAGE_WORDS;
+use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
 

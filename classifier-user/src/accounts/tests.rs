@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use classifier::layout::{CHUNK_LINES, STATE_SUSPENDED, row_lines};
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::lines::Lines;
 use crate::{policy, subscribers};
 
 /// Classes `gov` (essential) and `net` (default); plan `a` draws bucket `main`, plan `b` nothing.

@@ -134,7 +134,7 @@ impl Interfaces {
             State::Detached { .. } => true,
         };
         if self.wanted.iter().all(current) {
-            maps.drop_smaller_images();
+            maps.image.drop_smaller();
         }
     }
 

@@ -3,6 +3,7 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
+pub mod error;
 pub mod interfaces;
 pub mod node;
 pub mod preflight;

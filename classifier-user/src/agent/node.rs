@@ -13,69 +13,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::error::NodeError;
 use super::interfaces::Interfaces;
-use super::preflight::{self, Unfit};
-use crate::accounts::{Accounts, Full, Summary};
+use super::preflight;
+use crate::accounts::{Accounts, Summary};
 use crate::config::Config;
-use crate::datapath::links::AttachError;
-use crate::datapath::maps::{MAX_IMAGE_WORDS, Maps, MapsError};
-use crate::diagnostic::Diagnostics;
+use crate::datapath::image_map::MAX_IMAGE_WORDS;
+use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
-use crate::image::{Source, TooLarge};
+use crate::image::Source;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{self, Changes, Policy};
 use crate::subscribers::{self, Subscriber};
-
-/// What a node could not do. Whatever it is, the policy in force stays in force.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The policy or the subscribers' file is wrong.
-    #[error("{0}")]
-    Input(#[from] Diagnostics),
-    /// They do not fit.
-    #[error(transparent)]
-    Full(#[from] Full),
-    /// They do not fit.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// More subscribers than configured.
-    #[error(
-        "{found} subscribers are listed, `subscribers` under [limits] allows {limit}: raise it, or list fewer"
-    )]
-    TooMany {
-        /// Subscribers in the file.
-        found: usize,
-        /// What the configuration allows.
-        limit: usize,
-    },
-    /// This machine cannot do it.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// The kernel would not.
-    #[error(transparent)]
-    Maps(#[from] MapsError),
-    /// The kernel would not.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// The disk would not.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// Pins and ledger do not belong together.
-    #[error(
-        "the counters pinned in {pins} are not those that ledger {ledger} knows (epoch {counting:016x}, ledger \
-         {known}): start with the ledger they belong to, or give them up with `zerorate detach --purge`"
-    )]
-    Strangers {
-        /// The pin directory.
-        pins: String,
-        /// The ledger.
-        ledger: String,
-        /// Epoch of the counters.
-        counting: u64,
-        /// Epoch in the ledger.
-        known: String,
-    },
-}
 
 /// A running node.
 #[derive(Debug)]
@@ -162,8 +111,8 @@ impl Node {
                 (maps, Accounts::new())
             }
         };
-        let mut lines = maps.lines()?;
-        maps.grow(&mut lines, accounts.next_line)?;
+        let mut lines = maps.rows.lines()?;
+        maps.rows.grow(&mut lines, accounts.next_line)?;
         for (line, position, bytes) in &recalled.levels {
             lines.set_level(*line, *position, *bytes);
         }
@@ -262,18 +211,18 @@ impl Node {
         let room = room_for(image.words().len(), &self.config);
         let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
         preflight::check_memory(
-            rows + u64::from(room.max(self.maps.image_words())) * 4,
+            rows + u64::from(room.max(self.maps.image.words())) * 4,
             &format!(
                 "{} subscribers, an image of {image_bytes} bytes",
                 subscribers.len()
             ),
         )?;
-        if image.words().len() > self.maps.image_words() as usize || !self.interfaces.any_attached()
+        if image.words().len() > self.maps.image.words() as usize || !self.interfaces.any_attached()
         {
-            self.maps.make_image_room(room)?;
+            self.maps.image.make_room(room)?;
         }
-        let prepared = self.maps.prepare(&image)?;
-        self.maps.grow(&mut self.lines, change.next_line)?;
+        let prepared = self.maps.image.prepare(&image)?;
+        self.maps.rows.grow(&mut self.lines, change.next_line)?;
 
         self.ledger.begin(&self.accounts, &change, serial)?;
         change.write_levels(&self.lines);
@@ -283,7 +232,7 @@ impl Node {
             change.write_heads(&self.lines);
         }
         change.write_new_heads(&self.lines);
-        self.maps.publish(&prepared)?;
+        self.maps.image.publish(&prepared)?;
         change.write_heads(&self.lines);
         // Programs that were loaded over a smaller image map.
         self.interfaces.look_after(&self.maps);

@@ -116,7 +116,7 @@ impl Attached {
         let program = program
             .fd()
             .map_err(|error| refused(io::Error::other(error)))?;
-        let image_words = maps.image_words();
+        let image_words = maps.image.words();
         let pin = pin_of(maps.path(), &interface, mode);
         if let Some(link) = present(&pin, ifindex) {
             sys::update_link(&link, program.as_fd()).map_err(refused)?;
@@ -167,7 +167,7 @@ impl Attached {
     /// Whether the program reads the image map that is published in.
     #[must_use]
     pub const fn is_current(&self, maps: &Maps) -> bool {
-        self.image_words == maps.image_words()
+        self.image_words == maps.image.words()
     }
 
     /// Whether packets of the interface of this name still meet the program.

@@ -1,23 +1,20 @@
 //! The maps of a node, pinned in a directory named by their layout, so that counting does not depend on any
-//! process: `image` (the outer map, named with its capacity), `rows` and its chunks, `books`, `frame`, and
-//! `node`, which says whose they are.
+//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, `books`, `frame`, and `node`, which says whose they
+//! are.
 
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use classifier::books::{BOOKS_WORDS, Books};
-use classifier::layout::{
-    CHUNK_BYTES, CHUNK_LINES, FrameSlot, LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES,
-};
+use classifier::layout::{FrameSlot, LAYOUT_VERSION, MAX_INTERFACES};
 
+use super::image_map::{ImageMap, MAX_IMAGE_WORDS};
+use super::rows_map::{self, RowsMap};
 use super::sys::{self, Kind, Mapping, Shape};
-use crate::engine::lines::{Chunk, Lines};
-use crate::image::Compiled;
 
 /// The kernel would not make, pin, open or change a map.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +62,11 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> MapsError {
+pub(super) fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> MapsError {
     let what = what.into();
     move |error| MapsError::Io { what, error }
 }
 
-/// Largest image map: 1 GiB.
-pub const MAX_IMAGE_WORDS: u32 = 1 << 28;
-/// Smallest image map: 2 MiB.
-const LEAST_IMAGE_WORDS: u32 = 1 << 19;
 /// Magic of the `node` map, its layout, and the epoch of its counters.
 const NODE_MAGIC: u64 = 0x5a45_524f_5241_5445;
 
@@ -81,20 +74,12 @@ const NODE_MAGIC: u64 = 0x5a45_524f_5241_5445;
 #[derive(Debug)]
 pub struct Maps {
     directory: PathBuf,
-    image: OwnedFd,
-    image_words: u32,
-    rows: OwnedFd,
+    /// The policy image.
+    pub image: ImageMap,
+    /// Rows and bucket blocks.
+    pub rows: RowsMap,
     books: MapData,
     epoch: u64,
-}
-
-/// A chunk in a map of its own.
-struct MappedChunk(Mapping);
-
-impl Chunk for MappedChunk {
-    fn words(&self) -> &[AtomicU64] {
-        self.0.words()
-    }
 }
 
 impl Maps {
@@ -123,13 +108,8 @@ impl Maps {
     }
 
     fn create_in(directory: &Path, image_words: u32, epoch: u64) -> Result<Self, MapsError> {
-        let image_words = image_capacity(image_words);
-        let image = create_image_outer(image_words)?;
-        pin(&image, &directory.join(image_pin(image_words)))?;
-        let chunk = array(c"zr_chunk", Kind::Shared, CHUNK_BYTES, 1)?;
-        let rows = sys::create_array_of_maps(c"zr_rows", MAX_CHUNKS, &chunk)
-            .map_err(doing("making the map `rows`"))?;
-        pin(&rows, &directory.join("rows"))?;
+        let image = ImageMap::create(directory, image_words)?;
+        let rows = RowsMap::create(directory)?;
         let books = array(
             c"zr_books",
             Kind::PerCpu,
@@ -150,7 +130,6 @@ impl Maps {
         Ok(Self {
             directory: directory.to_owned(),
             image,
-            image_words,
             rows,
             books,
             epoch,
@@ -186,12 +165,10 @@ impl Maps {
         if magic != NODE_MAGIC || layout != u64::from(LAYOUT_VERSION) {
             return Err(foreign("its map `node` was not written by zerorate"));
         }
-        let image_words =
-            newest_image(&directory)?.ok_or_else(|| foreign("it holds no policy image map"))?;
         Ok(Some(Self {
-            image: open(&image_pin(image_words))?,
-            image_words,
-            rows: open("rows")?,
+            image: ImageMap::open(&directory)?
+                .ok_or_else(|| foreign("it holds no policy image map"))?,
+            rows: RowsMap::open(&directory)?,
             books: MapData::from_fd(open("books")?)?,
             epoch,
             directory,
@@ -204,12 +181,6 @@ impl Maps {
         self.epoch
     }
 
-    /// Words an image may have.
-    #[must_use]
-    pub const fn image_words(&self) -> u32 {
-        self.image_words
-    }
-
     /// Where the maps, and the links, are pinned.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -220,127 +191,11 @@ impl Maps {
     #[must_use]
     pub fn pins(&self) -> [(&'static str, PathBuf); 4] {
         [
-            ("IMAGE", self.directory.join(image_pin(self.image_words))),
-            ("ROWS", self.directory.join("rows")),
+            ("IMAGE", self.image.path()),
+            ("ROWS", self.directory.join(rows_map::PIN)),
             ("BOOKS", self.directory.join("books")),
             ("FRAME", self.directory.join("frame")),
         ]
-    }
-
-    /// Makes room for images of `words` words, in a map of its own: the programs that run now keep theirs
-    /// until each has been replaced.
-    ///
-    /// # Errors
-    /// When the kernel refuses the map.
-    pub fn make_image_room(&mut self, words: u32) -> Result<(), MapsError> {
-        let words = image_capacity(words);
-        if words > self.image_words {
-            let image = create_image_outer(words)?;
-            pin(&image, &self.directory.join(image_pin(words)))?;
-            (self.image, self.image_words) = (image, words);
-        }
-        Ok(())
-    }
-
-    /// Makes another image map of the same size in place of the present one, for programs loaded from now on.
-    ///
-    /// # Errors
-    /// When the kernel refuses the map.
-    pub fn renew_image(&mut self) -> Result<(), MapsError> {
-        let path = self.directory.join(image_pin(self.image_words));
-        let image = create_image_outer(self.image_words)?;
-        fs::remove_file(&path).map_err(doing(format!("unpinning {}", path.display())))?;
-        pin(&image, &path)?;
-        self.image = image;
-        Ok(())
-    }
-
-    /// Forgets image maps no program uses any more.
-    pub fn drop_smaller_images(&self) {
-        for words in image_pins(&self.directory).into_iter().flatten() {
-            if words < self.image_words {
-                // A pin that stays costs memory, nothing else.
-                let _ = fs::remove_file(self.directory.join(image_pin(words)));
-            }
-        }
-    }
-
-    /// Fills a map with an image, out of sight of the programs.
-    ///
-    /// # Errors
-    /// When the image does not fit, or there is no memory for it.
-    pub fn prepare(&self, image: &Compiled) -> Result<Prepared, MapsError> {
-        let words = image.words();
-        if words.len() > self.image_words as usize {
-            return Err(MapsError::ImageTooLarge {
-                words: words.len(),
-                capacity: self.image_words,
-            });
-        }
-        let map = image_inner(self.image_words)?;
-        let mapping = Mapping::new(&map, self.image_words as usize * 4)
-            .map_err(doing("mapping a policy image"))?;
-        for (to, from) in mapping.words().iter().zip(words.chunks(2)) {
-            let high = from.get(1).copied().unwrap_or(0);
-            to.store(
-                u64::from(high) << 32 | u64::from(from[0]),
-                Ordering::Relaxed,
-            );
-        }
-        Ok(Prepared(map))
-    }
-
-    /// Puts an image in force. When this returns no packet is judged by an older one any more: the kernel
-    /// waits for the programs that may still read it (`synchronize_rcu` in `map_update_elem` of maps in maps,
-    /// Linux 5.0).
-    ///
-    /// # Errors
-    /// When the kernel refuses; the old image is then still in force.
-    pub fn publish(&self, image: &Prepared) -> Result<(), MapsError> {
-        sys::set_inner(&self.image, 0, &image.0).map_err(doing("publishing a policy image"))
-    }
-
-    /// Maps the chunks there are.
-    ///
-    /// # Errors
-    /// When one cannot be opened or mapped.
-    pub fn lines(&self) -> Result<Lines, MapsError> {
-        let mut lines = Lines::default();
-        loop {
-            let path = self.chunk_pin(lines.len());
-            if !path.exists() {
-                return Ok(lines);
-            }
-            let chunk =
-                sys::open_pinned(&path).map_err(doing(format!("opening {}", path.display())))?;
-            // Again, in case the node stopped between pinning the chunk and handing it to the programs.
-            self.add_chunk(&mut lines, chunk.as_fd())?;
-        }
-    }
-
-    /// Sees that there is memory for every line below `next_line`.
-    ///
-    /// # Errors
-    /// When there is no memory for another chunk.
-    pub fn grow(&self, lines: &mut Lines, next_line: u32) -> Result<(), MapsError> {
-        while lines.len() * CHUNK_LINES < next_line {
-            let chunk = array(c"zr_chunk", Kind::Shared, CHUNK_BYTES, 1)?;
-            pin(&chunk, &self.chunk_pin(lines.len()))?;
-            self.add_chunk(lines, chunk.as_fd())?;
-        }
-        Ok(())
-    }
-
-    fn add_chunk(&self, lines: &mut Lines, chunk: BorrowedFd<'_>) -> Result<(), MapsError> {
-        let mapping =
-            Mapping::new(chunk, CHUNK_BYTES as usize).map_err(doing("mapping a chunk"))?;
-        sys::set_inner(&self.rows, lines.len(), chunk).map_err(doing("adding a chunk of rows"))?;
-        lines.push(Box::new(MappedChunk(mapping)));
-        Ok(())
-    }
-
-    fn chunk_pin(&self, chunk: u32) -> PathBuf {
-        self.directory.join(format!("chunk-{chunk:04}"))
     }
 
     /// A set of books, summed over all CPUs.
@@ -378,11 +233,7 @@ impl Maps {
     }
 }
 
-/// An image in a map, ready to be put in force.
-#[derive(Debug)]
-pub struct Prepared(OwnedFd);
-
-fn array(
+pub(super) fn array(
     name: &'static CStr,
     kind: Kind,
     value_bytes: u32,
@@ -400,47 +251,7 @@ fn array(
     })
 }
 
-/// A power of two, so that an index can be masked.
-fn image_capacity(words: u32) -> u32 {
-    words
-        .clamp(LEAST_IMAGE_WORDS, MAX_IMAGE_WORDS)
-        .next_power_of_two()
-}
-
-fn image_inner(words: u32) -> Result<OwnedFd, MapsError> {
-    array(c"zr_image", Kind::Shared, words * 4, 1)
-}
-
-fn create_image_outer(words: u32) -> Result<OwnedFd, MapsError> {
-    // The kernel takes the shape of the inner maps from one of them.
-    let inner = image_inner(words)?;
-    sys::create_array_of_maps(c"zr_images", 1, &inner).map_err(doing("making the map `image`"))
-}
-
-fn image_pin(words: u32) -> String {
-    format!("image-{words}")
-}
-
-fn image_pins(directory: &Path) -> io::Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if let Some(words) = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("image-")?.parse().ok())
-        {
-            found.push(words);
-        }
-    }
-    Ok(found)
-}
-
-fn newest_image(directory: &Path) -> Result<Option<u32>, MapsError> {
-    let pins = image_pins(directory).map_err(doing(format!("reading {}", directory.display())))?;
-    Ok(pins.into_iter().max())
-}
-
-fn pin(map: impl AsFd, path: &Path) -> Result<(), MapsError> {
+pub(super) fn pin(map: impl AsFd, path: &Path) -> Result<(), MapsError> {
     sys::pin(map, path).map_err(doing(format!("pinning {}", path.display())))
 }
 

@@ -83,14 +83,14 @@ impl KernelEngine {
             .unwrap_or(0) as u32;
         let mut maps = Maps::create(&pins.0, words, 0)?;
         let mut lines = Lines::default();
-        maps.grow(&mut lines, next_line)?;
+        maps.rows.grow(&mut lines, next_line)?;
         let mut intervals = Vec::new();
         for (number, image) in images.iter().enumerate() {
             if number > 0 {
                 // Programs keep the image map they were made with.
-                maps.renew_image()?;
+                maps.image.renew()?;
             }
-            maps.publish(&maps.prepare(image)?)?;
+            maps.image.publish(&maps.image.prepare(image)?)?;
             let settings = Settings {
                 interface: 0,
                 drop_unknown: false,

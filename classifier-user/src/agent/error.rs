@@ -1,0 +1,60 @@
+//! What can be in the way of a node.
+
+use super::preflight::Unfit;
+use crate::accounts::Full;
+use crate::datapath::links::AttachError;
+use crate::datapath::maps::MapsError;
+use crate::diagnostic::Diagnostics;
+use crate::image::TooLarge;
+use crate::ledger::LedgerError;
+
+/// What a node could not do. Whatever it is, the policy in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The policy or the subscribers' file is wrong.
+    #[error("{0}")]
+    Input(#[from] Diagnostics),
+    /// They do not fit.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// They do not fit.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// More subscribers than configured.
+    #[error(
+        "{found} subscribers are listed, `subscribers` under [limits] allows {limit}: raise it, or list fewer"
+    )]
+    TooMany {
+        /// Subscribers in the file.
+        found: usize,
+        /// What the configuration allows.
+        limit: usize,
+    },
+    /// This machine cannot do it.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The kernel would not.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The kernel would not.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The disk would not.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Pins and ledger do not belong together.
+    #[error(
+        "the counters pinned in {pins} are not those that ledger {ledger} knows (epoch {counting:016x}, ledger \
+         {known}): start with the ledger they belong to, or give them up with `zerorate detach --purge`"
+    )]
+    Strangers {
+        /// The pin directory.
+        pins: String,
+        /// The ledger.
+        ledger: String,
+        /// Epoch of the counters.
+        counting: u64,
+        /// Epoch in the ledger.
+        known: String,
+    },
+}
