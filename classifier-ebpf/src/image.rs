@@ -66,8 +66,10 @@ pub mod at {
 
 /// Entry bit: not a value, but the first word of the 256 entries one level down.
 pub const DEEPER: u32 = 1 << 31;
-/// Steps of the search among IPv6 intervals: enough for 2^24 of them behind one index entry.
+/// Steps of the search among IPv6 intervals.
 const SEARCH_STEPS: u32 = 24;
+/// Most intervals of an IPv6 table: what the search can tell apart, were they all behind one index entry.
+pub const MAX_INTERVALS6: usize = (1 << SEARCH_STEPS) - 1;
 
 /// What an address is: a class, and whether packets from or to it keep the link alive, so that they pass even
 /// where packets of unknown subscribers are dropped.

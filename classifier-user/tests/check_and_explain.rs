@@ -188,7 +188,7 @@ fn explain_says_why_and_who_pays() {
         lines[1],
         json!({
             "kind": "charge", "plan": "basic", "class": "government", "chain": ["main", "drop"],
-            "gate": [], "count": "both", "when_suspended": "pass",
+            "gate": ["main"], "count": "both", "when_suspended": "pass",
         })
     );
     assert_eq!(lines[2]["plan"], "open");

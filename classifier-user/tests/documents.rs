@@ -207,7 +207,7 @@ fn what_is_shown_is_what_is_printed() {
             .into_iter()
             .filter_map(|(kind, line)| (kind == "console").then_some(line))
             .collect();
-        for session in console.split_inclusive_at_prompts() {
+        for session in console.chunk_by(|_, next| !next.starts_with("$ ")) {
             let (command, shown) = session.split_first().unwrap();
             let words = words(command);
             assert_eq!(words[0], "zerorate", "{name}: `{command}`");
@@ -222,24 +222,6 @@ fn what_is_shown_is_what_is_printed() {
         }
     }
     assert!(compared > 3, "no document shows what a command prints");
-}
-
-/// Lines of a console, cut before each prompt.
-trait Sessions<'a> {
-    fn split_inclusive_at_prompts(&self) -> Vec<&[&'a str]>;
-}
-
-impl<'a> Sessions<'a> for Vec<&'a str> {
-    fn split_inclusive_at_prompts(&self) -> Vec<&[&'a str]> {
-        let prompts = (0..self.len()).filter(|at| self[*at].starts_with("$ "));
-        let starts: Vec<usize> = prompts.collect();
-        let ends = starts.iter().skip(1).copied().chain([self.len()]);
-        starts
-            .iter()
-            .zip(ends)
-            .map(|(start, end)| &self[*start..end])
-            .collect()
-    }
 }
 
 #[test]

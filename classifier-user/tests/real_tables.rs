@@ -26,19 +26,19 @@ fn skip(reason: &str) {
             .append(true)
             .create(true)
             .open(path)
-            .unwrap();
-        writeln!(file, "{reason}").unwrap();
+            .expect("the file of skips can be opened");
+        writeln!(file, "{reason}").expect("the file of skips can be written");
     }
 }
 
 fn read(path: &Path, into: &mut HashMap<IpNet, u32>) {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     for line in BufReader::new(GzDecoder::new(file)).lines() {
-        let line = line.unwrap();
-        let (net, number) = line.split_once(' ').unwrap();
-        let number: u64 = number.trim().parse().unwrap();
+        let line = line.expect("a line of text");
+        let (net, number) = line.split_once(' ').expect("prefix and number");
+        let number: u64 = number.trim().parse().expect("an AS number");
         into.insert(
-            net.parse::<IpNet>().unwrap().trunc(),
+            net.parse::<IpNet>().expect("a prefix").trunc(),
             (number % u64::from(CLASSES)) as u32,
         );
     }
@@ -58,7 +58,7 @@ impl Random {
 }
 
 fn class(image: &Compiled, address: IpAddr) -> u32 {
-    let image = Image::new(image).unwrap();
+    let image = Image::new(image).expect("an image");
     match address {
         IpAddr::V4(address) => image.remote4(address.to_bits()).class(),
         IpAddr::V6(address) => {

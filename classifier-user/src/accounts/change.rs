@@ -144,11 +144,14 @@ impl Planning<'_> {
         let plan = &self.policy.plans[subscriber.plan];
         let layout = self.change.numbers.layouts[subscriber.plan];
         let suspended = subscriber.state == State::Suspended;
-        let addresses: Vec<IpNet> = subscriber
+        let mut addresses: Vec<IpNet> = subscriber
             .prefixes
             .iter()
             .map(|prefix| prefix.net)
             .collect();
+        // The same addresses in another order are the same session.
+        addresses.sort();
+        addresses.dedup();
         let known = self.accounts.subscribers.get(&subscriber.id);
         let mut account = known.cloned().unwrap_or_else(|| Account {
             bucket_line: 0,

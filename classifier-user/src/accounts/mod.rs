@@ -101,14 +101,14 @@ impl Accounts {
         }
     }
 
-    /// Adopts a change that was published.
-    pub fn adopt(&mut self, change: Change) {
-        self.catalog = change.catalog;
-        self.rows.extend(change.rows);
-        for row in change.ended {
+    /// Adopts a change that was written down, taking what it gave out from it.
+    pub fn adopt(&mut self, change: &mut Change) {
+        self.catalog.clone_from(&change.catalog);
+        self.rows.append(&mut change.rows);
+        for row in change.ended.drain(..) {
             self.rows[row].end = Some(change.at);
         }
-        self.subscribers.extend(change.subscribers);
+        self.subscribers.extend(change.subscribers.drain(..));
         self.next_line = change.next_line;
         self.next_session = change.next_session;
     }

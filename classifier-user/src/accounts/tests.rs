@@ -68,7 +68,7 @@ impl Desk {
         }
         change.write_levels(&self.lines);
         change.write_heads(&self.lines);
-        self.accounts.adopt(change.clone());
+        self.accounts.adopt(&mut change.clone());
         change
     }
 

@@ -12,7 +12,7 @@ use crate::ledger::LedgerError;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The policy or the subscribers' file is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Input(#[from] Diagnostics),
     /// They do not fit.
     #[error(transparent)]
@@ -42,6 +42,20 @@ pub enum NodeError {
     /// The disk would not.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The ledger is an older copy.
+    #[error(
+        "ledger {ledger} knows image {known}, the pinned counters are counted in by image {counting}: this is an \
+         older copy of the ledger; start with the one it was copied from, or give the counters up with `zerorate \
+         detach --purge`"
+    )]
+    Outdated {
+        /// The ledger.
+        ledger: String,
+        /// Serial number of the image in force.
+        counting: u32,
+        /// Serial number in the ledger.
+        known: u32,
+    },
     /// Pins and ledger do not belong together.
     #[error(
         "the counters pinned in {pins} are not those that ledger {ledger} knows (epoch {counting:016x}, ledger \

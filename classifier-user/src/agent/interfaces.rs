@@ -26,6 +26,8 @@ pub struct Interfaces {
 struct Wanted {
     place: Place,
     state: State,
+    /// When its program was last seen in place.
+    seen: Timestamp,
     /// What was last said to be in the way of attaching.
     told: Option<String>,
 }
@@ -33,7 +35,7 @@ struct Wanted {
 #[derive(Debug)]
 enum State {
     Detached { since: Timestamp },
-    Attached(Box<Attached>, KernelLog),
+    Attached(Box<Attached>, Box<KernelLog>),
 }
 
 /// What a program has to say: rarely anything (an image it cannot read), never per packet.
@@ -72,6 +74,7 @@ impl Interfaces {
         let wanted = config.interfaces.iter().map(|interface| Wanted {
             place: place(interface, numbers[&interface.name]),
             state: State::Detached { since },
+            seen: since,
             told: None,
         });
         Self {
@@ -112,10 +115,25 @@ impl Interfaces {
                 }
             }
         }
+        let mut new: Vec<String> = Vec::new();
         for wanted in &mut self.wanted {
-            let (attached, arrival) = Attached::new(maps, wanted.place.clone())?;
+            let (attached, arrival) = match Attached::new(maps, wanted.place.clone()) {
+                Ok(attached) => attached,
+                Err(error) => {
+                    // A start that fails leaves interfaces as they were.
+                    for interface in new {
+                        if let Err(error) = links::release(maps.path(), &interface) {
+                            error!(interface, "taking the program off again: {error}");
+                        }
+                    }
+                    return Err(error);
+                }
+            };
             let how = match arrival {
-                Arrival::New => "attached",
+                Arrival::New => {
+                    new.push(wanted.place.interface.clone());
+                    "attached"
+                }
                 Arrival::TakenOver => "taken over without a gap",
             };
             wanted.attach(attached, how);
@@ -162,8 +180,9 @@ impl Wanted {
             mode = ?self.place.mode,
             "{how}"
         );
-        let log = KernelLog::of(&mut attached);
+        let log = Box::new(KernelLog::of(&mut attached));
         self.state = State::Attached(Box::new(attached), log);
+        self.seen = Timestamp::now();
         self.told = None;
     }
 
@@ -172,16 +191,23 @@ impl Wanted {
         match &mut self.state {
             State::Attached(attached, log) => {
                 log.flush();
-                if !attached.is_alive() {
-                    let now = Timestamp::now();
+                if attached.is_alive() {
+                    self.seen = Timestamp::now();
+                    if attached.is_current(maps) {
+                        return;
+                    }
+                } else {
+                    let interface = &self.place.interface;
                     warn!(
-                        interface = self.place.interface,
+                        interface,
                         "the interface or its program is gone: nothing is counted there until it is back"
                     );
-                    since = Some(now);
-                    self.state = State::Detached { since: now };
-                } else if attached.is_current(maps) {
-                    return;
+                    // It may be there still, under another name, which nobody configured.
+                    if let Err(error) = links::release(maps.path(), interface) {
+                        warn!(interface, "taking the program off: {error}");
+                    }
+                    since = Some(self.seen);
+                    self.state = State::Detached { since: self.seen };
                 }
             }
             State::Detached { since: gone } => since = Some(*gone),

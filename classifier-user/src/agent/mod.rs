@@ -120,13 +120,11 @@ async fn reload(node: &Shared, why: &'static str) {
 }
 
 async fn keep_up(node: &Shared) {
-    let result = with(Arc::clone(node), |node| {
+    with(Arc::clone(node), |node| {
         node.look_after_interfaces();
-        node.keep_up()
-    });
-    if let Err(error) = result.await {
-        error!("{error}");
-    }
+        node.keep_up();
+    })
+    .await;
 }
 
 /// How long the policy in force lasts, at most an hour: clocks step.

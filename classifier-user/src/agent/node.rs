@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use classifier::layout::LINE_BYTES;
 use ipnet::IpNet;
 use jiff::Timestamp;
+use nix::sys::socket::SockaddrStorage;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -18,7 +19,7 @@ use super::interfaces::Interfaces;
 use super::preflight;
 use crate::accounts::{Accounts, Summary};
 use crate::config::Config;
-use crate::datapath::image_map::MAX_IMAGE_WORDS;
+use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
 use crate::image::Source;
@@ -78,6 +79,14 @@ impl Node {
         let (mut ledger, recalled) = Ledger::open(&config.ledger)?;
         let (maps, accounts) = match Maps::open(&config.pin_dir)? {
             Some(maps) if recalled.epoch == Some(maps.epoch()) => {
+                let counting = maps.serial()?;
+                if counting > recalled.serial {
+                    return Err(NodeError::Outdated {
+                        ledger: config.ledger.display().to_string(),
+                        counting,
+                        known: recalled.serial,
+                    });
+                }
                 info!(
                     epoch = format!("{:016x}", maps.epoch()),
                     "taking over pinned counters"
@@ -195,17 +204,17 @@ impl Node {
         })
     }
 
-    /// Puts a policy and subscribers in force, as they are at a time: planned, written down, put into memory,
-    /// published, adopted. Whatever fails before the publication leaves what was in force in force.
+    /// Puts a policy and subscribers in force, as they are at a time: planned, prepared, written down, adopted, put
+    /// into memory, published. Whatever fails before the publication leaves what was in force in force.
     fn put_in_force(
         &mut self,
         policy: Arc<Policy>,
         subscribers: Arc<Vec<Subscriber>>,
         now: Timestamp,
     ) -> Result<Summary, NodeError> {
-        let serial = self.serial.wrapping_add(1);
+        let serial = self.serial + 1;
         let gateway = gateway_addresses();
-        let change = self.accounts.plan(&policy, &subscribers, now)?;
+        let mut change = self.accounts.plan(&policy, &subscribers, now)?;
         let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
         let image_bytes = image.words().len() * 4;
         let room = room_for(image.words().len(), &self.config);
@@ -217,29 +226,38 @@ impl Node {
                 subscribers.len()
             ),
         )?;
-        if image.words().len() > self.maps.image.words() as usize || !self.interfaces.any_attached()
-        {
-            self.maps.image.make_room(room)?;
-        }
-        let prepared = self.maps.image.prepare(&image)?;
+        let fits = image.words().len() <= self.maps.image.words() as usize;
+        let larger = if fits && self.interfaces.any_attached() {
+            None
+        } else {
+            self.maps.image.larger(room)?
+        };
+        let prepared = target(&larger, &self.maps).prepare(&image)?;
         self.maps.rows.grow(&mut self.lines, change.next_line)?;
 
         self.ledger.begin(&self.accounts, &change, serial)?;
+        // From here on the ledger knows: memory follows, also when the publication fails.
+        self.serial = serial;
         change.write_levels(&self.lines);
-        self.ledger.granted()?;
+        change.write_new_heads(&self.lines);
         if self.in_force.is_none() {
             // An agent that was cut short may have given out rows without writing their heads.
             change.write_heads(&self.lines);
         }
-        change.write_new_heads(&self.lines);
-        self.maps.image.publish(&prepared)?;
+        self.accounts.adopt(&mut change);
+        self.ledger.granted()?;
+        self.maps.set_serial(serial)?;
+        target(&larger, &self.maps).publish(&prepared)?;
         change.write_heads(&self.lines);
-        // Programs that were loaded over a smaller image map.
-        self.interfaces.look_after(&self.maps);
+        if let Some(larger) = larger {
+            larger.replace(&mut self.maps.image);
+        }
+        if self.in_force.is_some() {
+            // Programs that were loaded over a smaller image map. At the start all are attached after this.
+            self.interfaces.look_after(&self.maps);
+        }
 
         let summary = change.summary;
-        self.accounts.adopt(change);
-        self.serial = serial;
         let until = policy
             .boundaries()
             .into_iter()
@@ -255,13 +273,11 @@ impl Node {
         Ok(summary)
     }
 
-    /// Compiles again what is in force when time, or the gateway's own addresses, made it another thing.
-    ///
-    /// # Errors
-    /// When the new image cannot be put in force; the old one stays.
-    pub fn keep_up(&mut self) -> Result<(), NodeError> {
+    /// Compiles again what is in force when time, or the gateway's own addresses, made it another thing. What is in
+    /// the way is logged, shown by `status`, and tried again at the next look.
+    pub fn keep_up(&mut self) {
         let Some(in_force) = &self.in_force else {
-            return Ok(());
+            return;
         };
         let now = Timestamp::now();
         let boundary = in_force.until.is_some_and(|until| until <= now)
@@ -273,7 +289,17 @@ impl Node {
                 Arc::clone(&in_force.policy),
                 Arc::clone(&in_force.subscribers),
             );
-            self.put_in_force(policy, subscribers, now)?;
+            let result = self.put_in_force(policy, subscribers, now);
+            if let Err(error) = result {
+                let text = format!("bringing the policy up to date: {error}");
+                // Tried at every look, said once.
+                if self.refused.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                    self.refused = Some(text);
+                }
+                return;
+            }
+            self.refused = None;
             if boundary {
                 info!("a validity boundary has passed: the policy of this time is in force");
             }
@@ -281,7 +307,6 @@ impl Node {
                 info!("the gateway's own addresses changed: the image knows them");
             }
         }
-        Ok(())
     }
 
     /// Next instant at which the policy in force changes by itself.
@@ -304,6 +329,11 @@ impl Node {
     pub(super) fn numbered_interfaces(&self) -> &BTreeMap<String, u32> {
         self.interfaces.numbers()
     }
+}
+
+/// Where the next image is published.
+fn target<'a>(larger: &'a Option<Larger>, maps: &'a Maps) -> &'a ImageMap {
+    larger.as_ref().and_then(Larger::map).unwrap_or(&maps.image)
 }
 
 /// Whether two lists say the same, wherever in their files.
@@ -382,18 +412,20 @@ fn gateway_addresses() -> Vec<IpNet> {
         return Vec::new();
     };
     let mut found: Vec<IpNet> = interfaces
-        .flat_map(|interface| [interface.address, interface.broadcast])
-        .flatten()
-        .filter_map(|address| {
-            let v4 = address
-                .as_sockaddr_in()
-                .map(|address| IpAddr::V4(address.ip()));
-            v4.or_else(|| {
-                address
-                    .as_sockaddr_in6()
-                    .map(|address| IpAddr::V6(address.ip()))
-            })
+        .flat_map(|interface| {
+            let v4 = |address: Option<SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
+            let own = interface.address;
+            let v6 = own.and_then(|address| Some(address.as_sockaddr_in6()?.ip()));
+            // The kernel takes a network's last address for its broadcast address, named as such or not.
+            let last = v4(own)
+                .zip(v4(interface.netmask))
+                .map(|(address, mask)| Ipv4Addr::from_bits(address.to_bits() | !mask.to_bits()));
+            [v4(own), v4(interface.broadcast), last]
+                .map(|address| address.map(IpAddr::V4))
+                .into_iter()
+                .chain([v6.map(IpAddr::V6)])
         })
+        .flatten()
         .map(IpNet::from)
         .collect();
     found.sort();

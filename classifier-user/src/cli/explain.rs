@@ -200,8 +200,7 @@ struct Charge<'a> {
     plan: &'a str,
     class: &'a str,
     chain: Vec<&'a str>,
-    /// Empty if there is none, or if it does not matter because the chain is free or the class
-    /// essential.
+    /// Empty if there is none, or if it does not matter because the chain is free.
     gate: Vec<&'a str>,
     count: &'static str,
     /// Whether a suspended subscriber reaches the class.
@@ -211,7 +210,7 @@ struct Charge<'a> {
 impl<'a> Charge<'a> {
     fn new(answer: &Answer<'a>, plan: &'a Plan) -> Self {
         let chain = plan.chains[answer.index].words(plan);
-        let ungated = answer.essential || chain == ["free"];
+        let ungated = chain == ["free"];
         let gate = plan.gate.iter().filter(|_| !ungated);
         Charge {
             plan: &plan.name,
@@ -265,6 +264,7 @@ fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
             &format!("{}, valid {}", describe(other), other.validity),
         );
     }
+    let shut = if answer.essential { "free" } else { "dropped" };
     for charge in charges {
         println!();
         row("plan", charge.plan);
@@ -278,7 +278,7 @@ fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
         if !charge.gate.is_empty() {
             row(
                 "gate",
-                &format!("dropped if all are empty: {}", charge.gate.join(", ")),
+                &format!("{shut} if all are empty: {}", charge.gate.join(", ")),
             );
         }
         row("draws down", charge.count);

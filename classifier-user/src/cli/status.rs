@@ -96,9 +96,10 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
     )?;
     line(
         "books",
-        match status.books_difference_bytes {
-            0 => "closed: every byte seen is on an account".into(),
-            n => format!("{n} bytes on their way (zero when traffic rests)"),
+        match (status.books_difference_bytes, status.unpriced_packets) {
+            (0, _) => "closed: every byte seen is on an account".into(),
+            (n, 0) => format!("{n} bytes on their way (zero when traffic rests)"),
+            (n, _) => format!("{n} bytes on no account, those of unpriced packets among them"),
         },
     )?;
     if status.unpriced_packets != 0 {

@@ -62,19 +62,16 @@ impl ImageMap {
         self.directory.join(pin_name(self.words))
     }
 
-    /// Makes room for images of `words` words, in a map of its own: the programs that run now keep theirs
+    /// A larger map for images of `words` words, if this one is too small. The programs that run now keep theirs
     /// until each has been replaced.
     ///
     /// # Errors
     /// When the kernel refuses the map.
-    pub fn make_room(&mut self, words: u32) -> Result<(), MapsError> {
-        let words = capacity(words);
-        if words > self.words {
-            let image = create_outer(words)?;
-            pin(&image, &self.directory.join(pin_name(words)))?;
-            (self.outer, self.words) = (image, words);
+    pub fn larger(&self, words: u32) -> Result<Option<Larger>, MapsError> {
+        if capacity(words) <= self.words {
+            return Ok(None);
         }
-        Ok(())
+        Self::create(&self.directory, words).map(|map| Some(Larger { map: Some(map) }))
     }
 
     /// Makes another image map of the same size in place of the present one, for programs loaded from now on.
@@ -133,6 +130,36 @@ impl ImageMap {
     /// When the kernel refuses; the old image is then still in force.
     pub fn publish(&self, image: &Prepared) -> Result<(), MapsError> {
         sys::set_inner(&self.outer, 0, &image.0).map_err(doing("publishing a policy image"))
+    }
+}
+
+/// A larger map that nothing is published in yet. Unless it is put in place, it is as if it had never been.
+#[derive(Debug)]
+pub struct Larger {
+    map: Option<ImageMap>,
+}
+
+impl Larger {
+    /// The map.
+    #[must_use]
+    pub const fn map(&self) -> Option<&ImageMap> {
+        self.map.as_ref()
+    }
+
+    /// Puts it in place of the map in use, once an image is published in it.
+    pub fn replace(mut self, in_use: &mut ImageMap) {
+        if let Some(map) = self.map.take() {
+            *in_use = map;
+        }
+    }
+}
+
+impl Drop for Larger {
+    fn drop(&mut self) {
+        if let Some(map) = &self.map {
+            // A pin that stays costs memory, nothing else.
+            let _ = fs::remove_file(map.path());
+        }
     }
 }
 

@@ -133,7 +133,14 @@ impl Attached {
         }
         // A pin that is left is of an interface that is gone, or of the other mode.
         release(maps.path(), &interface).map_err(refused)?;
-        let link = sys::create_xdp_link(program.as_fd(), ifindex, mode).map_err(refused)?;
+        let link = match sys::create_xdp_link(program.as_fd(), ifindex, mode) {
+            Ok(link) => link,
+            // It went while the program was loaded.
+            Err(_) if index_of(&interface) != Some(ifindex) => {
+                return Err(AttachError::NoInterface { interface });
+            }
+            Err(error) => return Err(refused(error)),
+        };
         sys::pin(&link, &pin).map_err(refused)?;
         Ok((
             Self {
@@ -201,13 +208,18 @@ fn pin_of(directory: &Path, interface: &str, mode: XdpMode) -> PathBuf {
     directory.join(format!("{PREFIX}{name}-{mode}"))
 }
 
-/// Takes the programs off an interface, whichever way they are attached.
+/// Takes the programs off an interface, whichever way they are attached. They are off when this returns.
 ///
 /// # Errors
-/// When a pin cannot be removed.
+/// When the kernel refuses, or a pin cannot be removed.
 pub fn release(directory: &Path, interface: &str) -> io::Result<()> {
     for mode in [XdpMode::Native, XdpMode::Generic] {
-        match fs::remove_file(pin_of(directory, interface, mode)) {
+        let pin = pin_of(directory, interface, mode);
+        if let Ok(link) = sys::open_pinned(&pin) {
+            // A link nobody holds any more is taken off too, but some time later.
+            sys::detach_link(link)?;
+        }
+        match fs::remove_file(pin) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -3,12 +3,13 @@
 //! are.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use classifier::books::{BOOKS_WORDS, Books};
 use classifier::layout::{FrameSlot, LAYOUT_VERSION, MAX_INTERFACES};
 
@@ -46,9 +47,9 @@ pub enum MapsError {
         /// What does not fit.
         what: String,
     },
-    /// aya's view of a map failed.
-    #[error("reading the books: {0}")]
-    Books(#[from] MapError),
+    /// A map could not be read or written.
+    #[error("using a pinned map: {0}")]
+    Map(#[from] MapError),
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -67,11 +68,10 @@ pub(super) fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> MapsEr
     move |error| MapsError::Io { what, error }
 }
 
-/// Magic of the `node` map, its layout, and the epoch of its counters.
+/// First word of the map `node`.
 const NODE_MAGIC: u64 = 0x5a45_524f_5241_5445;
 
 /// A node's maps.
-#[derive(Debug)]
 pub struct Maps {
     directory: PathBuf,
     /// The policy image.
@@ -79,7 +79,20 @@ pub struct Maps {
     /// Rows and bucket blocks.
     pub rows: RowsMap,
     books: MapData,
+    node: Array<MapData, Identity>,
     epoch: u64,
+}
+
+/// What the map `node` holds: magic, layout, epoch, and the serial number of the last image.
+type Identity = [u64; 4];
+
+impl fmt::Debug for Maps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Maps")
+            .field("directory", &self.directory)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Maps {
@@ -119,19 +132,20 @@ impl Maps {
         pin(&books, &directory.join("books"))?;
         let frame = array(c"zr_frame", Kind::Shared, size_of::<FrameSlot>() as u32, 1)?;
         pin(&frame, &directory.join("frame"))?;
-        let node = array(c"zr_node", Kind::Plain, 24, 1)?;
-        let identity = [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch]
-            .map(u64::to_ne_bytes)
-            .concat();
-        sys::update(&node, 0, &identity).map_err(doing("writing the map `node`"))?;
+        let node = array(c"zr_node", Kind::Plain, size_of::<Identity>() as u32, 1)?;
+        let pinned = node.try_clone().map_err(doing("making the map `node`"))?;
+        let mut node: Array<_, Identity> =
+            Map::from_map_data(MapData::from_fd(node)?)?.try_into()?;
+        node.set(0, [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch, 0], 0)?;
         // Last: maps without it are not a node's.
-        pin(&node, &directory.join("node"))?;
+        pin(&pinned, &directory.join("node"))?;
         let books = MapData::from_fd(books)?;
         Ok(Self {
             directory: directory.to_owned(),
             image,
             rows,
             books,
+            node,
             epoch,
         })
     }
@@ -159,9 +173,9 @@ impl Maps {
             path: directory.clone(),
             what: what.to_owned(),
         };
-        let node: aya::maps::Array<_, [u64; 3]> =
+        let node: Array<_, Identity> =
             Map::from_map_data(MapData::from_fd(open("node")?)?)?.try_into()?;
-        let [magic, layout, epoch] = node.get(&0, 0)?;
+        let [magic, layout, epoch, _] = node.get(&0, 0)?;
         if magic != NODE_MAGIC || layout != u64::from(LAYOUT_VERSION) {
             return Err(foreign("its map `node` was not written by zerorate"));
         }
@@ -170,6 +184,7 @@ impl Maps {
                 .ok_or_else(|| foreign("it holds no policy image map"))?,
             rows: RowsMap::open(&directory)?,
             books: MapData::from_fd(open("books")?)?,
+            node,
             epoch,
             directory,
         }))
@@ -179,6 +194,28 @@ impl Maps {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Serial number of the last image that was about to be published here.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn serial(&self) -> Result<u32, MapsError> {
+        Ok(self.node.get(&0, 0)?[3] as u32)
+    }
+
+    /// Notes the serial number of an image that is about to be published.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_serial(&mut self, serial: u32) -> Result<(), MapsError> {
+        let identity = [
+            NODE_MAGIC,
+            u64::from(LAYOUT_VERSION),
+            self.epoch,
+            u64::from(serial),
+        ];
+        Ok(self.node.set(0, identity, 0)?)
     }
 
     /// Where the maps, and the links, are pinned.

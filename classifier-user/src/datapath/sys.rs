@@ -188,6 +188,13 @@ pub fn update_link(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
+/// Takes a link's program off its interface, whoever else holds the link (Linux 5.9).
+pub fn detach_link(link: impl AsFd) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_detach.link_fd = link.as_fd().as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
 /// The interface an XDP link is attached to; 0 once that is gone.
 pub fn link_ifindex(link: impl AsFd) -> io::Result<u32> {
     // SAFETY: a struct of plain numbers, for which all zeroes is a value.

@@ -10,11 +10,14 @@ mod table6;
 
 pub use self::plans::{ChainEntry, PlanEntry};
 
-use classifier::image::{HEADER_WORDS, MAGIC, Remote, Words, at};
+use classifier::image::{HEADER_WORDS, MAGIC, MAX_INTERVALS6, Remote, Words, at};
 use classifier::layout::LAYOUT_VERSION;
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use self::intervals::{Interval, intervals, overlay};
+use crate::accounts::Change;
+use crate::policy::Policy;
 
 /// What an image is compiled from. Numbers (classes, rows, plan layouts) are the node's own.
 #[derive(Debug, Default)]
@@ -61,6 +64,37 @@ const LINK_DESTINATIONS: [&str; 5] = [
 ];
 
 impl Source {
+    /// What the image of a planned change is compiled from: the policy as it is at a time, and the gateway's
+    /// own addresses.
+    #[must_use]
+    pub fn new(
+        policy: &Policy,
+        change: &Change,
+        at: Timestamp,
+        gateway: &[IpNet],
+        serial: u32,
+    ) -> Self {
+        let numbers = &change.numbers;
+        Self {
+            serial,
+            default_class: numbers.classes[policy.default_class],
+            classes: policy
+                .active_prefixes(at)
+                .map(|(set, prefix)| (prefix.net, numbers.classes[set.class]))
+                .collect(),
+            subscribers: change.bindings.clone(),
+            gateway: gateway.to_vec(),
+            plans: (0..policy.plans.len())
+                .map(|plan| {
+                    (
+                        numbers.layouts[plan],
+                        change.catalog.entry(policy, plan, numbers),
+                    )
+                })
+                .collect(),
+        }
+    }
+
     /// Compiles the image.
     ///
     /// # Errors
@@ -68,19 +102,17 @@ impl Source {
     pub fn compile(&self) -> Result<Compiled, TooLarge> {
         let mut words = vec![0; HEADER_WORDS as usize];
         let (v4, v6) = self.remotes();
+        let mut longest6 = v6.len();
         table(&mut words, at::REMOTES, &v4, &v6);
         let (v4, v6) = split(&self.subscribers);
-        table(
-            &mut words,
-            at::SUBSCRIBERS,
-            &intervals(v4, 0),
-            &intervals(v6, 0),
-        );
+        let (v4, v6) = (intervals(v4, 0), intervals(v6, 0));
+        longest6 = longest6.max(v6.len());
+        table(&mut words, at::SUBSCRIBERS, &v4, &v6);
         plans::write(&mut words, &self.plans);
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
         words[at::SERIAL as usize] = self.serial;
-        if words.len() > i32::MAX as usize {
+        if words.len() > i32::MAX as usize || longest6 > MAX_INTERVALS6 {
             return Err(TooLarge { words: words.len() });
         }
         words[at::LENGTH as usize] = words.len() as u32;

@@ -123,6 +123,9 @@ impl Ledger {
 
     fn prepare(&mut self) -> Result<()> {
         let path = &self.path;
+        self.connection
+            .busy_timeout(std::time::Duration::ZERO)
+            .map_err(failed(path))?;
         // One writer: a second agent on the same file is refused at once, not when it first writes.
         self.connection
             .execute_batch(

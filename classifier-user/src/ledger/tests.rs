@@ -48,10 +48,10 @@ fn accounts_come_back_as_they_were() {
             "a,a,suspended,10.0.0.9\n",
         ];
         for (serial, list) in (1..).zip(lists) {
-            let change = change(&accounts, list);
+            let mut change = change(&accounts, list);
             ledger.begin(&accounts, &change, serial).unwrap();
             ledger.granted().unwrap();
-            accounts.adopt(change);
+            accounts.adopt(&mut change);
         }
         assert_eq!(
             ledger.interfaces(&["x".into(), "y".into()]).unwrap()["y"],

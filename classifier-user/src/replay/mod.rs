@@ -11,7 +11,6 @@ use classifier::charge::Direction;
 use classifier::image::Image;
 use classifier::packet::{Frame as FrameView, Parsed, parse};
 use classifier::verdict::Hook;
-use ipnet::IpNet;
 use jiff::Timestamp;
 
 use self::capture::Frame;
@@ -75,7 +74,7 @@ enum Engine {
         up: Box<HeapBooks>,
         down: Box<HeapBooks>,
     },
-    Kernel(KernelEngine),
+    Kernel(Box<KernelEngine>),
 }
 
 impl Replay {
@@ -90,7 +89,7 @@ impl Replay {
         engine: EngineKind,
     ) -> Result<Self, ReplayError> {
         let mut accounts = Accounts::new();
-        let change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
+        let mut change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
         let boundaries = policy.boundaries();
         let starts = std::iter::once(Timestamp::MIN).chain(boundaries.iter().copied());
         let images = starts
@@ -105,11 +104,13 @@ impl Replay {
                     down: Box::default(),
                 }
             }
-            EngineKind::Kernel => Engine::Kernel(KernelEngine::new(&images, change.next_line)?),
+            EngineKind::Kernel => {
+                Engine::Kernel(Box::new(KernelEngine::new(&images, change.next_line)?))
+            }
         };
         change.write_levels(engine.lines());
         change.write_heads(engine.lines());
-        accounts.adopt(change);
+        accounts.adopt(&mut change);
         Ok(Self {
             role,
             accounts,
@@ -212,37 +213,4 @@ fn direction(image: &Compiled, frame: &FrameView<'_>) -> Direction {
         Parsed::NonIp | Parsed::Malformed => false,
     };
     if down { Direction::Down } else { Direction::Up }
-}
-
-impl Source {
-    /// What the image of a planned change is compiled from: the policy as it is at a time, and the gateway's
-    /// own addresses.
-    #[must_use]
-    pub fn new(
-        policy: &Policy,
-        change: &crate::accounts::Change,
-        at: Timestamp,
-        gateway: &[IpNet],
-        serial: u32,
-    ) -> Self {
-        let numbers = &change.numbers;
-        Self {
-            serial,
-            default_class: numbers.classes[policy.default_class],
-            classes: policy
-                .active_prefixes(at)
-                .map(|(set, prefix)| (prefix.net, numbers.classes[set.class]))
-                .collect(),
-            subscribers: change.bindings.clone(),
-            gateway: gateway.to_vec(),
-            plans: (0..policy.plans.len())
-                .map(|plan| {
-                    (
-                        numbers.layouts[plan],
-                        change.catalog.entry(policy, plan, numbers),
-                    )
-                })
-                .collect(),
-        }
-    }
 }
