@@ -6,6 +6,7 @@
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used.
+//! * [`town`]: what most of them are used on together.
 //! * [`wait`]: for what comes sooner or later.
 //!
 //! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
@@ -22,6 +23,7 @@ pub mod oracle;
 pub mod ping;
 pub mod raw;
 pub mod topology;
+pub mod town;
 pub mod traffic;
 pub mod veth;
 pub mod wait;

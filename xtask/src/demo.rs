@@ -1,8 +1,9 @@
 //! `cargo xtask demo`: real traffic of several subscribers through the release binary.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::build;
 use crate::process;
@@ -18,15 +19,18 @@ pub(crate) fn command(workspace: &Workspace, _arguments: &[String]) -> Result<Ex
     build::release(workspace)?;
     let mut cargo = workspace.cargo();
     cargo.args([
-        "run",
+        "build",
         "--release",
-        "--quiet",
         "--package",
         "zerorate-tests",
         "--bin",
         "demo",
     ]);
-    cargo.env("ZERORATE_BIN", workspace.binary("release"));
     process::run(&mut cargo)?;
-    Ok(ExitCode::SUCCESS)
+    let zerorate = workspace.binary("release");
+    let mut demo = Command::new(zerorate.with_file_name("demo"));
+    demo.env("ZERORATE_BIN", zerorate);
+    // In our place: on Ctrl-C the demo takes down what it has made, and the shell waits for it.
+    let error = demo.exec();
+    Err(error).with_context(|| format!("cannot start `{}`", process::describe(&demo)))
 }

@@ -21,6 +21,7 @@ static SWEEP: Once = Once::new();
 #[derive(Clone, Debug)]
 pub struct Builder {
     namespace: NetNs,
+    node: String,
     policy: Policy,
     subscribers: String,
     settings: String,
@@ -42,6 +43,7 @@ impl Builder {
             [plans.basic.charge]\n\"*\" = \"metered\"\n";
         Self {
             namespace: namespace.clone(),
+            node: "test".to_owned(),
             policy: Policy::Text(policy.to_owned()),
             subscribers: String::new(),
             settings: String::new(),
@@ -49,6 +51,13 @@ impl Builder {
             sections: String::new(),
             through: Vec::new(),
         }
+    }
+
+    /// What the node is called; `test` unless said otherwise.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        self.node = name.to_owned();
+        self
     }
 
     /// The policy, as the text of a `policy.toml`.
@@ -126,7 +135,7 @@ impl Builder {
         );
         SWEEP.call_once(sweep);
         let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let agent = Agent {
+        let mut agent = Agent {
             binary: binary()?,
             namespace: self.namespace,
             home: TempDir::with_prefix("zerorate-").context("cannot make a directory")?,
@@ -134,6 +143,12 @@ impl Builder {
             child: None,
             through: self.through,
         };
+        if !agent.through.is_empty() {
+            // Whoever starts it need not be allowed where it was built.
+            let copy = agent.home.path().join("zerorate");
+            fs::copy(&agent.binary, &copy).context("cannot copy the binary")?;
+            agent.binary = copy;
+        }
         match &self.policy {
             Policy::Text(text) => agent.write_policy(text)?,
             Policy::Directory(from) => copy(from, &agent.policy_dir())?,
@@ -141,7 +156,7 @@ impl Builder {
         agent.write_subscribers(&self.subscribers)?;
         let mut config = self.settings;
         for (key, value) in [
-            ("node", Path::new("test")),
+            ("node", Path::new(&self.node)),
             ("policy", &agent.policy_dir()),
             ("subscribers", &agent.subscribers_file()),
             ("ledger", &agent.ledger()),

@@ -219,7 +219,9 @@ impl Figures {
             (account.clone(), *now - before)
         });
         Change {
-            accounts: grown.filter(|(_, more)| *more != Traffic::default()).collect(),
+            accounts: grown
+                .filter(|(_, more)| *more != Traffic::default())
+                .collect(),
             sent: self.sent() - earlier.sent(),
         }
     }

@@ -58,11 +58,18 @@ fn run() -> Result<bool> {
     let started = Instant::now();
     let played = play();
     let left = left_behind();
-    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    for path in &left {
+        eprintln!("left behind: {path}");
+    }
     let (screen, all_well) = played?;
-    screen.say("All namespaces, pins, processes and files of the demo are gone again.")?;
-    screen.say(&format!("It took {:.0} s.", started.elapsed().as_secs_f64()))?;
-    Ok(all_well)
+    if left.is_empty() {
+        screen.say("All namespaces, pins, processes and files of the demo are gone again.")?;
+    }
+    screen.say(&format!(
+        "It took {:.0} s.",
+        started.elapsed().as_secs_f64()
+    ))?;
+    Ok(all_well && left.is_empty())
 }
 
 /// Plays the scenes and strikes the stage.

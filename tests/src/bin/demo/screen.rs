@@ -11,7 +11,7 @@ use crate::interrupt;
 
 const MARGIN: &str = "   ";
 /// Between two columns.
-const GAP: &str = "   ";
+const GAP: &str = "  ";
 
 /// The terminal, or whatever standard output is.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Screen {
         self.quote(output)
     }
 
-    /// A table under its heads, between empty lines.
+    /// A table under its heads, after an empty line.
     pub(crate) fn table<const N: usize>(&self, table: &Table<N>) -> Result<()> {
         self.gap()?;
         for (number, line) in table.lines().enumerate() {
@@ -78,7 +78,7 @@ impl Screen {
                 self.say(&line)?;
             }
         }
-        self.gap()
+        Ok(())
     }
 
     fn strong(&self, text: &str) -> String {
@@ -170,4 +170,31 @@ pub(crate) fn grouped(number: impl Into<i128>) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_in_threes() {
+        let shown = [0, 999, 1000, -1_234_567].map(|number: i32| grouped(number));
+        assert_eq!(shown, ["0", "999", "1,000", "-1,234,567"]);
+    }
+
+    #[test]
+    fn names_begin_and_numbers_end_at_one_place() {
+        let mut table = Table::new(["class", "×", "bytes"], 1);
+        table.row(["tv".to_owned(), "4 × 4".to_owned(), "12,000".to_owned()]);
+        table.row(["messengers".to_owned(), String::new(), "7".to_owned()]);
+        let lines: Vec<String> = table.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "class       ×       bytes",
+                "tv          4 × 4  12,000",
+                "messengers              7",
+            ]
+        );
+    }
 }

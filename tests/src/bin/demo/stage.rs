@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use zerorate_tests::agent::Agent;
 use zerorate_tests::ping::ping;
 use zerorate_tests::traffic::{Transfer, tcp, udp};
@@ -16,7 +16,7 @@ use crate::screen::{Columns, Screen, grouped};
 use crate::world::{CUSTOMERS, Family, World};
 
 const DEEDS: Columns<7> = Columns {
-    widths: [23, 10, 15, 23, 10, 11, 13],
+    widths: [22, 10, 15, 16, 12, 11, 13],
     numbers: 2,
 };
 
@@ -54,6 +54,7 @@ impl Stage {
         let world = World::build()?;
         interrupt::check()?;
         let mut builder = Agent::builder(&world.lab.gateway)
+            .node("gw-demo")
             .policy_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/policy"))
             .subscribers(&subscriber_lines()?);
         for access in &world.lab.access {
@@ -131,7 +132,13 @@ impl Stage {
                 (what.to_owned(), format!("{arrived} bytes"), complete)
             }
         };
-        let change = self.measure()?;
+        let mut change = self.measure()?;
+        // In the order of the charge chain.
+        change.accounts.sort_by_key(|(account, _)| {
+            charged
+                .iter()
+                .position(|&charged| charged == account.charged)
+        });
         let remote = to.address.to_string();
         self.show(&[&what, class, &remote, &arrived], &change)?;
         let accounts = change.accounts.iter().map(|(account, _)| account);
@@ -158,29 +165,36 @@ impl Stage {
         Ok(())
     }
 
-    /// What came to pass since it was last asked, once all wires have fallen silent.
+    /// What came to pass since it was last asked, once all wires have fallen silent. If as much was
+    /// not counted as was sent, something is wrong.
     pub(crate) fn measure(&mut self) -> Result<Change> {
         interrupt::check()?;
         let now = self.gauge.read(&self.world.lab, &self.agent)?;
         let change = now.since(&self.figures);
         self.figures = now;
+        let (sent, counted) = (change.sent, change.counted());
+        if sent != counted {
+            self.wrong
+                .push(format!("sent {sent:?}, counted {counted:?}"));
+        }
         Ok(change)
     }
 
-    /// Says whether what was sent in a scene is what was counted in it.
-    pub(crate) fn compare(&mut self, before: &Figures) -> Result<()> {
+    /// Says what was sent in a scene, and what was counted in it.
+    pub(crate) fn compare(&self, before: &Figures) -> Result<()> {
         let change = self.figures.since(before);
         let (sent, counted) = (change.sent, change.counted());
         self.screen.gap()?;
-        self.screen.say(&format!(
-            "Sent, by the senders' interface counters: {} bytes up, {} down. On accounts: {} up, {} down.",
-            grouped(sent.bytes_up),
-            grouped(sent.bytes_down),
-            grouped(counted.bytes_up),
-            grouped(counted.bytes_down),
-        ))?;
-        if sent != counted {
-            self.wrong.push(format!("sent {sent:?}, counted {counted:?}"));
+        for (direction, sent, counted) in [
+            ("up", sent.bytes_up, counted.bytes_up),
+            ("down", sent.bytes_down, counted.bytes_down),
+        ] {
+            self.screen.say(&format!(
+                "{direction:<5} {:>12} bytes sent by the senders' interfaces, {:>12} on accounts: difference {}",
+                grouped(sent),
+                grouped(counted),
+                grouped(sent.abs_diff(counted)),
+            ))?;
         }
         Ok(())
     }
@@ -220,11 +234,13 @@ impl Stage {
         self.log_shown = self.agent.log().len();
     }
 
-    /// Shows lines of the agent's log without their date.
-    pub(crate) fn show_log<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Result<()> {
-        for line in lines {
-            let without_date = line.split_once('T').map_or(line, |(_, rest)| rest);
-            self.screen.quote(without_date)?;
+    /// Shows those lines of the agent's log that have one of the phrases, without their date.
+    pub(crate) fn show_log(&self, lines: &str, phrases: &[&str]) -> Result<()> {
+        for line in lines.lines() {
+            if phrases.iter().any(|phrase| line.contains(phrase)) {
+                let without_date = line.split_once('T').map_or(line, |(_, rest)| rest);
+                self.screen.quote(without_date)?;
+            }
         }
         Ok(())
     }

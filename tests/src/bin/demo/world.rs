@@ -48,6 +48,14 @@ pub(crate) const CUSTOMERS: [Customer; 3] = [
     },
 ];
 
+impl Customer {
+    /// What the subscriber file says it owns.
+    pub(crate) fn prefixes(&self) -> Result<[IpNet; 2]> {
+        let [v4, v6] = self.addresses;
+        Ok([v4.parse::<IpNet>()?.trunc(), v6.parse::<IpNet>()?.trunc()])
+    }
+}
+
 /// A service somewhere, of one class.
 #[derive(Debug)]
 pub(crate) struct Place {
