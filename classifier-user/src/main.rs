@@ -19,7 +19,14 @@ fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let is = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    let Some(error) = error.downcast_ref::<io::Error>() else {
+        return false;
+    };
+    // The CSV writer's errors hide the system's inside.
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<csv::Error>());
+    is(error)
+        || inner.is_some_and(|inner| matches!(inner.kind(), csv::ErrorKind::Io(error) if is(error)))
 }

@@ -113,7 +113,7 @@ fn the_oracle_closes_its_books() {
 fn the_engines_agree_with_the_oracle() {
     engine::binary().expect("the binary under test");
     let engines = Engine::available();
-    for_worlds(150, |world, folder| {
+    for_worlds(80, |world, folder| {
         let report = engine::disagreement(
             &engines,
             &folder.join("policy"),

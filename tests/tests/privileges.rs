@@ -23,7 +23,14 @@ fn agent_of_user(lab: &Lab, capabilities: &str) -> Result<Agent> {
         ["inh", "ambient"].map(|set| format!("--{set}-caps=-all{capabilities}"));
     let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
     let agent = town::agent(lab)
-        .through(&["setpriv", &user, &group, "--clear-groups", &inherited, &ambient])
+        .through(&[
+            "setpriv",
+            &user,
+            &group,
+            "--clear-groups",
+            &inherited,
+            &ambient,
+        ])
         .prepare()?;
     give(agent.home())?;
     fs::create_dir(agent.pin_dir())?;
@@ -52,15 +59,27 @@ fn without_capabilities_it_names_those_that_are_missing() -> Result<()> {
     }
     let lab = town::lab().build()?;
     for (capabilities, missing) in [
-        ("", "missing CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF: run as root, or give"),
-        (",+net_admin,+bpf", "missing CAP_PERFMON: run as root, or give"),
-        (",+net_admin,+perfmon", "missing CAP_BPF: run as root, or give"),
+        (
+            "",
+            "missing CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF: run as root, or give",
+        ),
+        (
+            ",+net_admin,+bpf",
+            "missing CAP_PERFMON: run as root, or give",
+        ),
+        (
+            ",+net_admin,+perfmon",
+            "missing CAP_BPF: run as root, or give",
+        ),
         (",+sys_admin", "missing CAP_NET_ADMIN: run as root, or give"),
     ] {
         let mut agent = agent_of_user(&lab, capabilities)?;
         let said = agent.refusal()?;
         assert!(said.contains(missing), "{said}");
-        assert!(said.contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{said}");
+        assert!(
+            said.contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"),
+            "{said}"
+        );
     }
     Ok(())
 }
@@ -147,13 +166,20 @@ fn a_map_that_does_not_fit_in_memory_is_refused() -> Result<()> {
         return Ok(());
     };
     let lab = town::lab().build()?;
-    let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", limit.0.display());
+    let join = format!(
+        "echo $$ > {}/cgroup.procs && exec \"$@\"",
+        limit.0.display()
+    );
     let mut agent = town::agent(&lab)
         .through(&["sh", "-c", &join, "sh"])
         .section("[limits]\nimage_words = 67108864")
         .prepare()?;
     let said = agent.refusal()?;
-    for part in ["zr_image", "268435456 bytes", "there is not enough memory for a map of this size"] {
+    for part in [
+        "zr_image",
+        "268435456 bytes",
+        "there is not enough memory for a map of this size",
+    ] {
         assert!(said.contains(part), "no `{part}` in: {said}");
     }
     assert!(!agent.pin_dir().join("v1").exists());

@@ -16,7 +16,11 @@ fn refuses(agent: &mut Agent, parts: &[&str]) -> Result<()> {
     let said = agent.refusal()?;
     for part in parts {
         assert!(said.contains(part), "no `{part}` in:\n{said}");
-        assert_eq!(said.matches(part).count(), 1, "`{part}` is said twice in:\n{said}");
+        assert_eq!(
+            said.matches(part).count(),
+            1,
+            "`{part}` is said twice in:\n{said}"
+        );
     }
     let messages = said.lines().filter(|line| line.starts_with("zerorate: "));
     assert_eq!(messages.count(), 1, "{said}");
@@ -26,7 +30,11 @@ fn refuses(agent: &mut Agent, parts: &[&str]) -> Result<()> {
 
 /// How many interfaces of the gateway have an XDP program.
 fn programs(lab: &Lab) -> Result<usize> {
-    Ok(lab.gateway.run("ip", &["link"])?.matches("prog/xdp").count())
+    Ok(lab
+        .gateway
+        .run("ip", &["link"])?
+        .matches("prog/xdp")
+        .count())
 }
 
 #[test]
@@ -49,7 +57,7 @@ fn an_interface_that_does_not_exist() -> Result<()> {
     assert_eq!(programs(&lab)?, 4);
     agent.configure("name = \"lo\"", "name = \"core9\"")?;
     refuses(&mut agent, &["interface `core9` does not exist"])?;
-    assert_eq!(programs(&lab)?, 3);
+    assert_eq!(programs(&lab)?, 4);
     Ok(())
 }
 
@@ -96,7 +104,10 @@ fn a_driver_without_native_xdp() -> Result<()> {
             "its driver has no native XDP in this set-up: set mode = \"generic\" for it",
         ],
     )?;
-    agent.configure("role = \"access\"\n", "role = \"access\"\nmode = \"generic\"\n")?;
+    agent.configure(
+        "role = \"access\"\n",
+        "role = \"access\"\nmode = \"generic\"\n",
+    )?;
     agent.start()?;
     agent.check_order()
 }
@@ -121,7 +132,10 @@ fn a_pin_directory_that_is_none() -> Result<()> {
     fs::create_dir_all(agent.pin_dir().join("v4711"))?;
     refuses(
         &mut agent,
-        &["counters of another layout are pinned here", "`zerorate detach --purge`"],
+        &[
+            "counters of another layout are pinned here",
+            "`zerorate detach --purge`",
+        ],
     )?;
     fs::remove_dir(agent.pin_dir().join("v4711"))?;
     agent.start()
@@ -141,7 +155,8 @@ fn more_than_there_is_room_for() -> Result<()> {
         &["zerorate.toml:1:1: error: `image_words` is above 268435456, which is 1 GiB"],
     )?;
     agent.configure("image_words = 4000000000", "image_words = 0")?;
-    let too_many = "2 subscribers are listed, `subscribers` under [limits] allows 1: raise it, or list fewer";
+    let too_many =
+        "2 subscribers are listed, `subscribers` under [limits] allows 1: raise it, or list fewer";
     refuses(&mut agent, &[too_many])?;
     // It holds for a reload as well, and leaves in force what is.
     agent.write_subscribers("alice,basic,active,10.1.0.1")?;
@@ -159,23 +174,50 @@ fn a_configuration_with_mistakes() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab).section("[records]\ninterval = \"60s\"").prepare()?;
+    let mut agent = town::agent(&lab)
+        .section("[records]\ninterval = \"60s\"")
+        .prepare()?;
     let access = "name = \"access0\"\nrole = \"access\"\n";
     for (from, to, parts) in [
-        ("node =", "nodes =", ["zerorate.toml:1:1: error: unknown field `nodes`", "expected one of"]),
-        ("interval =", "intervall =", ["error: unknown field `intervall`", "`interval`"]),
-        ("role = \"access\"", "role = \"acess\"", ["error: unknown variant `acess`", "`access`"]),
+        (
+            "node =",
+            "nodes =",
+            [
+                "zerorate.toml:1:1: error: unknown field `nodes`",
+                "expected one of",
+            ],
+        ),
+        (
+            "interval =",
+            "intervall =",
+            ["error: unknown field `intervall`", "`interval`"],
+        ),
+        (
+            "role = \"access\"",
+            "role = \"acess\"",
+            ["error: unknown variant `acess`", "`access`"],
+        ),
         (
             access,
             "name = \"access0\"\nrole = \"access\"\ndownlink = \"egress\"\n",
-            ["downlink = \"egress\" is not available in this version", "downlink = \"core\""],
+            [
+                "downlink = \"egress\" is not available in this version",
+                "downlink = \"core\"",
+            ],
         ),
         (
             "name = \"access1\"",
             "name = \"access0\"",
-            ["interface `access0` stands here twice", "remove one of the two"],
+            [
+                "interface `access0` stands here twice",
+                "remove one of the two",
+            ],
         ),
-        ("\"60s\"", "\"often\"", ["`often` is no duration", "write \"60s\""]),
+        (
+            "\"60s\"",
+            "\"often\"",
+            ["`often` is no duration", "write \"60s\""],
+        ),
     ] {
         agent.configure(from, to)?;
         refuses(&mut agent, &parts)?;
@@ -183,7 +225,10 @@ fn a_configuration_with_mistakes() -> Result<()> {
     }
     assert_eq!(programs(&lab)?, 0);
     fs::remove_file(agent.config())?;
-    refuses(&mut agent, &["zerorate.toml:1:1: error: cannot be read", "--config FILE"])
+    refuses(
+        &mut agent,
+        &["zerorate.toml:1:1: error: cannot be read", "--config FILE"],
+    )
 }
 
 #[test]
@@ -204,15 +249,27 @@ fn a_second_agent() -> Result<()> {
     };
     for (key, parts) in [
         ("socket", ["API socket", "another agent listens there"]),
-        ("ledger", ["another process has it open", "one agent may run on a ledger"]),
-        ("pin_dir", ["are not those that ledger", "`zerorate detach --purge`"]),
+        (
+            "ledger",
+            [
+                "another process has it open",
+                "one agent may run on a ledger",
+            ],
+        ),
+        (
+            "pin_dir",
+            ["are not those that ledger", "`zerorate detach --purge`"],
+        ),
     ] {
         second.configure(&line(key, &second), &line(key, &first))?;
         refuses(&mut second, &parts)?;
         second.configure(&line(key, &first), &line(key, &second))?;
     }
     // With everything of its own the interfaces are taken.
-    refuses(&mut second, &["interface `access0`", "another XDP program is attached"])?;
+    refuses(
+        &mut second,
+        &["interface `access0`", "another XDP program is attached"],
+    )?;
     assert_eq!(programs(&lab)?, 3);
     first.check_order()
 }

@@ -103,18 +103,6 @@ impl Interfaces {
 
     /// Attaches to every interface, and takes programs off interfaces that are configured no longer.
     pub(super) fn attach_all(&mut self, maps: &Maps) -> Result<(), AttachError> {
-        for name in links::pinned(maps.path()).unwrap_or_default() {
-            if !self
-                .wanted
-                .iter()
-                .any(|wanted| wanted.place.interface == name)
-            {
-                match links::release(maps.path(), &name) {
-                    Ok(()) => info!(interface = name, "no longer configured: taken off"),
-                    Err(error) => warn!(interface = name, "taking the program off: {error}"),
-                }
-            }
-        }
         let mut new: Vec<String> = Vec::new();
         for wanted in &mut self.wanted {
             let (attached, arrival) = match Attached::new(maps, wanted.place.clone()) {
@@ -137,6 +125,18 @@ impl Interfaces {
                 Arrival::TakenOver => "taken over without a gap",
             };
             wanted.attach(attached, how);
+        }
+        for name in links::pinned(maps.path()).unwrap_or_default() {
+            if !self
+                .wanted
+                .iter()
+                .any(|wanted| wanted.place.interface == name)
+            {
+                match links::release(maps.path(), &name) {
+                    Ok(()) => info!(interface = name, "no longer configured: taken off"),
+                    Err(error) => warn!(interface = name, "taking the program off: {error}"),
+                }
+            }
         }
         Ok(())
     }
