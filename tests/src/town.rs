@@ -100,7 +100,7 @@ pub fn agent(lab: &Lab) -> agent::Builder {
     agent_with(lab, "")
 }
 
-/// Like [`agent`], with further lines in the section of each interface.
+/// Like [`agent()`], with further lines in the section of each interface.
 #[must_use]
 pub fn agent_with(lab: &Lab, settings: &str) -> agent::Builder {
     let agent = Agent::builder(&lab.gateway)
