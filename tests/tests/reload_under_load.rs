@@ -3,12 +3,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use jiff::{Timestamp, ToSpan as _};
+use nix::sys::signal::Signal;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
-use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, taken_in, under_load};
+use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, lines, taken_in, under_load};
 use zerorate_tests::wait::until;
 
 /// The policy with another set, in which the internet's address is of class `class`.
@@ -164,6 +166,95 @@ fn many_subscribers_come_and_go_under_traffic() -> Result<()> {
     })?;
     assert_eq!(agent.bill()?.sum(|_| true), flow);
     assert_eq!(agent.status()?["subscribers"], 2);
+    agent.check_order()
+}
+
+/// The policy with a list of that many single addresses, each in a network of its own.
+fn with_addresses(agent: &Agent, count: usize) -> Result<()> {
+    let mut list = String::new();
+    for n in 0..count {
+        writeln!(list, "10.{}.{}.77", 64 + (n >> 8), n & 255)?;
+    }
+    fs::write(agent.policy_dir().join("list.txt"), list)?;
+    agent.write_policy(&format!(
+        "{POLICY}\n[[sets]]\nname = \"many\"\nclass = \"messengers\"\nsource = \"made up\"\n\
+         file = \"list.txt\"\n"
+    ))
+}
+
+#[test]
+fn an_image_that_outgrows_its_map_moves_to_a_larger_one() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab).setting("watch = false").start()?;
+    let pairs = [(lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT))];
+    let size = |agent: &Agent| -> Result<u64> {
+        agent.status()?["image_bytes"].as_u64().context("no size")
+    };
+    let small = size(&agent)?;
+    let flow = taken_in(&lab, || {
+        under_load(&pairs, || {
+            for count in [0, 4000, 500, 16_000, 0] {
+                with_addresses(&agent, count)?;
+                agent.reload()?;
+                let now = size(&agent)?;
+                assert!(
+                    now >= small + 1024 * count as u64,
+                    "{count}: {now} after {small}"
+                );
+                // Which of the two the next agent finds, it can go on with.
+                if count == 4000 || count == 16_000 {
+                    agent.kill9()?;
+                    agent.start()?;
+                    assert_eq!(size(&agent)?, now);
+                }
+            }
+            Ok(())
+        })
+    })?;
+    assert_eq!(
+        agent.bill()?.usage,
+        lines([("alice", "government", "free", flow)])
+    );
+    // The maps that were outgrown are gone.
+    let pins = fs::read_dir(agent.pin_dir().join("v1"))?;
+    let names = pins.map(|pin| Ok(pin?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<Result<Vec<String>>>()?;
+    let images = names.iter().filter(|name| name.starts_with("image"));
+    assert_eq!(images.count(), 1, "{names:?}");
+    agent.check_order()
+}
+
+#[test]
+fn asked_from_all_sides_at_once_it_reloads_in_turn() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).start()?;
+    let pairs = [(lab.subscriber("alice").v4(), lab.remote(town::INTERNET))];
+    let policies = ["government", "messengers"].map(|class| with_internet_in(class, ""));
+    let flow = taken_in(&lab, || {
+        under_load(&pairs, || {
+            for round in 0..20 {
+                // The change itself is the first to ask.
+                agent.write_policy(&policies[round % 2])?;
+                agent.signal(Signal::SIGHUP)?;
+                thread::scope(|scope| {
+                    let asked = [0, 1].map(|_| scope.spawn(|| agent.reload()));
+                    asked.map(|thread| thread.join().map_err(|_| anyhow!("a panic")).flatten())
+                })
+                .into_iter()
+                .try_for_each(|said| said.map(drop))?;
+            }
+            Ok(())
+        })
+    })?;
+    let bill = agent.bill()?;
+    assert_eq!(bill.of("alice"), flow);
+    assert_eq!(bill.sum(|_| true), flow);
     agent.check_order()
 }
 
