@@ -1,6 +1,8 @@
 //! What makes a running agent read its files again, and what it does when they are wrong.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -102,6 +104,60 @@ fn a_policy_directory_that_is_swapped_is_read_and_watched_again() -> Result<()> 
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn links_to_files_elsewhere_are_followed() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab).prepare()?;
+    // As deployment tools lay files out: releases beside each other, and a link to the one that counts.
+    let elsewhere = tempfile::tempdir()?;
+    let at = |name: &str| elsewhere.path().join(name);
+    let relink = |to: &Path, link: &Path| -> Result<()> {
+        symlink(to, at("link"))?;
+        Ok(fs::rename(at("link"), link)?)
+    };
+    for (release, policy) in [("one", POLICY), ("two", &other_policy())] {
+        fs::create_dir(at(release))?;
+        fs::write(at(release).join("policy.toml"), policy)?;
+    }
+    fs::write(
+        at("list.csv"),
+        format!("id,plan,state,addresses\n{SUBSCRIBERS}\n"),
+    )?;
+    fs::remove_dir_all(agent.policy_dir())?;
+    relink(&at("one"), &agent.policy_dir())?;
+    relink(&at("list.csv"), &agent.subscribers_file())?;
+    agent.start()?;
+
+    let first = version(&agent)?;
+    relink(&at("two"), &agent.policy_dir())?;
+    until("the other release is in force", || {
+        Ok(version(&agent)? != first)
+    })?;
+    let second = version(&agent)?;
+    fs::write(
+        at("two").join("policy.toml"),
+        POLICY.replace("64kB", "65kB"),
+    )?;
+    until("a change in it is in force", || {
+        Ok(![&first, &second].contains(&&version(&agent)?))
+    })?;
+    fs::write(
+        at("list.csv"),
+        "id,plan,state,addresses\nalice,basic,active,10.1.0.1\n",
+    )?;
+    until("bob is gone", || Ok(agent.status()?["subscribers"] == 1))?;
+    fs::write(
+        at("list.new"),
+        format!("id,plan,state,addresses\n{SUBSCRIBERS}\n"),
+    )?;
+    fs::rename(at("list.new"), at("list.csv"))?;
+    until("bob is back", || Ok(agent.status()?["subscribers"] == 2))?;
+    agent.check_order()
 }
 
 #[test]

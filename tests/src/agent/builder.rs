@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{Agent, BPFFS, PIN_PREFIX, binary, sweep, write};
 use crate::netns::NetNs;
+use crate::process::run;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 static SWEEP: Once = Once::new();
@@ -144,9 +145,10 @@ impl Builder {
             through: self.through,
         };
         if !agent.through.is_empty() {
-            // Whoever starts it need not be allowed where it was built.
+            // Whoever starts it need not be allowed where it was built. Copied by a process of its own:
+            // a program that any child of ours has open for writing, by accident, cannot be started.
             let copy = agent.home.path().join("zerorate");
-            fs::copy(&agent.binary, &copy).context("cannot copy the binary")?;
+            run(Command::new("cp").arg(&agent.binary).arg(&copy))?;
             agent.binary = copy;
         }
         match &self.policy {
