@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use nix::sys::signal::Signal;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
@@ -157,6 +160,46 @@ fn links_to_files_elsewhere_are_followed() -> Result<()> {
     )?;
     fs::rename(at("list.new"), at("list.csv"))?;
     until("bob is back", || Ok(agent.status()?["subscribers"] == 2))?;
+    // A link behind the link, as where all files of a volume change at once.
+    fs::create_dir(at("three"))?;
+    fs::write(at("three").join("list.csv"), "id,plan,state,addresses\n")?;
+    relink(Path::new("two"), &at("current"))?;
+    fs::write(at("two").join("list.csv"), fs::read(at("list.csv"))?)?;
+    relink(Path::new("current/list.csv"), &at("list.csv"))?;
+    until("the new way is taken", || {
+        Ok(agent.log().matches("nothing changed").count() > 0)
+    })?;
+    relink(Path::new("three"), &at("current"))?;
+    until("everybody is gone", || {
+        Ok(agent.status()?["subscribers"] == 0)
+    })?;
+    agent.check_order()
+}
+
+#[test]
+fn a_file_that_is_written_all_the_time_is_read_all_the_same() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).start()?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                agent.write_subscribers(&format!("c{round},basic,active,10.1.0.1"))?;
+                sleep(Duration::from_millis(20));
+            }
+            anyhow::Ok(())
+        });
+        let read = until("it is read", || Ok(agent.status()?["subscribers"] == 1));
+        done.store(true, Ordering::Relaxed);
+        writer.join().map_err(|_| anyhow!("a panic")).flatten()?;
+        read
+    })?;
     agent.check_order()
 }
 

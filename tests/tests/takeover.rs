@@ -287,6 +287,35 @@ fn without_its_ledger_it_refuses_to_touch_the_counters() -> Result<()> {
 }
 
 #[test]
+fn with_an_older_ledger_it_refuses_to_go_back() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab).setting("watch = false").start()?;
+    let mut expected = twenty_datagrams(&lab)?;
+    agent.sigterm()?;
+    let ledger = fs::read(agent.ledger())?;
+    agent.start()?;
+    agent.write_subscribers(&format!("{SUBSCRIBERS}\ncarol,small,active,10.3.0.1"))?;
+    agent.reload()?;
+    agent.sigterm()?;
+    let newer = fs::read(agent.ledger())?;
+    fs::write(agent.ledger(), ledger)?;
+    let said = agent.refusal()?;
+    for part in ["this is an older copy of the ledger", "`zerorate detach --purge`"] {
+        assert!(said.contains(part), "no `{part}` in: {said}");
+    }
+    expected += twenty_datagrams(&lab)?;
+    fs::write(agent.ledger(), newer)?;
+    agent.start()?;
+    assert_eq!(agent.left("carol", "main")?, 500_000);
+    let counted = lines([("alice", "government", "free", expected)]);
+    assert_eq!(agent.bill()?.usage, counted);
+    agent.check_order()
+}
+
+#[test]
 fn purged_counters_begin_anew_and_it_says_so() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());

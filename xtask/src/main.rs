@@ -8,6 +8,7 @@ mod apt;
 mod build;
 mod demo;
 mod ebpf;
+mod kernels;
 mod process;
 mod setup;
 mod tally;
@@ -59,6 +60,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--only STEP] [-- ARGS]",
         about: "run every check and test there is; ARGS go to `cargo test` instead of --workspace",
         run: test::command,
+    },
+    Command {
+        name: "kernels",
+        arguments: "[SERIES...]",
+        about: "boot Debian's 6.1 and 6.12, or other series, under QEMU and try zerorate there (minutes)",
+        run: kernels::command,
     },
 ];
 

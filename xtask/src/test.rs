@@ -77,7 +77,7 @@ const STEPS: &[Step] = &[
     },
 ];
 
-const BINARY: &[&str] = &["build", "--package", build::PACKAGE, "--bin", build::BINARY];
+pub(crate) const BINARY: &[&str] = &["build", "--package", build::PACKAGE, "--bin", build::BINARY];
 /// What the step `tests` cannot do without, also when it is asked for alone.
 const BEFORE_TESTS: &[&str] = &["ebpf", "binary"];
 
@@ -242,7 +242,7 @@ fn cargo_test(run: &Run<'_>) -> Result<Tally> {
 }
 
 /// The captures and prefix lists the tests may use: as the caller says, or beside the clone.
-fn data_dir(workspace: &Workspace) -> Option<PathBuf> {
+pub(crate) fn data_dir(workspace: &Workspace) -> Option<PathBuf> {
     match env::var_os("ZERORATE_DATA") {
         Some(dir) => Some(dir.into()),
         None => Some(workspace.root.join("../shared/data")).filter(|dir| dir.is_dir()),

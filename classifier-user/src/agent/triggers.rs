@@ -1,8 +1,11 @@
 //! What makes the agent look again: files that changed, interfaces and addresses that came or went.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,19 +15,27 @@ use nix::sys::socket::{
 };
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::Config;
 
 /// Quiet time after the last event before files are read: editors and copies write in several steps.
 const SETTLE: Duration = Duration::from_millis(150);
+/// How long to wait for that quiet time, where somebody writes all the time.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Links the kernel follows on the way to a file (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
-/// Watches the policy directory and the subscribers' file.
+/// Watches the policy directory and the subscribers' file, and what links they are reached by.
 pub(super) struct Files {
     events: mpsc::UnboundedReceiver<()>,
     watcher: RecommendedWatcher,
     policy: PathBuf,
     subscribers: PathBuf,
+    /// What an event must be about to concern us.
+    places: Arc<Mutex<BTreeSet<PathBuf>>>,
+    watched: BTreeSet<PathBuf>,
     enabled: bool,
     /// Something changed that nobody was told of yet: a wait may be given up and begun again.
     pending: bool,
@@ -33,38 +44,35 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn watch(config: &Config) -> Result<Self, notify::Error> {
         let (sender, events) = mpsc::unbounded_channel();
-        let (policy, subscribers) = (absolute(&config.policy), absolute(&config.subscribers));
-        let concerns = {
-            let places = [
-                policy.clone(),
-                policy.canonicalize().unwrap_or_default(),
-                subscribers.clone(),
-            ];
-            move |path: &Path| {
-                places
-                    .iter()
-                    .any(|place| !place.as_os_str().is_empty() && path.starts_with(place))
-            }
-        };
-        let watcher = notify::recommended_watcher(move |event: Result<notify::Event, _>| {
-            let relevant = match event {
-                Ok(event) => {
-                    !matches!(event.kind, EventKind::Access(_))
-                        && (event.need_rescan() || event.paths.iter().any(|path| concerns(path)))
+        let places = Arc::new(Mutex::new(BTreeSet::new()));
+        let watcher = notify::recommended_watcher({
+            let places = Arc::clone(&places);
+            move |event: Result<notify::Event, _>| {
+                let concerns = |path: &PathBuf| {
+                    let places = places.lock().unwrap_or_else(PoisonError::into_inner);
+                    places.iter().any(|place| path.starts_with(place))
+                };
+                let relevant = match event {
+                    Ok(event) => {
+                        !matches!(event.kind, EventKind::Access(_))
+                            && (event.need_rescan() || event.paths.iter().any(concerns))
+                    }
+                    // Lost events: look.
+                    Err(_) => true,
+                };
+                if relevant {
+                    // The receiver is gone only when the agent stops.
+                    let _ = sender.send(());
                 }
-                // Lost events: look.
-                Err(_) => true,
-            };
-            if relevant {
-                // The receiver is gone only when the agent stops.
-                let _ = sender.send(());
             }
         })?;
         let mut files = Self {
             events,
             watcher,
-            policy,
-            subscribers,
+            policy: absolute(&config.policy),
+            subscribers: absolute(&config.subscribers),
+            places,
+            watched: BTreeSet::new(),
             enabled: config.watch,
             pending: false,
         };
@@ -73,26 +81,30 @@ impl Files {
     }
 
     /// Watches directories, not files: files are replaced by renaming. Said again after every change, because a
-    /// directory that was replaced is not watched any more.
+    /// directory that was replaced is not watched any more, and a link may lead elsewhere.
     fn place_watches(&mut self) {
         if !self.enabled {
             return;
         }
-        let parent = |path: &Path| path.parent().map(Path::to_owned);
-        let watches = [
-            (parent(&self.policy), RecursiveMode::NonRecursive),
-            (parent(&self.subscribers), RecursiveMode::NonRecursive),
-            (Some(self.policy.clone()), RecursiveMode::Recursive),
-        ];
-        for (path, mode) in watches {
-            let Some(path) = path else { continue };
-            if let Err(error) = self.watcher.watch(&path, mode) {
-                warn!(
-                    "{} cannot be watched, reload with SIGHUP: {error}",
-                    path.display()
-                );
-            }
+        let mut places = BTreeSet::from([self.policy.clone(), self.subscribers.clone()]);
+        let inside = fs::read_dir(&self.policy).into_iter().flatten().flatten();
+        let inside = inside.map(|entry| entry.path());
+        for path in inside.chain([self.policy.clone(), self.subscribers.clone()]) {
+            let end = follow(&path, &mut places, &mut { MOST_LINKS });
+            places.insert(end);
         }
+        let parents = places.iter().filter_map(|place| place.parent());
+        let wanted: BTreeSet<PathBuf> = parents.map(Path::to_owned).collect();
+        for path in self.watched.difference(&wanted) {
+            // It may be gone, and its watch with it.
+            let _ = self.watcher.unwatch(path);
+        }
+        for path in &wanted {
+            watch(&mut self.watcher, path, RecursiveMode::NonRecursive);
+        }
+        watch(&mut self.watcher, &self.policy, RecursiveMode::Recursive);
+        self.watched = wanted;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
     }
 
     /// Waits for a change, and for it to be complete.
@@ -101,10 +113,41 @@ impl Files {
             return std::future::pending().await;
         }
         self.pending = true;
-        while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.events.recv()).await {}
+        let quiet = async { while let Ok(Some(())) = timeout(SETTLE, self.events.recv()).await {} };
+        // Whoever goes on writing will be heard again.
+        let _ = timeout(PATIENCE, quiet).await;
         self.pending = false;
         self.place_watches();
     }
+}
+
+fn watch(watcher: &mut RecommendedWatcher, path: &Path, mode: RecursiveMode) {
+    if let Err(error) = watcher.watch(path, mode) {
+        warn!(
+            "{} cannot be watched, reload with SIGHUP: {error}",
+            path.display()
+        );
+    }
+}
+
+/// Where a path leads; every link on the way, of which there may be `left`, is added to `links`.
+fn follow(path: &Path, links: &mut BTreeSet<PathBuf>, left: &mut usize) -> PathBuf {
+    let mut reached = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => _ = reached.pop(),
+            component => reached.push(component),
+        }
+        if *left > 0
+            && let Ok(target) = fs::read_link(&reached)
+        {
+            *left -= 1;
+            links.insert(reached.clone());
+            reached.pop();
+            reached = follow(&reached.join(target), links, left);
+        }
+    }
+    reached
 }
 
 fn absolute(path: &Path) -> PathBuf {
