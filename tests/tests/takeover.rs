@@ -303,7 +303,10 @@ fn with_an_older_ledger_it_refuses_to_go_back() -> Result<()> {
     let newer = fs::read(agent.ledger())?;
     fs::write(agent.ledger(), ledger)?;
     let said = agent.refusal()?;
-    for part in ["this is an older copy of the ledger", "`zerorate detach --purge`"] {
+    for part in [
+        "this is an older copy of the ledger",
+        "`zerorate detach --purge`",
+    ] {
         assert!(said.contains(part), "no `{part}` in: {said}");
     }
     expected += twenty_datagrams(&lab)?;
