@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -134,9 +134,9 @@ async fn until_boundary(node: &Shared) -> Duration {
     let left = boundary.map(|boundary| boundary.duration_since(Timestamp::now()));
     match left {
         None => LONGEST,
-        Some(left) => Duration::try_from(left)
-            .unwrap_or(Duration::from_millis(1))
-            .min(LONGEST),
+        // It has passed, and something was in the way.
+        Some(left) if left <= SignedDuration::ZERO => Duration::from_secs(1),
+        Some(left) => Duration::try_from(left).unwrap_or(LONGEST).min(LONGEST),
     }
 }
 

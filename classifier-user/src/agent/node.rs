@@ -27,6 +27,9 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{self, Changes, Policy};
 use crate::subscribers::{self, Subscriber};
 
+/// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
+const BEHIND: &str = "bringing the policy up to date";
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -291,7 +294,7 @@ impl Node {
             );
             let result = self.put_in_force(policy, subscribers, now);
             if let Err(error) = result {
-                let text = format!("bringing the policy up to date: {error}");
+                let text = format!("{BEHIND}: {error}");
                 // Tried at every look, said once.
                 if self.refused.as_ref() != Some(&text) {
                     tracing::error!("{text}");
@@ -299,7 +302,8 @@ impl Node {
                 }
                 return;
             }
-            self.refused = None;
+            // A file that was refused is as wrong as before.
+            self.refused.take_if(|text| text.starts_with(BEHIND));
             if boundary {
                 info!("a validity boundary has passed: the policy of this time is in force");
             }

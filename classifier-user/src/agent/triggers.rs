@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::config::Config;
@@ -37,8 +37,9 @@ pub(super) struct Files {
     places: Arc<Mutex<BTreeSet<PathBuf>>>,
     watched: BTreeSet<PathBuf>,
     enabled: bool,
-    /// Something changed that nobody was told of yet: a wait may be given up and begun again.
-    pending: bool,
+    /// Something changed that nobody was told of yet: when first, and when last. A wait may be given up and begun
+    /// again.
+    pending: Option<(Instant, Instant)>,
 }
 
 impl Files {
@@ -74,7 +75,7 @@ impl Files {
             places,
             watched: BTreeSet::new(),
             enabled: config.watch,
-            pending: false,
+            pending: None,
         };
         files.place_watches();
         Ok(files)
@@ -109,14 +110,22 @@ impl Files {
 
     /// Waits for a change, and for it to be complete.
     pub(super) async fn changed(&mut self) {
-        if !self.pending && self.events.recv().await.is_none() {
-            return std::future::pending().await;
+        if self.pending.is_none() {
+            if self.events.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            let now = Instant::now();
+            self.pending = Some((now, now));
         }
-        self.pending = true;
-        let quiet = async { while let Ok(Some(())) = timeout(SETTLE, self.events.recv()).await {} };
-        // Whoever goes on writing will be heard again.
-        let _ = timeout(PATIENCE, quiet).await;
-        self.pending = false;
+        while let Some((first, last)) = self.pending {
+            // Whoever goes on writing will be heard again.
+            let complete = (last + SETTLE).min(first + PATIENCE);
+            if Instant::now() >= complete {
+                self.pending = None;
+            } else if timeout_at(complete, self.events.recv()).await.is_ok() {
+                self.pending = Some((first, Instant::now()));
+            }
+        }
         self.place_watches();
     }
 }
