@@ -7,7 +7,7 @@
 //!
 //! An essential class is charged free where 3 or 4 would drop it.
 
-use crate::image::{Chain, Image, Plan, Words};
+use crate::image::{Chain, Image, Words};
 use crate::layout::{MAX_STEPS, RowHead, STATE_SUSPENDED};
 use crate::verdict::Tables;
 
@@ -73,33 +73,29 @@ pub fn charge<W: Words, T: Tables>(
     direction: Direction,
     bytes: u32,
 ) -> Option<Charge> {
-    let plan = image.plan(row.plan);
-    let chain = plan.chain(class);
+    let chain = image.chain(row.plan, class);
     let dropped = Charge {
         meter: chain.dropped_meter(),
         dropped: true,
     };
-    let suspended = row.state & STATE_SUSPENDED != 0 && !plan.suspension_ignored();
+    let suspended = row.state & STATE_SUSPENDED != 0 && !chain.suspension_ignored();
     if suspended && !chain.essential() {
         return Some(dropped);
     }
-    if chain.free() {
-        return Some(Charge {
-            meter: chain.end_meter(),
-            dropped: false,
-        });
-    }
-    // Who has no buckets has line 0, whose levels are zero for ever.
-    let block = tables.line(row.bucket_line)?;
-    let buckets = Buckets {
-        tables,
-        block,
-        map: row.bucket_map,
-    };
-    let paid = if gate_is_open(&plan, &buckets) {
-        walk(&plan, chain, &buckets, direction, bytes)
+    let paid = if chain.free() || chain.asks_no_bucket() {
+        chain.end_passes().then_some(chain.end_meter())
     } else {
-        None
+        // Who has no buckets has line 0, whose levels are zero for ever.
+        let buckets = Buckets {
+            tables,
+            block: tables.line(row.bucket_line)?,
+            map: row.bucket_map,
+        };
+        if gate_is_open(chain, &buckets) {
+            walk(chain, &buckets, direction, bytes)
+        } else {
+            None
+        }
     };
     Some(match paid {
         Some(meter) => Charge {
@@ -115,8 +111,8 @@ pub fn charge<W: Words, T: Tables>(
 }
 
 #[inline(always)]
-fn gate_is_open<W: Words, T: Tables>(plan: &Plan<W>, buckets: &Buckets<'_, T>) -> bool {
-    let gate = plan.gate();
+fn gate_is_open<T: Tables>(chain: Chain, buckets: &Buckets<'_, T>) -> bool {
+    let gate = chain.gate;
     if gate.is_empty() {
         return true;
     }
@@ -132,8 +128,7 @@ fn gate_is_open<W: Words, T: Tables>(plan: &Plan<W>, buckets: &Buckets<'_, T>) -
 
 /// The meter that pays, or `None` where the chain ends in `drop`.
 #[inline(always)]
-fn walk<W: Words, T: Tables>(
-    plan: &Plan<W>,
+fn walk<T: Tables>(
     chain: Chain,
     buckets: &Buckets<'_, T>,
     direction: Direction,
@@ -144,7 +139,7 @@ fn walk<W: Words, T: Tables>(
             break;
         };
         if buckets.holds(bucket) {
-            if plan.draws(direction.is_down()) {
+            if chain.draws(direction.is_down()) {
                 buckets.draw(bucket, bytes);
             }
             return Some(meter);

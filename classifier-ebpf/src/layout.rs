@@ -3,7 +3,7 @@
 //! every policy image carries it, so that old and new never read each other's memory.
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bytes of a line, the unit rows and bucket blocks are allocated in: one cache line.
 pub const LINE_BYTES: u32 = 64;
@@ -14,8 +14,8 @@ pub const CHUNK_BYTES: u32 = CHUNK_LINES * LINE_BYTES;
 /// Most chunks there can be (8 GiB of rows). They are created when they are needed.
 pub const MAX_CHUNKS: u32 = 4096;
 
-/// Service classes a node can know during the life of its pins, the default one included. Six bits of an
-/// image leaf.
+/// Service classes a node can know during the life of its pins, the default one included. Six bits of a
+/// remote's value.
 pub const MAX_CLASSES: u32 = 64;
 /// Interfaces a node can count on during the life of its pins.
 pub const MAX_INTERFACES: u32 = 64;

@@ -49,10 +49,10 @@ static FRAME: Array<FrameSlot, 1> = Array::new();
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<u64> = Global::new(LAYOUT_VERSION as u64);
 
-/// Image words minus one: a power of two minus one.
+/// Bytes of the image map minus one: a power of two minus one.
 #[unsafe(link_section = ".rodata.mask")]
 #[unsafe(no_mangle)]
-static CONFIG_IMAGE_MASK: Global<u64> = Global::new(1023);
+static CONFIG_IMAGE_MASK: Global<u64> = Global::new(4095);
 
 /// Number of this interface in the books.
 #[unsafe(link_section = ".rodata.interface")]
@@ -132,18 +132,49 @@ impl KernelTables {
 #[derive(Clone, Copy)]
 pub(crate) struct MapWords(*const u8);
 
+impl MapWords {
+    /// Where the value of `1 << shift` bytes at `index`, counted in such values, stands. Hidden after it is masked,
+    /// so that the mask's bounds are on the very register that is added.
+    #[inline(always)]
+    fn at<T>(self, index: u32, shift: u32) -> *const T {
+        let offset = (u64::from(index) << shift) & (CONFIG_IMAGE_MASK.load() >> shift << shift);
+        // SAFETY: the mask is the number of bytes in the map's value, less one.
+        unsafe { self.0.add(opaque(offset) as usize).cast() }
+    }
+}
+
 impl Words for MapWords {
+    type Line = *const u32;
+
     #[inline(always)]
     fn word(self, index: u32) -> u32 {
-        let offset = (u64::from(index) & CONFIG_IMAGE_MASK.load()) << 2;
-        // SAFETY: the mask is the number of words in the map's value, less one.
-        unsafe { ptr::read(self.0.add(opaque(offset) as usize).cast()) }
+        // SAFETY: in bounds, see `at`.
+        unsafe { ptr::read(self.at(index, 2)) }
     }
     #[inline(always)]
     fn long(self, index: u32) -> u64 {
-        let offset = (u64::from(index) & (CONFIG_IMAGE_MASK.load() >> 1)) << 3;
-        // SAFETY: half as many 64-bit words as 32-bit words.
-        unsafe { ptr::read(self.0.add(opaque(offset) as usize).cast()) }
+        // SAFETY: in bounds, see `at`.
+        unsafe { ptr::read(self.at(index, 3)) }
+    }
+    #[inline(always)]
+    fn byte(self, index: u32) -> u32 {
+        // SAFETY: in bounds, see `at`.
+        u32::from(unsafe { ptr::read::<u8>(self.at(index, 0)) })
+    }
+    #[inline(always)]
+    fn line(self, index: u32) -> *const u32 {
+        self.at(index, 6)
+    }
+    #[inline(always)]
+    fn in_line(self, line: *const u32, position: u32) -> u32 {
+        // SAFETY: a line begins at a multiple of its size, and positions in it are constants below its length.
+        unsafe { ptr::read(line.add(position as usize)) }
+    }
+    #[inline(always)]
+    fn is_below(self, line: *const u32, position: u32, digit: u64) -> u64 {
+        // The sign of the difference, hidden from LLVM: it would count comparisons the way of machines that have
+        // an instruction for it.
+        opaque(u64::from(self.in_line(line, position)).wrapping_sub(digit)) >> 63
     }
 }
 

@@ -116,7 +116,7 @@ pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, 
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
     }
-    let mask = u64::from(maps.image.words()) - 1;
+    let mask = u64::from(maps.image.words()) * 4 - 1;
     let interface = u64::from(settings.interface);
     let (unknown, enforce) = (
         u64::from(settings.drop_unknown),

@@ -3,6 +3,7 @@
 //! Everything is turned into elementary intervals first (ascending ranges that share one answer), which folds
 //! neighbours of the same class together; the tables are then filled from those.
 
+pub mod bindings;
 mod intervals;
 mod plans;
 mod table4;
@@ -10,7 +11,7 @@ mod table6;
 
 pub use self::plans::{ChainEntry, PlanEntry};
 
-use classifier::image::{HEADER_WORDS, MAGIC, MAX_INTERVALS6, Remote, Words, at};
+use classifier::image::{HEADER_WORDS, LINE_WORDS, MAGIC, Remote, Words, at};
 use classifier::layout::LAYOUT_VERSION;
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -28,7 +29,8 @@ pub struct Source {
     pub default_class: u32,
     /// Prefixes and their classes; the longest wins.
     pub classes: Vec<(IpNet, u32)>,
-    /// Prefixes of subscribers and the first line of the row that counts for them; the longest wins.
+    /// Prefixes of subscribers and the first line of the row that counts for them. Of two that overlap, one lies
+    /// inside the other and has the same row.
     pub subscribers: Vec<(IpNet, u32)>,
     /// Addresses the gateway itself answers to, broadcast addresses of its links included.
     pub gateway: Vec<IpNet>,
@@ -102,17 +104,19 @@ impl Source {
     pub fn compile(&self) -> Result<Compiled, TooLarge> {
         let mut words = vec![0; HEADER_WORDS as usize];
         let (v4, v6) = self.remotes();
-        let mut longest6 = v6.len();
-        table(&mut words, at::REMOTES, &v4, &v6);
-        let (v4, v6) = split(&self.subscribers);
-        let (v4, v6) = (intervals(v4, 0), intervals(v6, 0));
-        longest6 = longest6.max(v6.len());
-        table(&mut words, at::SUBSCRIBERS, &v4, &v6);
+        words[at::REMOTES4 as usize] = table4::write(&mut words, &v4);
+        table6::write(&mut words, &v6);
         plans::write(&mut words, &self.plans);
+        let bound = outermost(&self.subscribers);
+        let (bound4, bound6) =
+            bound.split_at(bound.partition_point(|(net, _)| matches!(net, IpNet::V4(_))));
+        bindings::write(&mut words, at::SUBSCRIBERS4, bound4);
+        bindings::write(&mut words, at::SUBSCRIBERS6, bound6);
+        words.resize(words.len().next_multiple_of(LINE_WORDS as usize), 0);
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
         words[at::SERIAL as usize] = self.serial;
-        if words.len() > i32::MAX as usize || longest6 > MAX_INTERVALS6 {
+        if words.len() > i32::MAX as usize || v6.len() > table6::MAX_LONG {
             return Err(TooLarge { words: words.len() });
         }
         words[at::LENGTH as usize] = words.len() as u32;
@@ -145,14 +149,13 @@ impl Source {
     }
 }
 
-fn table(words: &mut Vec<u32>, header: u32, v4: &[Interval], v6: &[Interval]) {
-    let top = table4::write(words, v4);
-    let table6 = table6::write(words, v6);
-    let header = header as usize;
-    words[header + at::V4_TOP as usize] = top;
-    words[header + at::V6_INDEX as usize] = table6.index;
-    words[header + at::V6_KEYS as usize] = table6.keys;
-    words[header + at::V6_VALUES as usize] = table6.values;
+/// Prefixes without those inside another.
+fn outermost(prefixes: &[(IpNet, u32)]) -> Vec<(&IpNet, u32)> {
+    let mut sorted: Vec<_> = prefixes.iter().map(|(net, row)| (net, *row)).collect();
+    // Those that hold others stand before them.
+    sorted.sort_unstable();
+    sorted.dedup_by(|(inner, _), (outer, _)| outer.contains(*inner));
+    sorted
 }
 
 type Spans = Vec<intervals::Span>;
@@ -186,11 +189,25 @@ impl Compiled {
 }
 
 impl Words for &Compiled {
+    type Line = u32;
+
     fn word(self, index: u32) -> u32 {
         self.words.get(index as usize).copied().unwrap_or(0)
     }
     fn long(self, index: u32) -> u64 {
         u64::from(self.word(index * 2 + 1)) << 32 | u64::from(self.word(index * 2))
+    }
+    fn byte(self, index: u32) -> u32 {
+        u32::from(self.word(index / 4).to_le_bytes()[(index % 4) as usize])
+    }
+    fn line(self, index: u32) -> u32 {
+        index * LINE_WORDS
+    }
+    fn in_line(self, line: u32, position: u32) -> u32 {
+        self.word(line + position)
+    }
+    fn is_below(self, line: u32, position: u32, digit: u64) -> u64 {
+        u64::from(u64::from(self.in_line(line, position)) < digit)
     }
 }
 

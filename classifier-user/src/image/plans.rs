@@ -1,8 +1,7 @@
-//! Writing plan entries: flags and gate, then who pays for each class.
+//! Writing plan entries: see [`classifier::image::plans`].
 
-use classifier::image::{Chain, PLAN_CLASS_WORDS, PLAN_HEAD_WORDS, Plan, Steps, at};
-
-use super::Compiled;
+use classifier::image::plans::{ENTRY_WORDS, PLAN_WORDS};
+use classifier::image::{Chain, Steps, at};
 
 /// A plan layout as the image holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,54 +38,36 @@ pub struct ChainEntry {
 /// No meter: the kernel never comes to count there.
 const NONE: u8 = 0xff;
 
-/// Appends the entries; an entry's number is its place.
+/// Appends the entries; a plan layout's number is its place.
 pub(super) fn write(words: &mut Vec<u32>, plans: &[(u32, PlanEntry)]) {
-    let classes = plans
-        .iter()
-        .map(|(_, plan)| plan.chains.len())
-        .max()
-        .unwrap_or(0);
-    let stride = PLAN_HEAD_WORDS as usize + PLAN_CLASS_WORDS as usize * classes;
-    let count = plans
-        .iter()
-        .map(|(number, _)| *number as usize + 1)
-        .max()
-        .unwrap_or(0);
+    words.resize(words.len().next_multiple_of(2), 0);
     let base = words.len();
-    words.resize(base + count * stride, 0);
+    let count = plans.iter().map(|(number, _)| number + 1).max();
+    words.resize(base + (count.unwrap_or(0) * PLAN_WORDS) as usize, 0);
     for (number, plan) in plans {
-        let mut at = base + *number as usize * stride;
-        words[at] = head(plan);
-        words[at + 1] = Steps::pack(plan.gate.iter().copied());
-        at += PLAN_HEAD_WORDS as usize;
-        for chain in &plan.chains {
-            let entry = chain.as_ref().map_or([0; PLAN_CLASS_WORDS as usize], entry);
-            words[at..at + entry.len()].copy_from_slice(&entry);
-            at += entry.len();
+        let entries = words[base + (number * PLAN_WORDS) as usize..].as_chunks_mut();
+        for (to, chain) in entries.0.iter_mut().zip(&plan.chains) {
+            if let Some(chain) = chain {
+                *to = entry(plan, chain);
+            }
         }
     }
     words[at::PLANS as usize] = base as u32;
-    words[at::PLAN_STRIDE as usize] = stride as u32;
-    words[at::PLAN_COUNT as usize] = count as u32;
 }
 
-fn head(plan: &PlanEntry) -> u32 {
-    type Flags<'a> = Plan<&'a Compiled>;
-    let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-    flag(plan.suspension_ignored, Flags::SUSPENSION_IGNORED)
-        | flag(plan.count_up, Flags::COUNT_UP)
-        | flag(plan.count_down, Flags::COUNT_DOWN)
-}
-
-fn entry(chain: &ChainEntry) -> [u32; PLAN_CLASS_WORDS as usize] {
+fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
     let meter = |meter: Option<u8>| u32::from(meter.unwrap_or(NONE));
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+    let flags = flag(chain.essential, Chain::ESSENTIAL)
+        | flag(chain.end.is_some(), Chain::END_PASSES)
+        | flag(chain.free, Chain::FREE)
+        | flag(plan.suspension_ignored, Chain::SUSPENSION_IGNORED)
+        | flag(plan.count_up, Chain::COUNT_UP)
+        | flag(plan.count_down, Chain::COUNT_DOWN);
     [
         Steps::pack(chain.steps.iter().map(|(bucket, _)| *bucket)),
         Steps::pack(chain.steps.iter().map(|(_, meter)| *meter)),
-        meter(chain.end) | meter(chain.dropped) << 8 | meter(chain.rescued) << 16,
-        flag(chain.essential, Chain::ESSENTIAL)
-            | flag(chain.end.is_some(), Chain::END_PASSES)
-            | flag(chain.free, Chain::FREE),
+        meter(chain.end) | meter(chain.dropped) << 8 | meter(chain.rescued) << 16 | flags,
+        Steps::pack(plan.gate.iter().copied()),
     ]
 }

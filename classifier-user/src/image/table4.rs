@@ -1,49 +1,120 @@
-//! Writing an IPv4 table: 2^16 entries for the upper half of the address, and 256 entries more for each of the
-//! next two bytes where they make a difference.
+//! Writing the remotes' IPv4 table: see [`classifier::image::remotes`].
 
 use classifier::image::DEEPER;
+use classifier::image::remotes::{ESCAPE, NODE4_WORDS};
 
 use super::intervals::Interval;
 
-const NODE: usize = 256;
+const GROUP: usize = 256;
 
 /// Appends the table and returns its first word.
 pub(super) fn write(words: &mut Vec<u32>, intervals: &[Interval]) -> u32 {
     let top = words.len();
     words.resize(top + (1 << 16), 0);
-    for (i, interval) in intervals.iter().enumerate() {
-        let end = intervals
-            .get(i + 1)
-            .map_or(1 << 32, |next| next.first as u64);
-        let mut at = interval.first as u64;
-        // In the largest aligned steps that fit, like a prefix set.
-        while at < end {
-            let entry = top + (at >> 16) as usize;
-            let left = end - at;
-            if at & 0xffff == 0 && left >= 1 << 16 {
-                words[entry] = interval.value;
-                at += 1 << 16;
-                continue;
+    let mut parts = Parts { intervals, next: 0 };
+    for upper in 0..1_u64 << 16 {
+        let part = parts.until((upper + 1) << 16);
+        words[top + upper as usize] = match part {
+            [all] => all.value,
+            _ => {
+                let node = node(words, part, upper << 16);
+                DEEPER | node
             }
-            let entry = deeper(words, entry) + ((at >> 8) & 0xff) as usize;
-            if at & 0xff == 0 && left >= 1 << 8 {
-                words[entry] = interval.value;
-                at += 1 << 8;
-                continue;
-            }
-            let entry = deeper(words, entry) + (at & 0xff) as usize;
-            words[entry] = interval.value;
-            at += 1;
-        }
+        };
     }
     top as u32
 }
 
-/// The 256 entries behind an entry, made when there are none yet.
-fn deeper(words: &mut Vec<u32>, entry: usize) -> usize {
-    if words[entry] & DEEPER == 0 {
-        words[entry] = DEEPER | words.len() as u32;
-        words.resize(words.len() + NODE, 0);
+/// Intervals, handed out in the parts of ascending ranges.
+struct Parts<'a> {
+    intervals: &'a [Interval],
+    /// Index of the interval that covers the next range's beginning.
+    next: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// Those that cover what lies between the end of the last part and `end`, which is not included.
+    fn until(&mut self, end: u64) -> &'a [Interval] {
+        let first = self.next;
+        let mut after = first + 1;
+        while self
+            .intervals
+            .get(after)
+            .is_some_and(|interval| interval.first < u128::from(end))
+        {
+            after += 1;
+        }
+        let ends_here = self
+            .intervals
+            .get(after)
+            .is_some_and(|interval| interval.first == u128::from(end));
+        self.next = if ends_here { after } else { after - 1 };
+        &self.intervals[first..after]
     }
-    (words[entry] & !DEEPER) as usize
+}
+
+/// The node of a /16 whose addresses differ; its first word.
+fn node(words: &mut Vec<u32>, intervals: &[Interval], base: u64) -> u32 {
+    let mut values = [0_u8; 256];
+    let mut groups = Groups::default();
+    let mut parts = Parts { intervals, next: 0 };
+    for (octet, value) in (0..).zip(&mut values) {
+        let base = base + (octet << 8);
+        *value = match parts.until(base + 256) {
+            [all] if all.value != ESCAPE => all.value as u8,
+            part => {
+                groups.add(octet as usize, part, base);
+                ESCAPE as u8
+            }
+        };
+    }
+    let node = words.len();
+    pack(words, &values);
+    words.push(0);
+    debug_assert_eq!(words.len() - node, NODE4_WORDS as usize);
+    if !groups.values.is_empty() {
+        words[node + NODE4_WORDS as usize - 1] = words.len() as u32;
+        pack(words, &groups.of_octet);
+        pack(words, &groups.values);
+    }
+    node as u32
+}
+
+/// The addresses of those /24 of a node that differ.
+struct Groups {
+    /// Which group a /24 has.
+    of_octet: [u8; 256],
+    values: Vec<u8>,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            of_octet: [0; 256],
+            values: Vec::new(),
+        }
+    }
+}
+
+impl Groups {
+    fn add(&mut self, octet: usize, intervals: &[Interval], base: u64) {
+        let begins = self.values.len();
+        self.of_octet[octet] = (begins / GROUP) as u8;
+        for (i, interval) in intervals.iter().enumerate() {
+            let end = intervals
+                .get(i + 1)
+                .map_or(GROUP, |next| (next.first as u64 - base) as usize);
+            self.values.resize(begins + end, interval.value as u8);
+        }
+    }
+}
+
+fn pack(words: &mut Vec<u32>, bytes: &[u8]) {
+    words.extend(
+        bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| u32::from_le_bytes(*bytes)),
+    );
 }

@@ -64,6 +64,20 @@ fn edges(net: IpNet) -> Vec<IpAddr> {
     }
 }
 
+/// Those of the prefixes that do not overlap an earlier one, with a row each.
+fn apart(prefixes: &[(IpNet, u32)]) -> Vec<(IpNet, u32)> {
+    let mut kept: Vec<(IpNet, u32)> = Vec::new();
+    for (i, (net, _)) in prefixes.iter().enumerate() {
+        if !kept
+            .iter()
+            .any(|(other, _)| other.contains(net) || net.contains(other))
+        {
+            kept.push((*net, 1000 + i as u32));
+        }
+    }
+    kept
+}
+
 fn found(image: &Compiled, address: IpAddr) -> (u32, u32) {
     let image = Image::new(image).expect("an image");
     match address {
@@ -87,8 +101,7 @@ proptest! {
         other in any::<u32>(),
     ) {
         let classes: Vec<_> = prefixes.into_iter().collect();
-        let subscribers: Vec<_> =
-            classes.iter().enumerate().map(|(i, (net, _))| (*net, 1000 + i as u32)).collect();
+        let subscribers = apart(&classes);
         let source = Source { default_class: default, classes, subscribers, ..Source::default() };
         let image = source.compile().unwrap();
         let mut addresses: Vec<_> = source.classes.iter().flat_map(|(net, _)| edges(*net)).collect();
@@ -99,6 +112,126 @@ proptest! {
             prop_assert_eq!(found(&image, address), expected, "{}", address);
         }
     }
+}
+
+/// An image in which a few lines are free.
+struct Roomy {
+    image: Compiled,
+    free: Vec<u32>,
+    /// Given back since the last look: packets may still be reading them.
+    resting: Vec<u32>,
+}
+
+impl bindings::Room for Roomy {
+    fn get(&self, index: u32) -> u32 {
+        self.image.words[index as usize]
+    }
+    fn set(&mut self, index: u32, word: u32) {
+        self.image.words[index as usize] = word;
+    }
+    fn take_line(&mut self) -> Option<u32> {
+        let line = self.free.pop()?;
+        let begin = (line * LINE_WORDS) as usize;
+        self.image.words[begin..begin + LINE_WORDS as usize].fill(0);
+        Some(line)
+    }
+    fn give_back(&mut self, line: u32) {
+        self.resting.push(line);
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_index_changed_in_place_answers_like_one_compiled_anew(
+        before in prop::collection::btree_map(any_prefix(), 0..64_u32, 0..40),
+        after in prop::collection::btree_map(any_prefix(), 0..64_u32, 0..40),
+        keep in any::<u64>(),
+        room in 0..200_usize,
+    ) {
+        let before = apart(&before.into_iter().collect::<Vec<_>>());
+        // Some stay, some stay with another row, some go.
+        let mut wanted: Vec<(IpNet, u32)> = Vec::new();
+        for (i, (net, row)) in before.iter().enumerate() {
+            match (keep >> (2 * (i % 32))) & 3 {
+                0 => {}
+                1 => wanted.push((*net, row + 5000)),
+                _ => wanted.push((*net, *row)),
+            }
+        }
+        wanted.extend(after);
+        let wanted = apart(&wanted).into_iter().map(|(net, _)| net).zip(7000..).collect::<Vec<_>>();
+        let compiled = Source { subscribers: before.clone(), ..Source::default() }.compile().unwrap();
+        let lines = compiled.words.len() as u32 / LINE_WORDS;
+        let mut image = Roomy { image: compiled, free: Vec::new(), resting: Vec::new() };
+        image.image.words.resize(image.image.words.len() + room * LINE_WORDS as usize, 0);
+        image.free.extend((lines..lines + room as u32).rev());
+        for (net, _) in &before {
+            if !wanted.iter().any(|(other, _)| other == net) {
+                bindings::unbind(&mut image, net);
+            }
+        }
+        let mut fitting = Vec::new();
+        for (net, row) in &wanted {
+            if bindings::bind(&mut image, net, *row).is_ok() {
+                fitting.push((*net, *row));
+            }
+            let rested = std::mem::take(&mut image.resting);
+            image.free.extend(rested);
+        }
+        let mut addresses: Vec<_> = before.iter().chain(&wanted).flat_map(|(net, _)| edges(*net)).collect();
+        addresses.dedup();
+        for address in addresses {
+            prop_assert_eq!(found(&image.image, address).1, naive(&fitting, address, 0), "{}", address);
+        }
+        // No line is lost, and none is in use twice: a compiled copy needs no more room than there was.
+        let unique: std::collections::BTreeSet<_> = image.free.iter().collect();
+        prop_assert_eq!(unique.len(), image.free.len());
+    }
+
+    #[test]
+    fn crowded_tables_are_searched_right(
+        hosts in prop::collection::btree_set((0..6_u128, any::<u16>(), 0..3_u128), 0..600),
+        classes in 1..64_u32,
+    ) {
+        // Many prefixes behind few second-level entries, and many hosts that share 32 digits.
+        let classes: Vec<(IpNet, u32)> = hosts
+            .iter()
+            .map(|(near, bits, kind)| {
+                let bits = u128::from(*bits);
+                let (address, len) = match kind {
+                    0 => (0x2a00 << 112 | near << 100 | bits << 80, 48),
+                    1 => (0x2a00 << 112 | near << 100 | bits << 84, 44),
+                    _ => (0x2a00 << 112 | near << 100 | bits, 128),
+                };
+                let net = Ipv6Net::new(Ipv6Addr::from_bits(address), len).unwrap().trunc();
+                (IpNet::V6(net), (bits as u32 * 7 + len as u32) % classes)
+            })
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into_iter()
+            .collect();
+        let source = Source { default_class: 63, classes, ..Source::default() };
+        let image = source.compile().unwrap();
+        for address in source.classes.iter().flat_map(|(net, _)| edges(*net)) {
+            prop_assert_eq!(found(&image, address).0, naive(&source.classes, address, 63), "{}", address);
+        }
+    }
+}
+
+#[test]
+fn the_value_that_stands_for_an_escape_is_found_like_any_other() {
+    let classes = ["169.254.0.0/17", "fe80::/11"];
+    let classes = classes.map(|net| (net.parse().unwrap(), 63)).to_vec();
+    let image = Source {
+        classes,
+        ..Source::default()
+    }
+    .compile()
+    .unwrap();
+    for address in ["169.254.1.1", "fe80::1"] {
+        assert_eq!(found(&image, address.parse().unwrap()).0, 63, "{address}");
+    }
+    assert_eq!(found(&image, "169.254.128.1".parse().unwrap()).0, 0);
+    assert_eq!(found(&image, "fea0::1".parse().unwrap()).0, 0);
 }
 
 #[test]

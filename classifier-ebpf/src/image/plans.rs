@@ -1,0 +1,146 @@
+//! From a plan layout and a class to who pays: one entry of four words for each pair, so that a packet reads
+//! sixteen bytes and no more.
+
+use super::{Words, at};
+use crate::layout::MAX_STEPS;
+
+/// Words of an entry.
+pub const ENTRY_WORDS: u32 = 4;
+/// Words from one plan layout's entries to the next's: room for every class.
+pub const PLAN_WORDS: u32 = 64 * ENTRY_WORDS;
+
+#[inline(always)]
+pub(super) fn chain<W: Words>(words: W, plan: u32, class: u32) -> Chain {
+    let entry = (words.word(at::PLANS) + plan * PLAN_WORDS + class * ENTRY_WORDS) / 2;
+    let (steps, rest) = (words.long(entry), words.long(entry + 1));
+    Chain {
+        buckets: Steps(steps as u32),
+        meters: Steps((steps >> 32) as u32),
+        ends: rest as u32,
+        gate: Steps((rest >> 32) as u32),
+    }
+}
+
+/// Up to four bytes in a word: bucket numbers, or meter numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps(u32);
+
+impl Steps {
+    const NONE: u32 = 0xff;
+
+    /// The byte at a position below four, if there is one. A mark and not a length ends the steps, so that
+    /// loops over them have a constant bound in the eyes of the compiler, and of the verifier.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(self, step: u32) -> Option<u32> {
+        match (self.0 >> (step * 8)) & 0xff {
+            Self::NONE => None,
+            value => Some(value),
+        }
+    }
+    /// Whether there is no byte.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.get(0).is_none()
+    }
+    /// Packs at most four bytes.
+    #[must_use]
+    pub fn pack(values: impl IntoIterator<Item = u8>) -> u32 {
+        let mut bytes = [Self::NONE as u8; MAX_STEPS as usize];
+        for (byte, value) in bytes.iter_mut().zip(values) {
+            *byte = value;
+        }
+        u32::from_le_bytes(bytes)
+    }
+}
+
+/// Who pays for a class under a plan: bucket steps with the meter each counts into, then an end; the plan's gate;
+/// and the plan's and the class's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// Plan bucket number of each step.
+    pub buckets: Steps,
+    /// Meter number of each step.
+    pub meters: Steps,
+    /// Plan bucket numbers of the gate.
+    pub gate: Steps,
+    /// Three meters, then the flags.
+    ends: u32,
+}
+
+impl Chain {
+    /// Flag: the class is essential.
+    pub const ESSENTIAL: u32 = 1 << 24;
+    /// Flag: the chain's end lets the packet pass (`free`, `metered`).
+    pub const END_PASSES: u32 = 2 << 24;
+    /// Flag: the chain is `free` and nothing else.
+    pub const FREE: u32 = 4 << 24;
+    /// Flag: the plan says `suspension = "ignore"`.
+    pub const SUSPENSION_IGNORED: u32 = 8 << 24;
+    /// Flag: what the subscriber sends draws buckets down.
+    pub const COUNT_UP: u32 = 16 << 24;
+    /// Flag: what the subscriber receives draws buckets down.
+    pub const COUNT_DOWN: u32 = 32 << 24;
+
+    /// Whether the class is essential.
+    #[inline(always)]
+    #[must_use]
+    pub const fn essential(self) -> bool {
+        self.ends & Self::ESSENTIAL != 0
+    }
+    /// Whether the chain is `free` and nothing else.
+    #[inline(always)]
+    #[must_use]
+    pub const fn free(self) -> bool {
+        self.ends & Self::FREE != 0
+    }
+    /// Whether no bucket is asked: there is neither gate nor step.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks_no_bucket(self) -> bool {
+        self.gate.is_empty() && self.buckets.is_empty()
+    }
+    /// Whether a packet that reaches the end passes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn end_passes(self) -> bool {
+        self.ends & Self::END_PASSES != 0
+    }
+    /// Whether suspension does not bind on this plan.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suspension_ignored(self) -> bool {
+        self.ends & Self::SUSPENSION_IGNORED != 0
+    }
+    /// Whether a direction draws buckets down.
+    #[inline(always)]
+    #[must_use]
+    pub const fn draws(self, down: bool) -> bool {
+        self.ends
+            & if down {
+                Self::COUNT_DOWN
+            } else {
+                Self::COUNT_UP
+            }
+            != 0
+    }
+    /// Meter of the end `free` or `metered`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn end_meter(self) -> u32 {
+        self.ends & 0xff
+    }
+    /// Meter of what is dropped in this class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn dropped_meter(self) -> u32 {
+        (self.ends >> 8) & 0xff
+    }
+    /// Meter of what is charged free because the class is essential.
+    #[inline(always)]
+    #[must_use]
+    pub const fn free_meter(self) -> u32 {
+        (self.ends >> 16) & 0xff
+    }
+}
