@@ -7,12 +7,13 @@ pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bytes of a line, the unit rows and bucket blocks are allocated in: one cache line.
 pub const LINE_BYTES: u32 = 64;
-/// Lines in a chunk. A chunk is one mmapable map (2 MiB); a row never crosses from one into the next.
-pub const CHUNK_LINES: u32 = 1 << 15;
+/// Lines in a chunk. A chunk is one mmapable map (16 MiB); a row never crosses from one into the next. The kernel
+/// takes some 10 ms to add one, whatever its size.
+pub const CHUNK_LINES: u32 = 1 << 18;
 /// Bytes of a chunk.
 pub const CHUNK_BYTES: u32 = CHUNK_LINES * LINE_BYTES;
 /// Most chunks there can be (8 GiB of rows). They are created when they are needed.
-pub const MAX_CHUNKS: u32 = 4096;
+pub const MAX_CHUNKS: u32 = 512;
 
 /// Service classes a node can know during the life of its pins, the default one included. Six bits of a
 /// remote's value.

@@ -1,17 +1,16 @@
 //! Planning a change: what a new policy and list of subscribers give out, keep and end, before anything is done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use classifier::layout::{
-    CHUNK_LINES, MAX_BUCKETS, MAX_CHUNKS, RowHead, STATE_SUSPENDED, row_lines,
-};
+use classifier::layout::{CHUNK_LINES, LINE_BYTES, MAX_BUCKETS, MAX_CHUNKS, RowHead, row_lines};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Accounts, Bucket, Catalog, Full, Numbers, Row, Session};
+use super::{Account, Accounts, Bucket, Catalog, EndedRow, Full, Numbers, Row, Session, row_head};
 use crate::engine::lines::Lines;
-use crate::policy::{Grant, Plan, Policy};
+use crate::policy::{Grant, Policy};
 use crate::subscribers::{State, Subscriber};
 
 /// A planned change from one policy and list of subscribers to the next.
@@ -22,18 +21,18 @@ pub struct Change {
     /// The new policy's numbers.
     pub numbers: Numbers,
     /// Subscribers that are new or not as they were.
-    pub subscribers: Vec<(String, Account)>,
-    /// Rows to append.
-    pub rows: Vec<Row>,
-    /// Indices of rows that end.
-    pub ended: Vec<usize>,
-    /// When they end.
-    pub at: Timestamp,
-    /// Bucket levels to store: line, position, bytes.
+    pub subscribers: Vec<(Arc<str>, Account)>,
+    /// Rows that cease to count.
+    pub ended: Vec<EndedRow>,
+    /// New rows: first line, and head.
+    pub rows: Vec<(u32, RowHead)>,
+    /// New bucket blocks.
+    pub blocks: Vec<u32>,
+    /// Levels of buckets that are new: line, position, bytes.
     pub levels: Vec<(u32, u32, i64)>,
-    /// Heads of every row in use after the change, by first line.
+    /// Heads to be written again, of rows that go on counting: first line, and head.
     pub heads: Vec<(u32, RowHead)>,
-    /// Which row counts for a prefix.
+    /// Which row counts for which prefix after the change.
     pub bindings: Vec<(IpNet, u32)>,
     /// First line free after the change.
     pub next_line: u32,
@@ -85,16 +84,19 @@ impl Accounts {
         let mut planning = Planning {
             accounts: self,
             policy,
+            at,
+            newcomers: 0,
+            endowments: HashMap::new(),
             change: Change {
                 catalog,
                 numbers,
                 subscribers: Vec::new(),
-                rows: Vec::new(),
                 ended: Vec::new(),
-                at,
+                rows: Vec::new(),
+                blocks: Vec::new(),
                 levels: Vec::new(),
-                heads: Vec::with_capacity(subscribers.len()),
-                bindings: Vec::new(),
+                heads: Vec::new(),
+                bindings: Vec::with_capacity(subscribers.len()),
                 next_line: self.next_line,
                 next_session: self.next_session,
                 summary: Summary::default(),
@@ -109,23 +111,23 @@ impl Accounts {
 }
 
 impl Change {
-    /// Stores the grants. Before the change is published, and once only: nobody draws from these buckets yet.
-    pub fn write_levels(&self, lines: &Lines) {
+    /// Lays out new rows and bucket blocks, and stores the levels of new buckets: where nobody counts or draws before
+    /// the change is published. A change that was given up may have left something there.
+    pub fn write_new(&self, lines: &Lines) {
+        for block in &self.blocks {
+            lines.clear(*block, LINE_BYTES / 8);
+        }
         for (line, position, bytes) in &self.levels {
             lines.set_level(*line, *position, *bytes);
         }
-    }
-
-    /// Writes the heads of rows no packet has counted in yet.
-    pub fn write_new_heads(&self, lines: &Lines) {
-        let new: HashSet<u32> = self.rows.iter().map(|row| row.line).collect();
-        for (line, head) in self.heads.iter().filter(|(line, _)| new.contains(line)) {
+        for (line, head) in &self.rows {
+            let meters = self.catalog.layouts[head.plan as usize].meters.len() as u32;
+            lines.clear(*line, row_lines(meters) * LINE_BYTES / 8);
             lines.set_head(*line, head);
         }
     }
 
-    /// Writes the heads of all rows in use. Heads of rows that are in use already differ in nothing but the
-    /// subscriber's state.
+    /// Writes the heads that differ from before: in the subscriber's state.
     pub fn write_heads(&self, lines: &Lines) {
         for (line, head) in &self.heads {
             lines.set_head(*line, head);
@@ -133,204 +135,244 @@ impl Change {
     }
 }
 
+/// The buckets of an account after a change, and the grants they come with: position and bytes.
+#[derive(Clone)]
+struct Endowment {
+    buckets: Arc<[Bucket]>,
+    grants: Arc<[(u32, i64)]>,
+}
+
 struct Planning<'a> {
     accounts: &'a Accounts,
     policy: &'a Policy,
+    at: Timestamp,
+    /// Subscribers that were never seen before.
+    newcomers: u32,
+    /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
+    endowments: HashMap<(*const Bucket, usize), Endowment>,
     change: Change,
 }
 
 impl Planning<'_> {
     fn subscriber(&mut self, subscriber: &Subscriber) -> Result<(), Full> {
-        let plan = &self.policy.plans[subscriber.plan];
         let layout = self.change.numbers.layouts[subscriber.plan];
         let suspended = subscriber.state == State::Suspended;
+        let known = self.accounts.subscribers.get_key_value(&*subscriber.id);
+        let (id, before) = match known {
+            Some((id, account)) => (id, Some(account)),
+            None => (&subscriber.id, None),
+        };
+        let mut account = self.account(id, before, subscriber.plan)?;
+        let summary = &mut self.change.summary;
+        let session = match before.and_then(|account| account.session.as_ref()) {
+            Some(session) => {
+                let layouts = &self.change.catalog.layouts;
+                let plan = |layout: u32| &layouts[layout as usize].plan;
+                summary.state_changed += usize::from(session.suspended != suspended);
+                summary.replanned += usize::from(plan(session.row.layout) != plan(layout));
+                if !same_addresses(&session.addresses, subscriber) {
+                    summary.readdressed += 1;
+                    self.end(id, session);
+                    self.session(layout, suspended, subscriber)?
+                } else if session.row.layout == layout {
+                    Session {
+                        suspended,
+                        ..session.clone()
+                    }
+                } else {
+                    self.end(id, session);
+                    let row = self.row(layout)?;
+                    Session {
+                        suspended,
+                        row,
+                        ..session.clone()
+                    }
+                }
+            }
+            None => {
+                summary.added += 1;
+                self.session(layout, suspended, subscriber)?
+            }
+        };
+        let line = session.row.line;
+        let change = &mut self.change;
+        change
+            .bindings
+            .extend(session.addresses.iter().map(|net| (*net, line)));
+        account.session = Some(session);
+        if before == Some(&account) {
+            return Ok(());
+        }
+        if let Some(session) = &account.session {
+            let head = row_head(&change.catalog, &account, session);
+            if line < self.accounts.next_line {
+                change.heads.push((line, head));
+            } else {
+                change.rows.push((line, head));
+            }
+        }
+        change.subscribers.push((Arc::clone(id), account));
+        Ok(())
+    }
+
+    /// The account with every bucket of the plan's layout, and without a session.
+    fn account(
+        &mut self,
+        id: &str,
+        before: Option<&Account>,
+        plan: usize,
+    ) -> Result<Account, Full> {
+        let mut account = match before {
+            Some(account) => Account {
+                session: None,
+                buckets: Arc::clone(&account.buckets),
+                ..*account
+            },
+            None => Account {
+                number: self.next_account(),
+                bucket_line: 0,
+                buckets: Arc::default(),
+                session: None,
+            },
+        };
+        let key = (account.buckets.as_ptr(), plan);
+        let Endowment { buckets, grants } = match self.endowments.get(&key) {
+            Some(endowment) => endowment.clone(),
+            None => {
+                let endowment = self.endow(id, &account.buckets, plan)?;
+                self.endowments.insert(key, endowment.clone());
+                endowment
+            }
+        };
+        account.buckets = buckets;
+        if account.bucket_line == 0 && !account.buckets.is_empty() {
+            account.bucket_line = self.lines(1)?;
+            self.change.blocks.push(account.bucket_line);
+        }
+        let line = account.bucket_line;
+        self.change.levels.extend(
+            grants
+                .iter()
+                .map(|(position, bytes)| (line, *position, *bytes)),
+        );
+        Ok(account)
+    }
+
+    /// The number of a subscriber that was never seen before.
+    fn next_account(&mut self) -> u32 {
+        self.newcomers += 1;
+        self.accounts.subscribers.len() as u32 + self.newcomers - 1
+    }
+
+    /// Adds the buckets of a plan's layout to those there are, and finds the grants of those that never had one.
+    fn endow(&self, id: &str, before: &Arc<[Bucket]>, plan: usize) -> Result<Endowment, Full> {
+        let layout = self.change.numbers.layouts[plan];
+        let mut buckets = before.to_vec();
+        for name in &self.change.catalog.layouts[layout as usize].buckets {
+            if !buckets.iter().any(|bucket| bucket.name == *name) {
+                buckets.push(Bucket {
+                    name: name.clone(),
+                    granted: false,
+                });
+            }
+        }
+        if buckets.len() > MAX_BUCKETS as usize {
+            let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.as_str()).collect();
+            return Err(Full::Buckets {
+                subscriber: id.to_owned(),
+                names: names.join(", "),
+            });
+        }
+        let mut grants = Vec::new();
+        let planned = &self.policy.plans[plan].buckets;
+        for (position, bucket) in (0..).zip(&mut buckets) {
+            let planned = planned.iter().find(|planned| planned.name == bucket.name);
+            if let Some(planned) = planned
+                && !bucket.granted
+            {
+                bucket.granted = true;
+                let bytes = match planned.grant {
+                    Grant::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+                    Grant::Money(_) => 0,
+                };
+                grants.push((position, bytes));
+            }
+        }
+        let buckets = if **before == *buckets {
+            Arc::clone(before)
+        } else {
+            buckets.into()
+        };
+        Ok(Endowment {
+            buckets,
+            grants: grants.into(),
+        })
+    }
+
+    fn session(
+        &mut self,
+        layout: u32,
+        suspended: bool,
+        subscriber: &Subscriber,
+    ) -> Result<Session, Full> {
+        let number = self.change.next_session;
+        self.change.next_session += 1;
         let mut addresses: Vec<IpNet> = subscriber
             .prefixes
             .iter()
             .map(|prefix| prefix.net)
             .collect();
         // The same addresses in another order are the same session.
-        addresses.sort();
+        addresses.sort_unstable();
         addresses.dedup();
-        let known = self.accounts.subscribers.get(&subscriber.id);
-        let mut account = known.cloned().unwrap_or_else(|| Account {
-            bucket_line: 0,
-            buckets: Vec::new(),
-            session: None,
-        });
-        self.buckets(&subscriber.id, plan, layout, &mut account)?;
-
-        let summary = &mut self.change.summary;
-        let session = match account.session.take() {
-            Some(mut session) => {
-                summary.state_changed += usize::from(session.suspended != suspended);
-                summary.replanned += usize::from(session.plan != plan.name);
-                session.suspended = suspended;
-                session.plan.clone_from(&plan.name);
-                if session.addresses != addresses {
-                    summary.readdressed += 1;
-                    self.change.ended.push(session.row);
-                    self.session(&subscriber.id, plan, layout, suspended, addresses)?
-                } else if self.accounts.rows[session.row].layout != layout {
-                    self.change.ended.push(session.row);
-                    session.row = self.row(&subscriber.id, layout, session.number)?;
-                    session
-                } else {
-                    session
-                }
-            }
-            None => {
-                summary.added += 1;
-                self.session(&subscriber.id, plan, layout, suspended, addresses)?
-            }
-        };
-        self.head(&account, &session, layout);
-        account.session = Some(session);
-        if known != Some(&account) {
-            self.change
-                .subscribers
-                .push((subscriber.id.clone(), account));
-        }
-        Ok(())
-    }
-
-    /// Sees that the account has every bucket of the layout, and plans the grants of those new to it.
-    fn buckets(
-        &mut self,
-        id: &str,
-        plan: &Plan,
-        layout: u32,
-        account: &mut Account,
-    ) -> Result<(), Full> {
-        for name in &self.change.catalog.layouts[layout as usize].buckets {
-            if !account.buckets.iter().any(|bucket| bucket.name == *name) {
-                account.buckets.push(Bucket {
-                    name: name.clone(),
-                    granted: false,
-                });
-            }
-        }
-        if account.buckets.len() > MAX_BUCKETS as usize {
-            let names: Vec<_> = account
-                .buckets
-                .iter()
-                .map(|bucket| bucket.name.as_str())
-                .collect();
-            return Err(Full::Buckets {
-                subscriber: id.to_owned(),
-                names: names.join(", "),
-            });
-        }
-        if account.bucket_line == 0 && !account.buckets.is_empty() {
-            account.bucket_line = self.lines(1)?;
-        }
-        for (position, bucket) in account.buckets.iter_mut().enumerate() {
-            let Some(planned) = plan
-                .buckets
-                .iter()
-                .find(|planned| planned.name == bucket.name)
-            else {
-                continue;
-            };
-            if !bucket.granted {
-                bucket.granted = true;
-                let bytes = match planned.grant {
-                    Grant::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
-                    Grant::Money(_) => 0,
-                };
-                self.change
-                    .levels
-                    .push((account.bucket_line, position as u32, bytes));
-            }
-        }
-        Ok(())
-    }
-
-    fn session(
-        &mut self,
-        id: &str,
-        plan: &Plan,
-        layout: u32,
-        suspended: bool,
-        addresses: Vec<IpNet>,
-    ) -> Result<Session, Full> {
-        let number = self.change.next_session;
-        self.change.next_session += 1;
-        let row = self.row(id, layout, number)?;
-        let start = self.change.at;
         Ok(Session {
             number,
-            start,
-            addresses,
-            plan: plan.name.clone(),
+            start: self.at,
+            addresses: addresses.into(),
             suspended,
-            row,
+            row: self.row(layout)?,
         })
     }
 
-    /// A new row; its index.
-    fn row(&mut self, subscriber: &str, layout: u32, session: u64) -> Result<usize, Full> {
+    /// A new row.
+    fn row(&mut self, layout: u32) -> Result<Row, Full> {
         let meters = self.change.catalog.layouts[layout as usize].meters.len();
-        let line = self.lines(row_lines(meters as u32))?;
-        self.change.rows.push(Row {
-            line,
+        Ok(Row {
+            line: self.lines(row_lines(meters as u32))?,
             layout,
-            session,
-            subscriber: subscriber.to_owned(),
-            start: self.change.at,
-            end: None,
-        });
-        Ok(self.accounts.rows.len() + self.change.rows.len() - 1)
+            start: self.at,
+        })
     }
 
-    fn head(&mut self, account: &Account, session: &Session, layout: u32) {
-        let mut bucket_map = 0;
-        let buckets = &self.change.catalog.layouts[layout as usize].buckets;
-        for (number, name) in buckets.iter().enumerate() {
-            let position = account
-                .buckets
-                .iter()
-                .position(|bucket| bucket.name == *name);
-            bucket_map |= (position.unwrap_or(0) as u32) << (number * 4);
-        }
-        let before = self.accounts.rows.len();
-        let line = match session.row.checked_sub(before) {
-            Some(new) => self.change.rows[new].line,
-            None => self.accounts.rows[session.row].line,
-        };
-        let head = RowHead {
-            plan: layout,
-            state: if session.suspended {
-                STATE_SUSPENDED
-            } else {
-                0
-            },
-            bucket_line: account.bucket_line,
-            bucket_map,
+    /// Notes that a session's row ceases to count.
+    fn end(&mut self, id: &Arc<str>, session: &Session) {
+        self.change.ended.push(EndedRow {
+            row: session.row,
             session: session.number,
-            reserved: 0,
-        };
-        self.change.heads.push((line, head));
-        self.change
-            .bindings
-            .extend(session.addresses.iter().map(|net| (*net, line)));
+            subscriber: Arc::clone(id),
+            end: self.at,
+        });
     }
 
     /// Ends the sessions of subscribers that are not listed any more.
     fn departures(&mut self, subscribers: &[Subscriber]) {
+        let stayed = subscribers.len() - self.change.summary.added;
+        if self.accounts.present().count() == stayed {
+            return;
+        }
         let listed: HashSet<&str> = subscribers
             .iter()
-            .map(|subscriber| subscriber.id.as_str())
+            .map(|subscriber| &*subscriber.id)
             .collect();
         for (id, account, session) in self.accounts.present() {
-            if !listed.contains(id) {
+            if !listed.contains(&**id) {
                 self.change.summary.removed += 1;
-                self.change.ended.push(session.row);
+                self.end(id, session);
                 let gone = Account {
                     session: None,
                     ..account.clone()
                 };
-                self.change.subscribers.push((id.to_owned(), gone));
+                self.change.subscribers.push((Arc::clone(id), gone));
             }
         }
     }
@@ -351,4 +393,16 @@ impl Planning<'_> {
         self.change.next_line = first + count;
         Ok(first)
     }
+}
+
+/// Whether a session's addresses are those the file lists, in whatever order and however often.
+fn same_addresses(addresses: &[IpNet], subscriber: &Subscriber) -> bool {
+    if let ([address], [listed]) = (addresses, &*subscriber.prefixes) {
+        return *address == listed.net;
+    }
+    let listed = || subscriber.prefixes.iter().map(|prefix| prefix.net);
+    addresses
+        .iter()
+        .all(|net| listed().any(|listed| listed == *net))
+        && listed().all(|net| addresses.binary_search(&net).is_ok())
 }

@@ -14,22 +14,26 @@ mod change;
 pub mod usage;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use classifier::layout::{RowHead, STATE_SUSPENDED};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
 pub use self::change::{Change, Summary};
+use crate::engine::lines::Lines;
+
 /// All a node knows about who is counted where.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     /// Numbers of classes and plan layouts.
     pub catalog: Catalog,
     /// Subscribers by id, present and past.
-    pub subscribers: BTreeMap<String, Account>,
-    /// Rows in the order they were given out, ended ones included.
-    pub rows: Vec<Row>,
+    pub subscribers: BTreeMap<Arc<str>, Account>,
+    /// Rows that ceased to count, in that order.
+    pub ended: Vec<EndedRow>,
     /// First line that was never given out.
     pub next_line: u32,
     /// Number of the next session.
@@ -37,18 +41,20 @@ pub struct Accounts {
 }
 
 /// A subscriber as the node knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// Its number: subscribers are numbered as they appear.
+    pub number: u32,
     /// Line of its bucket block, 0 while it has no buckets.
     pub bucket_line: u32,
-    /// Its buckets by position in the block.
-    pub buckets: Vec<Bucket>,
+    /// Its buckets by position in the block. Subscribers of one plan share the list.
+    pub buckets: Arc<[Bucket]>,
     /// The running session; `None` once it has left.
     pub session: Option<Session>,
 }
 
 /// A bucket of one subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bucket {
     /// Its name.
     pub name: String,
@@ -57,37 +63,42 @@ pub struct Bucket {
 }
 
 /// One binding of addresses to a subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its number on this node.
     pub number: u64,
     /// When it began.
     pub start: Timestamp,
-    /// Its prefixes, as they were given.
-    pub addresses: Vec<IpNet>,
-    /// Plan name.
-    pub plan: String,
+    /// Its prefixes, sorted.
+    pub addresses: Box<[IpNet]>,
     /// Whether the subscriber is suspended.
     pub suspended: bool,
-    /// Index of its row in [`Accounts::rows`].
-    pub row: usize,
+    /// Where it is counted.
+    pub row: Row,
 }
 
 /// A row in the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// Its first line.
     pub line: u32,
-    /// Number of its plan layout.
+    /// Number of its plan layout, and so of its plan.
     pub layout: u32,
+    /// When it began to count.
+    pub start: Timestamp,
+}
+
+/// A row that ceased to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRow {
+    /// The row.
+    pub row: Row,
     /// Number of its session.
     pub session: u64,
     /// Id of its subscriber.
-    pub subscriber: String,
-    /// When it began to count.
-    pub start: Timestamp,
-    /// When it ceased to.
-    pub end: Option<Timestamp>,
+    pub subscriber: Arc<str>,
+    /// When it ceased to count.
+    pub end: Timestamp,
 }
 
 impl Accounts {
@@ -104,20 +115,75 @@ impl Accounts {
     /// Adopts a change that was written down, taking what it gave out from it.
     pub fn adopt(&mut self, change: &mut Change) {
         self.catalog.clone_from(&change.catalog);
-        self.rows.append(&mut change.rows);
-        for row in change.ended.drain(..) {
-            self.rows[row].end = Some(change.at);
+        self.ended.append(&mut change.ended);
+        if self.subscribers.is_empty() {
+            // Much faster than one by one.
+            self.subscribers = change.subscribers.drain(..).collect();
+        } else {
+            self.subscribers.extend(change.subscribers.drain(..));
         }
-        self.subscribers.extend(change.subscribers.drain(..));
         self.next_line = change.next_line;
         self.next_session = change.next_session;
     }
 
     /// Subscribers with a running session.
-    pub fn present(&self) -> impl Iterator<Item = (&str, &Account, &Session)> {
+    pub fn present(&self) -> impl Iterator<Item = (&Arc<str>, &Account, &Session)> {
         self.subscribers
             .iter()
-            .filter_map(|(id, account)| Some((id.as_str(), account, account.session.as_ref()?)))
+            .filter_map(|(id, account)| Some((id, account, account.session.as_ref()?)))
+    }
+
+    /// Rows that count or counted: layout, first line and subscriber.
+    pub fn rows(&self) -> impl Iterator<Item = (&Row, &str)> {
+        let ended = self.ended.iter();
+        let present = self.present();
+        ended
+            .map(|ended| (&ended.row, &*ended.subscriber))
+            .chain(present.map(|(id, _, session)| (&session.row, &**id)))
+    }
+
+    /// Which row counts for which prefix.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<(IpNet, u32)> {
+        self.present()
+            .flat_map(|(_, _, session)| {
+                let row = session.row.line;
+                session.addresses.iter().map(move |net| (*net, row))
+            })
+            .collect()
+    }
+
+    /// Writes the heads of all rows that count.
+    pub fn write_heads(&self, lines: &Lines) {
+        for (_, account, session) in self.present() {
+            let head = row_head(&self.catalog, account, session);
+            lines.set_head(session.row.line, &head);
+        }
+    }
+}
+
+/// The head of the row that counts for a session.
+fn row_head(catalog: &Catalog, account: &Account, session: &Session) -> RowHead {
+    let layout = &catalog.layouts[session.row.layout as usize];
+    let mut bucket_map = 0;
+    for (number, name) in layout.buckets.iter().enumerate() {
+        let position = account
+            .buckets
+            .iter()
+            .position(|bucket| bucket.name == *name);
+        bucket_map |= (position.unwrap_or(0) as u32) << (number * 4);
+    }
+    RowHead {
+        plan: session.row.layout,
+        state: if session.suspended {
+            STATE_SUSPENDED
+        } else {
+            0
+        },
+        bucket_line: account.bucket_line,
+        bucket_map,
+        session: session.number,
+        reserved: 0,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::report::{Traffic, UnattributedRow, UsageRow};
 pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
     let catalog = &accounts.catalog;
     let mut found: BTreeMap<(&str, &str, &str, &str), UsageRow> = BTreeMap::new();
-    for row in &accounts.rows {
+    for (row, subscriber) in accounts.rows() {
         let layout = &catalog.layouts[row.layout as usize];
         for (number, key) in layout.meters.iter().enumerate() {
             let meter = lines.meter(row.line, number as u32);
@@ -23,9 +23,9 @@ pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
             let class = &catalog.classes[key.class as usize];
             let charged = catalog.charged(row.layout, key.charged);
             let sum = found
-                .entry((&row.subscriber, &class.name, charged, &layout.plan))
+                .entry((subscriber, &class.name, charged, &layout.plan))
                 .or_insert_with(|| UsageRow {
-                    subscriber: row.subscriber.clone(),
+                    subscriber: subscriber.to_owned(),
                     plan: layout.plan.clone(),
                     class: class.name.clone(),
                     rating_group: class.rating_group,

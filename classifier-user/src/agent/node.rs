@@ -125,10 +125,6 @@ impl Node {
         };
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
-        for (line, position, bytes) in &recalled.levels {
-            lines.set_level(*line, *position, *bytes);
-        }
-        ledger.granted()?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
         let mut node = Self {
             config,
@@ -238,17 +234,16 @@ impl Node {
         let prepared = target(&larger, &self.maps).prepare(&image)?;
         self.maps.rows.grow(&mut self.lines, change.next_line)?;
 
+        change.write_new(&self.lines);
+
         self.ledger.begin(&self.accounts, &change, serial)?;
         // From here on the ledger knows: memory follows, also when the publication fails.
         self.serial = serial;
-        change.write_levels(&self.lines);
-        change.write_new_heads(&self.lines);
-        if self.in_force.is_none() {
-            // An agent that was cut short may have given out rows without writing their heads.
-            change.write_heads(&self.lines);
-        }
         self.accounts.adopt(&mut change);
-        self.ledger.granted()?;
+        if self.in_force.is_none() {
+            // An agent that was cut short may have left a state unwritten.
+            self.accounts.write_heads(&self.lines);
+        }
         self.maps.set_serial(serial)?;
         target(&larger, &self.maps).publish(&prepared)?;
         change.write_heads(&self.lines);

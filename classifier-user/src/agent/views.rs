@@ -156,7 +156,7 @@ impl Node {
                 .present()
                 .filter(|(.., session)| session.suspended)
                 .count() as u64,
-            rows: self.accounts.rows.len() as u64,
+            rows: self.accounts.rows().count() as u64,
             row_bytes: u64::from(self.accounts.next_line)
                 * u64::from(classifier::layout::LINE_BYTES),
             books_difference_bytes: total.map_or(0, |closing| closing.difference_bytes),
@@ -245,14 +245,16 @@ impl Node {
 
     fn view(&self, id: &str, account: &Account, session: &Session) -> SubscriberView {
         let buckets = (0..)
-            .zip(&account.buckets)
+            .zip(&*account.buckets)
             .map(|(position, bucket)| BucketView {
                 bucket: bucket.name.clone(),
                 left: self.lines.level(account.bucket_line, position),
             });
         SubscriberView {
             subscriber: id.to_owned(),
-            plan: session.plan.clone(),
+            plan: self.accounts.catalog.layouts[session.row.layout as usize]
+                .plan
+                .clone(),
             state: if session.suspended {
                 "suspended"
             } else {
@@ -261,7 +263,7 @@ impl Node {
             .into(),
             session: session.number,
             start: session.start,
-            addresses: session.addresses.clone(),
+            addresses: session.addresses.to_vec(),
             buckets: buckets.collect(),
         }
     }

@@ -67,8 +67,13 @@ impl RowsMap {
             }
             let chunk =
                 sys::open_pinned(&path).map_err(doing(format!("opening {}", path.display())))?;
-            // Again, in case the node stopped between pinning the chunk and handing it to the programs.
-            self.add_chunk(&mut lines, chunk.as_fd())?;
+            if sys::has_inner(&self.outer, lines.len()).map_err(doing("looking for a chunk"))? {
+                let chunk = map_chunk(chunk.as_fd())?;
+                lines.push(Box::new(chunk));
+            } else {
+                // The node stopped between pinning the chunk and handing it to the programs.
+                self.add_chunk(&mut lines, chunk.as_fd())?;
+            }
         }
     }
 
@@ -86,14 +91,19 @@ impl RowsMap {
     }
 
     fn add_chunk(&self, lines: &mut Lines, chunk: BorrowedFd<'_>) -> Result<(), MapsError> {
-        let mapping =
-            Mapping::new(chunk, CHUNK_BYTES as usize).map_err(doing("mapping a chunk"))?;
+        let mapped = map_chunk(chunk)?;
         sys::set_inner(&self.outer, lines.len(), chunk).map_err(doing("adding a chunk of rows"))?;
-        lines.push(Box::new(MappedChunk(mapping)));
+        lines.push(Box::new(mapped));
         Ok(())
     }
 
     fn chunk_pin(&self, chunk: u32) -> PathBuf {
         self.directory.join(format!("chunk-{chunk:04}"))
     }
+}
+
+fn map_chunk(chunk: BorrowedFd<'_>) -> Result<MappedChunk, MapsError> {
+    Mapping::new(chunk, CHUNK_BYTES as usize)
+        .map(MappedChunk)
+        .map_err(doing("mapping a chunk"))
 }

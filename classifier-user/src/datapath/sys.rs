@@ -125,6 +125,22 @@ pub fn set_inner(outer: impl AsFd, index: u32, inner: impl AsFd) -> io::Result<(
     update(outer, index, &inner.as_fd().as_raw_fd().to_ne_bytes())
 }
 
+/// Whether an element of an array of maps holds one.
+pub fn has_inner(outer: impl AsFd, index: u32) -> io::Result<bool> {
+    let mut id = 0_u32;
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_MAP_LOOKUP_ELEM reads.
+    let lookup = unsafe { &mut attr.__bindgen_anon_2 };
+    lookup.map_fd = outer.as_fd().as_raw_fd() as u32;
+    lookup.key = ptr::from_ref(&index) as u64;
+    lookup.__bindgen_anon_1.value = ptr::from_mut(&mut id) as u64;
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn path_of(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))

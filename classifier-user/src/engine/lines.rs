@@ -129,6 +129,13 @@ impl Lines {
         }
     }
 
+    /// Sets `words` 64-bit words from the beginning of a line to zero, where nobody counts.
+    pub fn clear(&self, line: u32, words: u32) {
+        for word in 0..words {
+            self.word(line, word).store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Level of the bucket at a position of a block, in bytes.
     #[must_use]
     pub fn level(&self, block: u32, position: u32) -> i64 {

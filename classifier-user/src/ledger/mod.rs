@@ -1,23 +1,24 @@
 //! What must outlive the process, in SQLite: which names have which numbers, which subscribers, sessions and
 //! rows there are, and whose counters they belong to. The counters themselves are in the kernel's pinned maps.
 //!
-//! A change is written in two transactions around the moment its memory is made: [`Ledger::begin`] gives out
-//! rows and buckets, [`Ledger::granted`] says that the buckets' first levels are stored. Only then may the image
-//! be published. A start that finds the first without the second stores the levels again: no packet has seen
-//! them.
+//! A change is one transaction. What it gives out is laid out in memory before, where nobody looks yet, and comes
+//! into force after: at whatever point a start finds it, it is either as if it had never been, or complete.
 
-use std::collections::BTreeMap;
+mod accounts;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use classifier::layout::MAX_INTERFACES;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::accounts::{Account, Accounts, Change, KnownClass, Layout, Row};
+use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// The ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,8 @@ pub enum LedgerError {
 pub struct Ledger {
     path: PathBuf,
     connection: Connection,
+    /// Numbers of the lists of buckets that are written down.
+    bucket_lists: HashMap<Arc<[Bucket]>, i64>,
 }
 
 /// What a ledger holds when it is opened.
@@ -93,8 +96,6 @@ pub struct Recalled {
     pub serial: u32,
     /// Who is counted where.
     pub accounts: Accounts,
-    /// Levels given out whose storing was not confirmed: line, position, bytes.
-    pub levels: Vec<(u32, u32, i64)>,
 }
 
 type Result<T> = std::result::Result<T, LedgerError>;
@@ -115,6 +116,7 @@ impl Ledger {
         let mut ledger = Self {
             path: path.to_owned(),
             connection,
+            bucket_lists: HashMap::new(),
         };
         ledger.prepare()?;
         let recalled = ledger.recall()?;
@@ -161,33 +163,24 @@ impl Ledger {
         }
     }
 
-    fn recall(&self) -> Result<Recalled> {
+    fn recall(&mut self) -> Result<Recalled> {
+        let lists = self.numbered::<Vec<Bucket>>("bucket_list")?;
+        let lists: Vec<Arc<[Bucket]>> = lists.into_iter().map(Arc::from).collect();
+        self.bucket_lists = lists.iter().cloned().zip(0..).collect();
         let accounts = Accounts {
-            catalog: crate::accounts::Catalog {
+            catalog: Catalog {
                 classes: self.numbered::<KnownClass>("class")?,
                 layouts: self.numbered::<Layout>("layout")?,
             },
-            subscribers: self
-                .pairs::<String, Account>("SELECT id, content FROM subscriber")?
-                .into_iter()
-                .collect(),
-            rows: self.numbered::<Row>("row")?,
+            subscribers: self.subscribers(&lists)?,
+            ended: self.ended()?,
             next_line: self.number("next_line")?.unwrap_or(1) as u32,
             next_session: self.number("next_session")?.unwrap_or(1),
         };
-        let mut levels = self
-            .connection
-            .prepare("SELECT line, position, bytes FROM level")
-            .map_err(failed(&self.path))?;
-        let levels = levels
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .and_then(Iterator::collect)
-            .map_err(failed(&self.path))?;
         Ok(Recalled {
             epoch: self.number("epoch")?,
             serial: self.number("serial")?.unwrap_or(0) as u32,
             accounts,
-            levels,
         })
     }
 
@@ -213,8 +206,16 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written.
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
+        self.bucket_lists.clear();
         self.write(|transaction| {
-            for table in ["class", "layout", "interface", "subscriber", "row", "level"] {
+            for table in [
+                "class",
+                "layout",
+                "interface",
+                "bucket_list",
+                "subscriber",
+                "ended",
+            ] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }
             set_number(transaction, "next_line", 1)?;
@@ -228,6 +229,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written; the change must not go on then.
     pub fn begin(&mut self, before: &Accounts, change: &Change, serial: u32) -> Result<()> {
+        let mut lists = self.bucket_lists.clone();
         self.write(|transaction| {
             put_numbered(transaction, "class", 0, &change.catalog.classes)?;
             let known = before.catalog.layouts.len();
@@ -237,35 +239,14 @@ impl Ledger {
                 known,
                 &change.catalog.layouts[known..],
             )?;
-            put_numbered(transaction, "row", before.rows.len(), &change.rows)?;
-            for index in &change.ended {
-                let ended = Row {
-                    end: Some(change.at),
-                    ..before.rows[*index].clone()
-                };
-                put_numbered(transaction, "row", *index, std::slice::from_ref(&ended))?;
-            }
-            let mut put =
-                transaction.prepare("INSERT OR REPLACE INTO subscriber VALUES (?1, ?2)")?;
-            for (id, account) in &change.subscribers {
-                put.execute(params![id, to_json(account)?])?;
-            }
-            let mut put = transaction.prepare("INSERT INTO level VALUES (?1, ?2, ?3)")?;
-            for (line, position, bytes) in &change.levels {
-                put.execute(params![line, position, bytes])?;
-            }
+            accounts::put_subscribers(transaction, &change.subscribers, &mut lists)?;
+            accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;
             set_number(transaction, "serial", u64::from(serial))
-        })
-    }
-
-    /// Notes that every level given out is stored where it is drawn from.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn granted(&mut self) -> Result<()> {
-        self.write(|transaction| transaction.execute("DELETE FROM level", []).map(drop))
+        })?;
+        self.bucket_lists = lists;
+        Ok(())
     }
 
     fn write(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
@@ -330,9 +311,16 @@ CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWI
 CREATE TABLE class (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE layout (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE interface (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
-CREATE TABLE row (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
-CREATE TABLE subscriber (id TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE level (line INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE bucket_list (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE subscriber (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, bucket_line INTEGER NOT NULL, bucket_list INTEGER NOT NULL,
+    session INTEGER, start INTEGER, addresses TEXT, suspended INTEGER, line INTEGER, layout INTEGER,
+    row_start INTEGER
+);
+CREATE TABLE ended (
+    number INTEGER PRIMARY KEY, line INTEGER NOT NULL, layout INTEGER NOT NULL, row_start INTEGER NOT NULL,
+    session INTEGER NOT NULL, subscriber TEXT NOT NULL, row_end INTEGER NOT NULL
+);
 ";
 
 fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> LedgerError {

@@ -50,7 +50,6 @@ fn accounts_come_back_as_they_were() {
         for (serial, list) in (1..).zip(lists) {
             let mut change = change(&accounts, list);
             ledger.begin(&accounts, &change, serial).unwrap();
-            ledger.granted().unwrap();
             accounts.adopt(&mut change);
         }
         assert_eq!(
@@ -60,31 +59,14 @@ fn accounts_come_back_as_they_were() {
     }
     let (mut ledger, recalled) = Ledger::open(&path).unwrap();
     assert_eq!((recalled.epoch, recalled.serial), (Some(77), 2));
-    assert_eq!(recalled.levels, []);
     assert_eq!(recalled.accounts.subscribers, accounts.subscribers);
-    assert_eq!(recalled.accounts.rows, accounts.rows);
+    assert_eq!(recalled.accounts.ended, accounts.ended);
     assert_eq!(recalled.accounts.catalog, accounts.catalog);
     assert_eq!(recalled.accounts.next_line, accounts.next_line);
     assert_eq!(recalled.accounts.next_session, accounts.next_session);
     // An interface keeps its number.
     let numbers = ledger.interfaces(&["z".into(), "y".into()]).unwrap();
     assert_eq!((numbers["y"], numbers["z"]), (1, 2));
-}
-
-#[test]
-fn a_grant_that_was_not_confirmed_is_given_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("ledger.db");
-    let accounts = Accounts::new();
-    let change = change(&accounts, "a,a,active,10.0.0.1\n");
-    {
-        let (mut ledger, _) = Ledger::open(&path).unwrap();
-        ledger.begin_epoch(1).unwrap();
-        ledger.begin(&accounts, &change, 1).unwrap();
-    }
-    let (_, recalled) = Ledger::open(&path).unwrap();
-    assert_eq!(recalled.levels, change.levels);
-    assert_eq!(recalled.levels[0].2, 1000);
 }
 
 #[test]
@@ -101,7 +83,7 @@ fn a_new_epoch_knows_nothing_of_the_old() {
     drop(ledger);
     let (_, recalled) = Ledger::open(&path).unwrap();
     assert_eq!((recalled.epoch, recalled.serial), (Some(2), 5));
-    assert!(recalled.accounts.subscribers.is_empty() && recalled.levels.is_empty());
+    assert!(recalled.accounts.subscribers.is_empty());
 }
 
 #[test]

@@ -108,8 +108,7 @@ impl Replay {
                 Engine::Kernel(Box::new(KernelEngine::new(&images, change.next_line)?))
             }
         };
-        change.write_levels(engine.lines());
-        change.write_heads(engine.lines());
+        change.write_new(engine.lines());
         accounts.adopt(&mut change);
         Ok(Self {
             role,

@@ -30,7 +30,7 @@ pub const MAX_ID: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Subscriber {
     /// The name billing knows it by: 1 to [`MAX_ID`] printable ASCII characters without spaces.
-    pub id: String,
+    pub id: Arc<str>,
     /// Index into [`Policy::plans`].
     pub plan: usize,
     /// Whether it has its service.
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         let place = self.source.at(number, id.column);
         // Errors are in `out`; the values put in their place are never seen by anyone.
         let subscriber = Subscriber {
-            id: id.text.to_string(),
+            id: id.text.as_ref().into(),
             plan: self.plan(&plan, number).unwrap_or(0),
             state: self.state(&state, number).unwrap_or(State::Active),
             prefixes: self.prefixes(&addresses, number),

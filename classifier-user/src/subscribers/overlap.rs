@@ -165,7 +165,7 @@ mod tests {
                 lists
                     .into_iter()
                     .map(|nets| Subscriber {
-                        id: String::new(),
+                        id: "".into(),
                         plan: 0,
                         state: State::Active,
                         prefixes: nets

@@ -1,0 +1,168 @@
+//! Subscribers with their sessions, and rows that ended, as the ledger keeps them: a line of plain columns each, so
+//! that a million are written and read in seconds. Times are nanoseconds since 1970, UTC.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+
+use super::{Ledger, LedgerError, Result, failed, put_numbered};
+use crate::accounts::{Account, Bucket, EndedRow, Row, Session};
+
+/// Writes subscribers down as they are after a change. Lists of buckets are written once each.
+pub(super) fn put_subscribers(
+    transaction: &Transaction<'_>,
+    subscribers: &[(Arc<str>, Account)],
+    lists: &mut HashMap<Arc<[Bucket]>, i64>,
+) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare(
+        "INSERT OR REPLACE INTO subscriber VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    let mut text = String::new();
+    for (id, account) in subscribers {
+        let list = match lists.get(&account.buckets) {
+            Some(list) => *list,
+            None => {
+                let number = lists.len();
+                put_numbered(transaction, "bucket_list", number, &[&*account.buckets])?;
+                lists.insert(Arc::clone(&account.buckets), number as i64);
+                number as i64
+            }
+        };
+        let session = account.session.as_ref();
+        text.clear();
+        for address in session.iter().flat_map(|session| &session.addresses) {
+            let space = if text.is_empty() { "" } else { " " };
+            // Writing to a string does not fail.
+            let _ = write!(text, "{space}{address}");
+        }
+        put.execute(params![
+            account.number,
+            &**id,
+            account.bucket_line,
+            list,
+            session.map(|session| session.number),
+            session.map(|session| nanoseconds(session.start)),
+            session.map(|_| &text),
+            session.map(|session| session.suspended),
+            session.map(|session| session.row.line),
+            session.map(|session| session.row.layout),
+            session.map(|session| nanoseconds(session.row.start)),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Appends rows that ended.
+pub(super) fn put_ended(
+    transaction: &Transaction<'_>,
+    first: usize,
+    ended: &[EndedRow],
+) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare("INSERT INTO ended VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for (number, ended) in (first as i64..).zip(ended) {
+        put.execute(params![
+            number,
+            ended.row.line,
+            ended.row.layout,
+            nanoseconds(ended.row.start),
+            ended.session,
+            &*ended.subscriber,
+            nanoseconds(ended.end),
+        ])?;
+    }
+    Ok(())
+}
+
+impl Ledger {
+    pub(super) fn subscribers(
+        &self,
+        lists: &[Arc<[Bucket]>],
+    ) -> Result<BTreeMap<Arc<str>, Account>> {
+        let found = self.rows("SELECT * FROM subscriber", |row| {
+            let id = row.get_ref(1)?.as_str()?.into();
+            let number = row.get(0)?;
+            let list: usize = row.get(3)?;
+            let session = match row.get(4)? {
+                None => None,
+                Some(session) => Some(Session {
+                    number: session,
+                    start: timestamp(row.get(5)?),
+                    addresses: row
+                        .get_ref(6)?
+                        .as_str()?
+                        .split(' ')
+                        .map(str::parse)
+                        .collect::<std::result::Result<_, _>>()
+                        .map_err(|error| {
+                            rusqlite::Error::FromSqlConversionFailure(
+                                6,
+                                rusqlite::types::Type::Text,
+                                Box::new(error),
+                            )
+                        })?,
+                    suspended: row.get(7)?,
+                    row: Row {
+                        line: row.get(8)?,
+                        layout: row.get(9)?,
+                        start: timestamp(row.get(10)?),
+                    },
+                }),
+            };
+            let buckets = lists
+                .get(list)
+                .cloned()
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, list as i64))?;
+            Ok((
+                id,
+                Account {
+                    number,
+                    bucket_line: row.get(2)?,
+                    buckets,
+                    session,
+                },
+            ))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    pub(super) fn ended(&self) -> Result<Vec<EndedRow>> {
+        self.rows("SELECT * FROM ended ORDER BY number", |row| {
+            Ok(EndedRow {
+                row: Row {
+                    line: row.get(1)?,
+                    layout: row.get(2)?,
+                    start: timestamp(row.get(3)?),
+                },
+                session: row.get(4)?,
+                subscriber: row.get_ref(5)?.as_str()?.into(),
+                end: timestamp(row.get(6)?),
+            })
+        })
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
+        let rows = statement.query_map([], read).map_err(failed(&self.path))?;
+        rows.collect::<rusqlite::Result<_>>()
+            .map_err(|error| LedgerError::Damaged {
+                path: self.path.clone(),
+                what: format!("`{query}` found what cannot be read: {error}"),
+            })
+    }
+}
+
+/// From 1678 to 2261, which a clock is in.
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
