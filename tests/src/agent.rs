@@ -340,7 +340,11 @@ impl Agent {
         bail!("the agent does not end:\n{}", self.log())
     }
 
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    /// How it ended, if it has ended by itself.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         let Some(child) = &mut self.child else {
             return Ok(None);
         };

@@ -1,4 +1,5 @@
-//! Builds the kernel program into the ELF object that the agent's binary carries.
+//! Builds the kernel program into the ELF object that the agent's binary carries, and the bench's programs into
+//! one that nothing carries.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,10 @@ use crate::toolchain::{self, Compiler, TARGET};
 use crate::workspace::{self, Workspace};
 
 pub(crate) const PACKAGE: &str = "classifier-ebpf";
+/// The product's programs.
 pub(crate) const BINARY: &str = "zerorate-ebpf";
+/// The bench's programs.
+pub(crate) const BENCH: &str = "zerorate-bench-ebpf";
 
 /// `cargo xtask ebpf`.
 pub(crate) fn command(workspace: &Workspace, _arguments: &[String]) -> Result<ExitCode> {
@@ -32,7 +36,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 
     let mut cargo = cargo_with(&compiler, workspace);
     cargo.current_dir(&workspace.root);
-    cargo.args(["build", "--release", "--package", PACKAGE, "--bin", BINARY]);
+    cargo.args(["build", "--release", "--package", PACKAGE]);
+    cargo.args(["--bin", BINARY, "--bin", BENCH]);
     cargo.args(["--features", "kernel", "--target", TARGET]);
     cargo.env("CARGO_TARGET_DIR", &build_dir);
     cargo.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker);
@@ -45,13 +50,18 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "2");
     process::run(&mut cargo)?;
 
-    let built = build_dir.join(TARGET).join("release").join(BINARY);
-    let changed = copy_if_changed(&built, &workspace.object())?;
-    println!(
-        "ebpf: {} {}",
-        workspace.object().display(),
-        if changed { "is new" } else { "has not changed" }
-    );
+    let built = build_dir.join(TARGET).join("release");
+    for (binary, object) in [
+        (BINARY, workspace.object()),
+        (BENCH, workspace.bench_object()),
+    ] {
+        let changed = copy_if_changed(&built.join(binary), &object)?;
+        println!(
+            "ebpf: {} {}",
+            object.display(),
+            if changed { "is new" } else { "has not changed" }
+        );
+    }
     Ok(())
 }
 

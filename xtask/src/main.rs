@@ -5,6 +5,7 @@
 //! set-up first, so that a fresh clone needs nothing but the command itself.
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod ebpf;
@@ -54,6 +55,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "build, then run real traffic through a gateway in network namespaces (root)",
         run: demo::command,
+    },
+    Command {
+        name: "bench",
+        arguments: "[--quick] [--json FILE] [--svg FILE]",
+        about: "build, then measure a packet's cost beside other ways, and all the rest (root, minutes)",
+        run: bench::command,
     },
     Command {
         name: "test",

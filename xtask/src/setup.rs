@@ -29,6 +29,8 @@ pub(crate) enum Need {
     Build,
     /// To run it in network namespaces.
     Demo,
+    /// To measure it beside nftables.
+    Bench,
     /// To test it.
     Test,
 }
@@ -60,7 +62,7 @@ const TOOLS: &[Tool] = &[
     Tool {
         program: "nft",
         package: "nftables",
-        need: Need::Test,
+        need: Need::Bench,
     },
     Tool {
         program: "tshark",

@@ -194,6 +194,8 @@ fn clippy_ebpf(run: &Run<'_>) -> Result<Tally> {
         "kernel",
         "--bin",
         ebpf::BINARY,
+        "--bin",
+        ebpf::BENCH,
     ];
     clippy(&mut cargo, &programs)
 }

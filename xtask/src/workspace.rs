@@ -44,6 +44,12 @@ impl Workspace {
         self.target.join("bpf").join("zerorate.bpf.o")
     }
 
+    /// The bench's programs, where the bench looks for them. Not beside the other: the agent's build script
+    /// watches that directory.
+    pub(crate) fn bench_object(&self) -> PathBuf {
+        self.target.join("bpf-bench").join("zerorate-bench.bpf.o")
+    }
+
     /// A cargo of the toolchain that runs us, for the workspace's own (host) crates.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

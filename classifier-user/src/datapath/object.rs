@@ -113,7 +113,26 @@ pub fn is_embedded() -> bool {
 /// # Errors
 /// When the object is missing or of another layout, or the kernel refuses it.
 pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, LoadError> {
-    if OBJECT.is_empty() {
+    let mut object = open(OBJECT, maps, settings, |_| {})?;
+    for entry in entries {
+        loaded(&mut object, *entry)?;
+    }
+    Ok(object)
+}
+
+/// Opens an object that was built from the product's maps, with these settings over these maps; `more` sets what
+/// else the object has. Its programs are not loaded yet. Whoever measures or tries the verdict in programs of
+/// their own begins here.
+///
+/// # Errors
+/// When the object is empty or of another layout, or the kernel refuses its maps.
+pub fn open(
+    object: &[u8],
+    maps: &Maps,
+    settings: Settings,
+    more: impl FnOnce(&mut EbpfLoader<'_>),
+) -> Result<Ebpf, LoadError> {
+    if object.is_empty() {
         return Err(LoadError::NoObject);
     }
     let mask = u64::from(maps.image.words()) * 4 - 1;
@@ -133,13 +152,11 @@ pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, 
     for (name, path) in maps.pins() {
         loader.map_pin_path(name, Cow::Owned(path));
     }
-    let mut object = loader
-        .load(OBJECT)
+    more(&mut loader);
+    let object = loader
+        .load(object)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     check_layout(&object)?;
-    for entry in entries {
-        loaded(&mut object, *entry)?;
-    }
     Ok(object)
 }
 

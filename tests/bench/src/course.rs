@@ -1,0 +1,113 @@
+//! What is measured in a full run, in a quick one, and in one that only shows that everything works.
+
+use std::time::Duration;
+
+use crate::rounds::Effort;
+use crate::tables::Family::{self, V4, V6};
+use crate::world::Size;
+
+/// The course of a run.
+pub(crate) struct Course {
+    pub(crate) effort: Effort,
+    /// Headers of a pattern.
+    pub(crate) headers: usize,
+    /// Worlds whose look-ups are measured.
+    pub(crate) worlds: Vec<Size>,
+    /// Worlds among them that are measured on all CPUs, too.
+    pub(crate) all_cpus: Vec<Size>,
+    /// Worlds among them in which nftables is measured, too.
+    pub(crate) nftables: Vec<Size>,
+    /// World of the buckets' cost, and of the packets over a wire.
+    pub(crate) middle: Size,
+    /// Prefixes of IPv4 and IPv6, and subscribers: the largest node.
+    pub(crate) largest: [usize; 3],
+    /// Images published under load.
+    pub(crate) changes: usize,
+}
+
+const fn size(family: Family, prefixes: usize, subscribers: usize) -> Size {
+    Size {
+        family,
+        prefixes,
+        subscribers,
+    }
+}
+
+const K: usize = 1_000;
+const M: usize = 1_000_000;
+/// More than there are: all of a table.
+const ALL6: usize = 200 * K;
+
+impl Course {
+    /// A few minutes.
+    pub(crate) fn full() -> Self {
+        Self {
+            effort: Effort {
+                rounds: 9,
+                sample: Duration::from_millis(30),
+            },
+            headers: 1 << 20,
+            worlds: vec![
+                size(V4, K, K),
+                size(V4, 10 * K, 100 * K),
+                size(V4, K, M),
+                size(V4, 10 * K, M),
+                size(V4, 100 * K, M),
+                size(V4, M, K),
+                size(V4, M, 100 * K),
+                size(V4, M, M),
+                size(V6, K, K),
+                size(V6, 10 * K, 100 * K),
+                size(V6, K, M),
+                size(V6, 100 * K, M),
+                size(V6, ALL6, M),
+            ],
+            all_cpus: vec![size(V4, 10 * K, 100 * K), size(V4, M, M), size(V6, ALL6, M)],
+            nftables: vec![size(V4, K, K), size(V4, M, M), size(V6, K, K)],
+            middle: size(V4, 10 * K, 100 * K),
+            largest: [M, ALL6, M],
+            changes: 1_000,
+        }
+    }
+
+    /// Under a minute, with the ends of the axes that take longest to build left out.
+    pub(crate) fn quick() -> Self {
+        Self {
+            effort: Effort {
+                rounds: 5,
+                sample: Duration::from_millis(8),
+            },
+            headers: 1 << 18,
+            worlds: vec![
+                size(V4, K, K),
+                size(V4, 10 * K, 100 * K),
+                size(V4, 100 * K, 100 * K),
+                size(V6, K, K),
+                size(V6, 10 * K, 100 * K),
+            ],
+            all_cpus: vec![size(V4, 10 * K, 100 * K)],
+            nftables: vec![size(V4, K, K)],
+            middle: size(V4, 10 * K, 100 * K),
+            largest: [100 * K, 20 * K, 100 * K],
+            changes: 50,
+        }
+    }
+
+    /// Seconds: for the tests.
+    pub(crate) fn smoke() -> Self {
+        let tiny = |family| size(family, 300, 200);
+        Self {
+            effort: Effort {
+                rounds: 2,
+                sample: Duration::from_micros(200),
+            },
+            headers: 1 << 12,
+            worlds: vec![tiny(V4), tiny(V6)],
+            all_cpus: vec![tiny(V4)],
+            nftables: vec![tiny(V4), tiny(V6)],
+            middle: tiny(V4),
+            largest: [500, 300, 200],
+            changes: 10,
+        }
+    }
+}

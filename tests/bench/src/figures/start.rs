@@ -1,0 +1,157 @@
+//! How long the agent takes to start with many subscribers, when it begins and when it takes over, and how much
+//! memory of the kernel they take at rest.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use aya::maps::{Map, MapData};
+use nix::sys::signal::Signal;
+use zerorate_tests::agent::{Agent, BINARY_VARIABLE};
+use zerorate_tests::netns::NetNs;
+use zerorate_tests::veth::Veth;
+
+use crate::course::Course;
+use crate::results::Results;
+
+/// Eight meters: (essential, free), (social, social bonus dropped), (internet, main balance dropped) and
+/// (local, free). Four buckets.
+const POLICY: &str = r#"name = "bench"
+default_class = "internet"
+[classes.internet]
+rating_group = 1
+[classes.essential]
+rating_group = 2
+essential = true
+[classes.local]
+rating_group = 3
+essential = true
+[classes.social]
+rating_group = 4
+[[sets]]
+name = "essential"
+class = "essential"
+prefixes = ["10.255.0.0/24"]
+[[sets]]
+name = "local"
+class = "local"
+prefixes = ["10.255.1.0/24"]
+[[sets]]
+name = "social"
+class = "social"
+prefixes = ["10.255.2.0/24"]
+[plans.bench]
+count = "both"
+[plans.bench.buckets]
+main = "3GB"
+balance = "1GB"
+social = "1GB"
+bonus = "1GB"
+[plans.bench.charge]
+essential = "free"
+local = "free"
+social = ["social", "bonus", "drop"]
+"*" = ["main", "balance", "drop"]
+"#;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Starts the real agent, twice.
+pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
+    if env::var_os(BINARY_VARIABLE).is_none() {
+        println!(
+            "SKIPPED: the agent's start: {BINARY_VARIABLE} does not name the zerorate to start"
+        );
+        return Ok(());
+    }
+    let [_, _, subscribers] = course.largest;
+    let gateway = NetNs::new("gateway")?;
+    let _wire = Veth::new((&gateway, "access0"), (&gateway, "beyond"), 1_500)?;
+    let mut lines = String::with_capacity(subscribers * 40);
+    for number in 0..subscribers {
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        let _ = writeln!(lines, "s{number},bench,active,10.{a}.{b}.{c}/32");
+    }
+    let mut agent = Agent::builder(&gateway)
+        .policy(POLICY)
+        .subscribers(&lines)
+        .interface("access0", "access", "")
+        .prepare()?;
+    results.figure("start_seconds", start(&mut agent)?);
+    let bytes = pinned_bytes(agent.pin_dir())?;
+    results.figure("kernel_bytes", bytes as f64);
+    results.figure(
+        "kernel_bytes_per_subscriber",
+        bytes as f64 / subscribers as f64,
+    );
+    agent.signal(Signal::SIGTERM)?;
+    ensure!(
+        agent.wait()?.success(),
+        "the agent failed:\n{}",
+        agent.log()
+    );
+    results.figure("restart_seconds", start(&mut agent)?);
+    agent.signal(Signal::SIGTERM)?;
+    ensure!(
+        agent.wait()?.success(),
+        "the agent failed:\n{}",
+        agent.log()
+    );
+    Ok(())
+}
+
+/// From the start of the process to its first answer.
+fn start(agent: &mut Agent) -> Result<f64> {
+    let begun = Instant::now();
+    agent.spawn()?;
+    while begun.elapsed() < PATIENCE {
+        if agent.status().is_ok() {
+            return Ok(begun.elapsed().as_secs_f64());
+        }
+        ensure!(
+            agent.exited()?.is_none(),
+            "the agent ended:\n{}",
+            agent.log()
+        );
+        sleep(Duration::from_millis(20));
+    }
+    anyhow::bail!("the agent does not answer:\n{}", agent.log())
+}
+
+/// What the kernel says all pinned maps take, and the maps inside them that are not pinned.
+fn pinned_bytes(directory: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            bytes += pinned_bytes(&path)?;
+        } else if let Ok(map) = MapData::from_pin(&path) {
+            bytes += taken(&map)?;
+            let image = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("image"));
+            if image {
+                bytes += inner(map)?;
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// Bytes of a map; of a link, which is pinned beside the maps, none.
+fn taken(map: &MapData) -> Result<u64> {
+    let fd = map.fd().as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    Ok(line.map_or(Ok(0), |bytes| bytes.trim().parse())?)
+}
+
+fn inner(outer: MapData) -> Result<u64> {
+    let outer = aya::maps::ArrayOfMaps::<_, MapData>::try_from(Map::from_map_data(outer)?)?;
+    taken(&outer.get(&0, 0)?)
+}

@@ -1,0 +1,159 @@
+//! How long it takes to put another image in force while every CPU is busy with packets, and whether each packet
+//! was judged by one image, whole.
+//!
+//! Two images take turns. Under the first every packet used here is of class 1 and its plan counts that class in
+//! meter 1; under the second it is of class 2, and the plan counts that in meter 10. Whatever is counted elsewhere
+//! was judged by the classes of one image and the plan of the other.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use classifier::books::Cell;
+use ipnet::IpNet;
+use zerorate::image::Source;
+
+use crate::course::Course;
+use crate::figures::compile;
+use crate::lab::Lab;
+use crate::packets::{Pattern, address_in, headers};
+use crate::random::Random;
+use crate::results::Results;
+use crate::rounds::{pin, quantile};
+use crate::tables::Tables;
+use crate::world::{CLASSES, Charging, World};
+
+/// Class and meter of every packet under the first image, and under the second.
+const FIRST: (u32, u32) = (1, 1);
+const SECOND: (u32, u32) = (2, CLASSES + 2);
+
+/// Publishes images under load.
+pub(crate) fn run(
+    tables: &Tables,
+    course: &Course,
+    cpus: &[usize],
+    results: &mut Results,
+) -> Result<()> {
+    let (mut world, mut first) = compile::largest(tables, course, Charging::PlainWide);
+    let probes = probes(&world);
+    first.classes.extend(&probes);
+    world.prefixes = probes;
+    let second = turned(&mut first);
+    let headers = headers(&world, Pattern::Uniform, course.headers);
+    let (first, second) = (first.compile()?, second.compile()?);
+    let mut lab = Lab::with_image(&world, first.clone(), 1)?;
+    lab.show(&headers, cpus)?;
+    let lab = &lab;
+    let stop = &AtomicBool::new(false);
+    let seconds = thread::scope(|scope| -> Result<_> {
+        let load: Vec<_> = cpus
+            .iter()
+            .map(|cpu| {
+                scope.spawn(move || {
+                    pin(*cpu)?;
+                    while !stop.load(Ordering::Relaxed) {
+                        lab.run("ours", 1 << 14)?;
+                    }
+                    anyhow::Ok(())
+                })
+            })
+            .collect();
+        let mut seconds = Vec::with_capacity(course.changes);
+        let published = (0..course.changes).try_for_each(|change| -> Result<()> {
+            let image = if change % 2 == 0 { &second } else { &first };
+            let begun = Instant::now();
+            let image = lab.maps.image.prepare(image)?;
+            lab.maps.image.publish(&image)?;
+            seconds.push(begun.elapsed().as_secs_f64());
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        for thread in load {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        published.map(|()| seconds)
+    })?;
+    results.figure("changes", seconds.len() as f64);
+    let mut seconds = seconds;
+    seconds.sort_by(f64::total_cmp);
+    results.figure("publish_seconds", quantile(&seconds, 0.5));
+    results.figure("publish_seconds_p99", quantile(&seconds, 0.99));
+    let (unpriced, mixed) = misjudged(&world, lab)?;
+    results.figure("publish_unpriced_packets", unpriced as f64);
+    results.figure("publish_mixed_packets", mixed as f64);
+    Ok(())
+}
+
+/// The same image with every class one further, and counted in another half of the meters. The first image's own
+/// plan is made to count class by class in the lower half.
+fn turned(first: &mut Source) -> Source {
+    let turn = |class: u32| (class + 1) % CLASSES;
+    for (_, plan) in &mut first.plans {
+        for (class, chain) in plan.chains.iter_mut().enumerate() {
+            if let Some(chain) = chain {
+                chain.end = Some(class as u8);
+            }
+        }
+    }
+    let mut plans = first.plans.clone();
+    for (_, plan) in &mut plans {
+        for (class, chain) in plan.chains.iter_mut().enumerate() {
+            if let Some(chain) = chain {
+                chain.end = Some((CLASSES as usize + class) as u8);
+            }
+        }
+    }
+    Source {
+        serial: first.serial + 1,
+        default_class: turn(first.default_class),
+        classes: first
+            .classes
+            .iter()
+            .map(|(net, class)| (*net, turn(*class)))
+            .collect(),
+        subscribers: first.subscribers.clone(),
+        gateway: first.gateway.clone(),
+        plans,
+    }
+}
+
+/// Remotes packets are sent to: single addresses, so that nothing more specific has another class.
+fn probes(world: &World) -> Vec<(IpNet, u32)> {
+    const PROBES: usize = 4_096;
+    let taken: HashSet<IpNet> = world.prefixes.iter().map(|(net, _)| *net).collect();
+    let mut random = Random::new(0x7377_6170);
+    let mut probes = BTreeMap::new();
+    while probes.len() < PROBES {
+        let (net, _) = &world.prefixes[random.below(world.prefixes.len())];
+        let probe = IpNet::from(address_in(net, &mut random));
+        if !taken.contains(&probe) {
+            probes.insert(probe, FIRST.0);
+        }
+    }
+    probes.into_iter().collect()
+}
+
+/// Packets that were not judged at all, and packets counted where neither image counts them.
+fn misjudged(world: &World, lab: &Lab) -> Result<(u64, u64)> {
+    let judged = lab.judged.load(Ordering::Relaxed);
+    let books = lab.books()?;
+    let seen = books[Cell::Packets as usize];
+    ensure!(seen == judged, "of {judged} packets {seen} were seen");
+    let packets = |meter: u32| -> u64 {
+        let rows = world.subscribers.iter();
+        rows.map(|(_, row)| lab.lines.meter(*row, meter).packets_up)
+            .sum()
+    };
+    let counted = [FIRST, SECOND].map(|(_, meter)| packets(meter));
+    ensure!(
+        counted.iter().all(|packets| *packets > 0),
+        "an image was never in force: {counted:?}"
+    );
+    let unpriced = books[Cell::UnpricedPackets as usize];
+    let mixed = judged - unpriced - counted.iter().sum::<u64>();
+    Ok((unpriced, mixed))
+}
