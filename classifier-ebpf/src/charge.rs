@@ -7,8 +7,8 @@
 //!
 //! An essential class is charged free where 3 or 4 would drop it.
 
-use crate::image::{Chain, Image, Words};
-use crate::layout::{MAX_STEPS, RowHead, STATE_SUSPENDED};
+use crate::image::{Binding, Chain, Image, Words};
+use crate::layout::MAX_STEPS;
 use crate::verdict::Tables;
 
 /// Which way a packet goes, seen from the subscriber.
@@ -68,28 +68,30 @@ impl<T: Tables> Buckets<'_, T> {
 pub fn charge<W: Words, T: Tables>(
     image: Image<W>,
     tables: &T,
-    row: &RowHead,
+    binding: Binding,
+    row: T::Line,
     class: u32,
     direction: Direction,
     bytes: u32,
 ) -> Option<Charge> {
-    let chain = image.chain(row.plan, class);
+    let chain = image.chain(binding.plan(), class);
     let dropped = Charge {
         meter: chain.dropped_meter(),
         dropped: true,
     };
-    let suspended = row.state & STATE_SUSPENDED != 0 && !chain.suspension_ignored();
+    let suspended = binding.is_suspended() && !chain.suspension_ignored();
     if suspended && !chain.essential() {
         return Some(dropped);
     }
     let paid = if chain.free() || chain.asks_no_bucket() {
         chain.end_passes().then_some(chain.end_meter())
     } else {
+        let head = tables.row(row);
         // Who has no buckets has line 0, whose levels are zero for ever.
         let buckets = Buckets {
             tables,
-            block: tables.line(row.bucket_line)?,
-            map: row.bucket_map,
+            block: tables.line(head.bucket_line)?,
+            map: head.bucket_map,
         };
         if gate_is_open(chain, &buckets) {
             walk(chain, &buckets, direction, bytes)

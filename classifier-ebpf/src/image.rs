@@ -21,6 +21,7 @@ pub mod subscribers;
 
 pub use self::plans::{Chain, Steps};
 pub use self::remotes::Remote;
+pub use self::subscribers::Binding;
 
 use crate::layout::LAYOUT_VERSION;
 
@@ -112,14 +113,14 @@ impl<W: Words> Image<W> {
     pub fn remote6(self, address: [u64; 2]) -> Remote {
         remotes::find6(self.0, address)
     }
-    /// The row line of the subscriber who holds an IPv4 address; 0 when nobody does.
+    /// Whose an IPv4 address is.
     #[inline(always)]
-    pub fn row4(self, address: u32) -> u32 {
+    pub fn subscriber4(self, address: u32) -> Binding {
         subscribers::find4(self.0, address)
     }
-    /// The row line of the subscriber who holds an IPv6 address; 0 when nobody does.
+    /// Whose an IPv6 address is.
     #[inline(always)]
-    pub fn row6(self, address: [u64; 2]) -> u32 {
+    pub fn subscriber6(self, address: [u64; 2]) -> Binding {
         subscribers::find6(self.0, address)
     }
     /// Who pays for a class under a plan layout.

@@ -45,14 +45,15 @@ pub struct FrameSlot {
 }
 const _: () = assert!(size_of::<FrameSlot>() == 8 + 256);
 
-/// One row: the head of a session's counters, followed by its meters, in consecutive lines of one chunk.
+/// One row: the head of a session's counters, followed by its meters, in consecutive lines of one chunk. The plan
+/// says what the meters are; packets know it from the image, and read the head for the buckets only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct RowHead {
     /// Number of the plan layout whose meters the row holds: index into the image's plans.
     pub plan: u32,
-    /// Bit 0: the subscriber is suspended.
-    pub state: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Line of the subscriber's bucket block; line 0, which stays all zero, for who has no buckets.
     pub bucket_line: u32,
     /// Where in the block the plan's buckets 0 to 7 stand, four bits each.
@@ -60,12 +61,9 @@ pub struct RowHead {
     /// Number of the session the row belongs to.
     pub session: u64,
     /// Zero.
-    pub reserved: u64,
+    pub reserved_too: u64,
 }
 const _: () = assert!(size_of::<RowHead>() == 32);
-
-/// Bit of [`RowHead::state`].
-pub const STATE_SUSPENDED: u32 = 1;
 
 /// One (class, charged) pair of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

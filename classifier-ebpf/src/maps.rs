@@ -224,11 +224,11 @@ impl Tables for KernelTables {
         let (first, second) = unsafe { (ptr::read(line.at(0)), ptr::read(line.at(1))) };
         RowHead {
             plan: first as u32,
-            state: (first >> 32) as u32,
+            reserved: 0,
             bucket_line: second as u32,
             bucket_map: (second >> 32) as u32,
             session: 0,
-            reserved: 0,
+            reserved_too: 0,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::books::Cell;
 use crate::charge::{Direction, charge};
-use crate::image::{Image, Remote, Words};
+use crate::image::{Binding, Image, Remote, Words};
 use crate::layout::{RowHead, meter_word};
 use crate::packet::{Ip, Packet, Parsed, parse};
 
@@ -67,8 +67,8 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let (row, remote) = (image.row4(own), image.remote4(other));
-            settle(image, tables, hook, row, remote, ip.bytes, || {
+            let (whose, remote) = (image.subscriber4(own), image.remote4(other));
+            settle(image, tables, hook, whose, remote, ip.bytes, || {
                 image.remote4(own)
             })
         }
@@ -77,8 +77,8 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let (row, remote) = (image.row6(own), image.remote6(other));
-            settle(image, tables, hook, row, remote, ip.bytes, || {
+            let (whose, remote) = (image.subscriber6(own), image.remote6(other));
+            settle(image, tables, hook, whose, remote, ip.bytes, || {
                 image.remote6(own)
             })
         }
@@ -118,13 +118,13 @@ fn settle<T: Tables>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook,
-    row: u32,
+    whose: Binding,
     remote: Remote,
     bytes: u32,
     own: impl FnOnce() -> Remote,
 ) -> Action {
     let n = u64::from(bytes);
-    if row == 0 {
+    if whose.line() == 0 {
         let cell = Cell::unattributed(remote.class());
         tables.tally(cell, 1);
         tables.tally(cell + 1, n);
@@ -135,12 +135,20 @@ fn settle<T: Tables>(
         tables.tally(Cell::UnknownDroppedBytes.index(), n);
         return Action::Drop;
     }
-    let Some(line) = tables.line(row) else {
+    let Some(line) = tables.line(whose.line()) else {
         unpriced(tables, bytes);
         return Action::Pass;
     };
-    let head = tables.row(line);
-    let Some(charge) = charge(image, tables, &head, remote.class(), hook.direction, bytes) else {
+    let charge = charge(
+        image,
+        tables,
+        whose,
+        line,
+        remote.class(),
+        hook.direction,
+        bytes,
+    );
+    let Some(charge) = charge else {
         unpriced(tables, bytes);
         return Action::Pass;
     };

@@ -196,16 +196,16 @@ fn an_image_that_outgrows_its_map_moves_to_a_larger_one() -> Result<()> {
     let small = size(&agent)?;
     let flow = taken_in(&lab, || {
         under_load(&pairs, || {
-            for count in [0, 4000, 500, 16_000, 0] {
+            for count in [0, 8000, 500, 32_000, 0] {
                 with_addresses(&agent, count)?;
                 agent.reload()?;
                 let now = size(&agent)?;
                 assert!(
-                    now >= small + 1024 * count as u64,
+                    now >= small + 256 * count as u64,
                     "{count}: {now} after {small}"
                 );
                 // Which of the two the next agent finds, it can go on with.
-                if count == 4000 || count == 16_000 {
+                if count == 8000 || count == 32_000 {
                     agent.kill9()?;
                     agent.start()?;
                     assert_eq!(size(&agent)?, now);

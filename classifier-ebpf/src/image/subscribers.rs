@@ -1,7 +1,7 @@
 //! From a subscriber's address to the row that counts for it.
 //!
 //! One index per family. Addresses of subscribers share their first bits, the pool's: these are compared, the
-//! next ones (up to 20) index a table, and what is still open is found in nodes of one cache line for four bits
+//! next ones (up to 20) index a table, and what is still open is found in nodes of sixteen entries for four bits
 //! each. So the addresses of a pool are one load apart, whatever their number. Where a single prefix is alone
 //! below an entry, it is kept as a record of its own instead of a chain of nodes.
 //!
@@ -11,7 +11,7 @@ use super::{DEEPER, LINE_WORDS, Words, at};
 
 /// Where an index's head has what, in words from its beginning.
 pub mod head {
-    /// First word of the table.
+    /// First entry of the table, in 64-bit words.
     pub const TABLE: u32 = 0;
     /// Bits all addresses share in the low byte, and 64 minus the bits that index the table in the next.
     pub const BITS: u32 = 1;
@@ -19,7 +19,49 @@ pub mod head {
     pub const COMMON: u32 = 2;
 }
 
-/// Entry bit: not a row but the line of a [`record`].
+/// Who a subscriber's address belongs to: what a packet needs to know before its row has been read. An entry of a
+/// table or node, 64 bits: in the low half the row's first line (or, marked by [`DEEPER`] or [`LONE`], where to look
+/// on), in the high half the plan layout and the subscriber's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Binding(u64);
+
+impl Binding {
+    const SUSPENDED: u64 = 1 << 48;
+    /// Plan layouts there can be.
+    pub const MAX_PLANS: u32 = 1 << 16;
+
+    /// The binding of an address to a row.
+    #[must_use]
+    pub const fn new(line: u32, plan: u32, suspended: bool) -> Self {
+        let plan = (plan & (Self::MAX_PLANS - 1)) as u64;
+        Self(line as u64 | plan << 32 | if suspended { Self::SUSPENDED } else { 0 })
+    }
+    /// As it stands in an index.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+    /// First line of the row that counts; 0 when the address is nobody's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn line(self) -> u32 {
+        self.0 as u32
+    }
+    /// Number of the plan layout.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plan(self) -> u32 {
+        (self.0 >> 32) as u32 & (Self::MAX_PLANS - 1)
+    }
+    /// Whether the subscriber is suspended.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_suspended(self) -> bool {
+        self.0 & Self::SUSPENDED != 0
+    }
+}
+
+/// Entry bit: not a row but the record of a single prefix, at this line.
 pub const LONE: u32 = 1 << 30;
 
 /// Where the record of a single prefix has what, in 64-bit words from its beginning.
@@ -28,8 +70,8 @@ pub mod record {
     pub const PREFIX: u32 = 0;
     /// Its mask, upper and lower half.
     pub const MASK: u32 = 2;
-    /// The row, in the low half.
-    pub const ROW: u32 = 4;
+    /// The binding.
+    pub const BINDING: u32 = 4;
 }
 
 /// Bits a node decides.
@@ -43,33 +85,38 @@ pub const MAX_COMMON_BITS: u32 = 48;
 const LEVELS4: u32 = (32 - MIN_TABLE_BITS) / NODE_BITS;
 const LEVELS6: u32 = (128 - MIN_TABLE_BITS) / NODE_BITS;
 
+/// Lines of a node.
+pub const NODE_LINES: u32 = 2;
+const NODE_ENTRIES: u32 = 1 << NODE_BITS;
+const _: () = assert!(NODE_ENTRIES * 8 == NODE_LINES * LINE_WORDS * 4);
+
 /// An IPv4 address as the upper half of an IPv6 one: its bits stand on the left.
 #[inline(always)]
-pub(super) fn find4<W: Words>(words: W, address: u32) -> u32 {
+pub(super) fn find4<W: Words>(words: W, address: u32) -> Binding {
     let upper = u64::from(address) << 32;
     let Some((mut entry, mut rest, _)) = enter(words, at::SUBSCRIBERS4, [upper, 0]) else {
-        return 0;
+        return Binding::default();
     };
     for _ in 0..LEVELS4 {
-        if entry & DEEPER == 0 {
+        if entry.line() & DEEPER == 0 {
             break;
         }
-        entry = words.word((entry & !DEEPER) * LINE_WORDS + (rest >> 60) as u32);
+        entry = below(words, entry, rest);
         rest <<= NODE_BITS;
     }
     leave(words, entry, [upper, 0])
 }
 
 #[inline(always)]
-pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> u32 {
+pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
     let Some((mut entry, mut upper, mut lower)) = enter(words, at::SUBSCRIBERS6, address) else {
-        return 0;
+        return Binding::default();
     };
     for _ in 0..LEVELS6 {
-        if entry & DEEPER == 0 {
+        if entry.line() & DEEPER == 0 {
             break;
         }
-        entry = words.word((entry & !DEEPER) * LINE_WORDS + (upper >> 60) as u32);
+        entry = below(words, entry, upper);
         upper = upper << NODE_BITS | lower >> (64 - NODE_BITS);
         lower <<= NODE_BITS;
     }
@@ -79,7 +126,7 @@ pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> u32 {
 /// The table's entry for an address, and the address's bits behind those that led there; `None` outside the
 /// shared bits.
 #[inline(always)]
-fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(u32, u64, u64)> {
+fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(Binding, u64, u64)> {
     let bits = words.word(index + head::BITS);
     let (common, shift) = (bits & 63, (bits >> 8) & 63);
     let open = address[0] ^ words.long((index + head::COMMON) / 2);
@@ -89,28 +136,35 @@ fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(u32, u64,
     }
     let upper = upper | (address[1] >> 1) >> (63 - common);
     let lower = address[1] << common;
-    let entry = words.word(words.word(index + head::TABLE) + (upper >> shift) as u32);
+    let entry = words.long(words.word(index + head::TABLE) + (upper >> shift) as u32);
     let table = 64 - shift;
     Some((
-        entry,
+        Binding(entry),
         upper << table | (lower >> 1) >> (63 - table),
         lower << table,
     ))
 }
 
-/// The row of the entry an address led to.
+/// The entry of the node behind an entry for the next bits of an address.
 #[inline(always)]
-fn leave<W: Words>(words: W, entry: u32, address: [u64; 2]) -> u32 {
-    if entry & LONE == 0 {
+fn below<W: Words>(words: W, entry: Binding, rest: u64) -> Binding {
+    let node = (entry.line() & !DEEPER) * (LINE_WORDS / 2);
+    Binding(words.long(node + (rest >> (64 - NODE_BITS)) as u32))
+}
+
+/// The binding the entry for an address stands for.
+#[inline(always)]
+fn leave<W: Words>(words: W, entry: Binding, address: [u64; 2]) -> Binding {
+    if entry.line() & LONE == 0 {
         return entry;
     }
-    let record = (entry & !LONE) * (LINE_WORDS / 2);
+    let record = (entry.line() & !LONE) * (LINE_WORDS / 2);
     let differs = |half: usize| {
         (address[half] ^ words.long(record + record::PREFIX + half as u32))
             & words.long(record + record::MASK + half as u32)
     };
     if differs(0) | differs(1) != 0 {
-        return 0;
+        return Binding::default();
     }
-    words.long(record + record::ROW) as u32
+    Binding(words.long(record + record::BINDING))
 }

@@ -1,6 +1,7 @@
 //! Numbers for names. The kernel counts by class, plan layout and bucket *number*; a number is given to a name
 //! once and is not used for another while any row may still hold counts under it. Rows outlive images.
 
+use classifier::image::Binding;
 use classifier::layout::{MAX_BUCKETS, MAX_CLASSES, MAX_METERS};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,16 @@ pub enum Full {
         plan: String,
         /// Pairs it can reach.
         meters: usize,
+    },
+    /// Too many layouts.
+    #[error(
+        "plan `{plan}` needs a new layout of its counters, and this node has used all {}: begin new counters with \
+         `zerorate detach --purge`",
+        Binding::MAX_PLANS
+    )]
+    Layouts {
+        /// The plan.
+        plan: String,
     },
     /// Too many buckets.
     #[error(
@@ -192,6 +203,11 @@ impl Catalog {
             && self.layouts[number] == layout
         {
             return Ok(number as u32);
+        }
+        if self.layouts.len() == Binding::MAX_PLANS as usize {
+            return Err(Full::Layouts {
+                plan: plan.name.clone(),
+            });
         }
         self.layouts.push(layout);
         Ok(self.layouts.len() as u32 - 1)

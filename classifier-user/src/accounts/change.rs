@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use classifier::image::Binding;
 use classifier::layout::{CHUNK_LINES, LINE_BYTES, MAX_BUCKETS, MAX_CHUNKS, RowHead, row_lines};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -30,10 +31,12 @@ pub struct Change {
     pub blocks: Vec<u32>,
     /// Levels of buckets that are new: line, position, bytes.
     pub levels: Vec<(u32, u32, i64)>,
-    /// Heads to be written again, of rows that go on counting: first line, and head.
-    pub heads: Vec<(u32, RowHead)>,
-    /// Which row counts for which prefix after the change.
-    pub bindings: Vec<(IpNet, u32)>,
+    /// Who all prefixes belong to after the change.
+    pub bindings: Vec<(IpNet, Binding)>,
+    /// Those of `bindings` that are new or not as they were.
+    pub bound: Vec<(IpNet, Binding)>,
+    /// Prefixes that belong to nobody any more, or are among `bound`.
+    pub unbound: Vec<IpNet>,
     /// First line free after the change.
     pub next_line: u32,
     /// Number of the next session after the change.
@@ -79,33 +82,22 @@ impl Accounts {
         subscribers: &[Subscriber],
         at: Timestamp,
     ) -> Result<Change, Full> {
-        let mut catalog = self.catalog.clone();
-        let numbers = catalog.learn(policy)?;
-        let mut planning = Planning {
-            accounts: self,
-            policy,
-            at,
-            newcomers: 0,
-            endowments: HashMap::new(),
-            change: Change {
-                catalog,
-                numbers,
-                subscribers: Vec::new(),
-                ended: Vec::new(),
-                rows: Vec::new(),
-                blocks: Vec::new(),
-                levels: Vec::new(),
-                heads: Vec::new(),
-                bindings: Vec::with_capacity(subscribers.len()),
-                next_line: self.next_line,
-                next_session: self.next_session,
-                summary: Summary::default(),
-            },
-        };
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.change.bindings.reserve(subscribers.len());
         for subscriber in subscribers {
             planning.subscriber(subscriber)?;
         }
         planning.departures(subscribers);
+        Ok(planning.change)
+    }
+
+    /// The change to the same policy with the same subscribers, at another time or behind another gateway.
+    ///
+    /// # Errors
+    /// None that the policy did not meet before.
+    pub fn carry_on(&self, policy: &Policy, at: Timestamp) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.change.bindings = self.bindings();
         Ok(planning.change)
     }
 }
@@ -127,11 +119,10 @@ impl Change {
         }
     }
 
-    /// Writes the heads that differ from before: in the subscriber's state.
-    pub fn write_heads(&self, lines: &Lines) {
-        for (line, head) in &self.heads {
-            lines.set_head(*line, head);
-        }
+    /// Whether it changes nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
     }
 }
 
@@ -153,7 +144,34 @@ struct Planning<'a> {
     change: Change,
 }
 
-impl Planning<'_> {
+impl<'a> Planning<'a> {
+    fn new(accounts: &'a Accounts, policy: &'a Policy, at: Timestamp) -> Result<Self, Full> {
+        let mut catalog = accounts.catalog.clone();
+        let numbers = catalog.learn(policy)?;
+        Ok(Self {
+            accounts,
+            policy,
+            at,
+            newcomers: 0,
+            endowments: HashMap::new(),
+            change: Change {
+                catalog,
+                numbers,
+                subscribers: Vec::new(),
+                ended: Vec::new(),
+                rows: Vec::new(),
+                blocks: Vec::new(),
+                levels: Vec::new(),
+                bindings: Vec::new(),
+                bound: Vec::new(),
+                unbound: Vec::new(),
+                next_line: accounts.next_line,
+                next_session: accounts.next_session,
+                summary: Summary::default(),
+            },
+        })
+    }
+
     fn subscriber(&mut self, subscriber: &Subscriber) -> Result<(), Full> {
         let layout = self.change.numbers.layouts[subscriber.plan];
         let suspended = subscriber.state == State::Suspended;
@@ -194,22 +212,25 @@ impl Planning<'_> {
                 self.session(layout, suspended, subscriber)?
             }
         };
-        let line = session.row.line;
+        let old = before.and_then(|account| account.session.as_ref());
         let change = &mut self.change;
-        change
-            .bindings
-            .extend(session.addresses.iter().map(|net| (*net, line)));
+        change.bindings.extend(session.bindings());
+        if old.is_none_or(|old| old.binding() != session.binding()) {
+            change.bound.extend(session.bindings());
+            let gone = old.into_iter().flat_map(|old| &old.addresses);
+            let gone = gone.filter(|net| session.addresses.binary_search(net).is_err());
+            change.unbound.extend(gone);
+        }
+        let new_row = old.is_none_or(|old| old.row != session.row);
         account.session = Some(session);
         if before == Some(&account) {
             return Ok(());
         }
-        if let Some(session) = &account.session {
+        if let Some(session) = &account.session
+            && new_row
+        {
             let head = row_head(&change.catalog, &account, session);
-            if line < self.accounts.next_line {
-                change.heads.push((line, head));
-            } else {
-                change.rows.push((line, head));
-            }
+            change.rows.push((session.row.line, head));
         }
         change.subscribers.push((Arc::clone(id), account));
         Ok(())
@@ -368,6 +389,7 @@ impl Planning<'_> {
             if !listed.contains(&**id) {
                 self.change.summary.removed += 1;
                 self.end(id, session);
+                self.change.unbound.extend(&session.addresses);
                 let gone = Account {
                     session: None,
                     ..account.clone()

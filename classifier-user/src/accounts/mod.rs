@@ -16,14 +16,14 @@ pub mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use classifier::layout::{RowHead, STATE_SUSPENDED};
+use classifier::image::Binding;
+use classifier::layout::RowHead;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
 pub use self::change::{Change, Summary};
-use crate::engine::lines::Lines;
 
 /// All a node knows about who is counted where.
 #[derive(Debug, Clone, Default)]
@@ -124,6 +124,10 @@ impl Accounts {
         }
         self.next_line = change.next_line;
         self.next_session = change.next_session;
+        // Laid out once: from now on somebody may count there.
+        change.rows.clear();
+        change.blocks.clear();
+        change.levels.clear();
     }
 
     /// Subscribers with a running session.
@@ -142,23 +146,26 @@ impl Accounts {
             .chain(present.map(|(id, _, session)| (&session.row, &**id)))
     }
 
-    /// Which row counts for which prefix.
+    /// Who the prefixes of all running sessions belong to.
     #[must_use]
-    pub fn bindings(&self) -> Vec<(IpNet, u32)> {
+    pub fn bindings(&self) -> Vec<(IpNet, Binding)> {
         self.present()
-            .flat_map(|(_, _, session)| {
-                let row = session.row.line;
-                session.addresses.iter().map(move |net| (*net, row))
-            })
+            .flat_map(|(_, _, session)| session.bindings())
             .collect()
     }
+}
 
-    /// Writes the heads of all rows that count.
-    pub fn write_heads(&self, lines: &Lines) {
-        for (_, account, session) in self.present() {
-            let head = row_head(&self.catalog, account, session);
-            lines.set_head(session.row.line, &head);
-        }
+impl Session {
+    /// What a packet learns from one of the session's addresses.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        Binding::new(self.row.line, self.row.layout, self.suspended)
+    }
+
+    /// The session's prefixes, bound to it.
+    pub fn bindings(&self) -> impl Iterator<Item = (IpNet, Binding)> {
+        let binding = self.binding();
+        self.addresses.iter().map(move |net| (*net, binding))
     }
 }
 
@@ -175,15 +182,11 @@ fn row_head(catalog: &Catalog, account: &Account, session: &Session) -> RowHead 
     }
     RowHead {
         plan: session.row.layout,
-        state: if session.suspended {
-            STATE_SUSPENDED
-        } else {
-            0
-        },
+        reserved: 0,
         bucket_line: account.bucket_line,
         bucket_map,
         session: session.number,
-        reserved: 0,
+        reserved_too: 0,
     }
 }
 

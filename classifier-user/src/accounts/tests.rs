@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use classifier::layout::{CHUNK_LINES, STATE_SUSPENDED, row_lines};
+use classifier::layout::{CHUNK_LINES, row_lines};
 use tempfile::TempDir;
 
 use super::*;
@@ -67,7 +67,6 @@ impl Desk {
             self.lines = Lines::on_heap(change.next_line);
         }
         change.write_new(&self.lines);
-        change.write_heads(&self.lines);
         self.accounts.adopt(&mut change.clone());
         change
     }
@@ -165,12 +164,17 @@ fn another_plan_is_another_row_of_the_same_session() {
 }
 
 #[test]
-fn suspension_is_a_word_in_the_row() {
+fn suspension_is_a_bit_in_the_index() {
     let mut desk = Desk::new();
     desk.apply(POLICY, ANN);
     let change = desk.apply(POLICY, "ann,a,suspended,10.0.0.1\n");
     assert_eq!((change.summary.state_changed, change.rows.len()), (1, 0));
-    assert_eq!(desk.lines.head(change.heads[0].0).state, STATE_SUSPENDED);
+    let [(net, binding)] = &*change.bound else {
+        panic!("one prefix is bound anew");
+    };
+    assert_eq!(net.to_string(), "10.0.0.1/32");
+    assert!(binding.is_suspended());
+    assert_eq!(change.unbound, []);
 }
 
 #[test]

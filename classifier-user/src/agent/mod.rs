@@ -4,6 +4,7 @@
 //! subscribers in force, looks after interfaces, and answers questions.
 
 pub mod error;
+mod in_force;
 pub mod interfaces;
 pub mod node;
 pub mod preflight;

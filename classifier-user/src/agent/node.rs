@@ -7,7 +7,6 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use classifier::layout::LINE_BYTES;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use nix::sys::socket::SockaddrStorage;
@@ -19,13 +18,12 @@ use super::interfaces::Interfaces;
 use super::preflight;
 use crate::accounts::{Accounts, Summary};
 use crate::config::Config;
-use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
+use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
-use crate::image::Source;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{self, Changes, Policy};
-use crate::subscribers::{self, Subscriber};
+use crate::subscribers;
 
 /// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
 const BEHIND: &str = "bringing the policy up to date";
@@ -39,8 +37,13 @@ pub struct Node {
     pub(super) accounts: Accounts,
     pub(super) interfaces: Interfaces,
     pub(super) in_force: Option<InForce>,
-    ledger: Ledger,
-    serial: u32,
+    pub(super) ledger: Ledger,
+    /// Serial number of the latest image.
+    pub(super) serial: u32,
+    /// The image in force, for changes in place; `None` before the first.
+    pub(super) live: Option<LiveImage>,
+    /// The ledger knows a change that the image in force does not: something was in the way of publishing it.
+    pub(super) unpublished: bool,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
 }
@@ -49,12 +52,20 @@ pub struct Node {
 #[derive(Debug)]
 pub(super) struct InForce {
     pub(super) policy: Arc<Policy>,
-    pub(super) subscribers: Arc<Vec<Subscriber>>,
     pub(super) gateway: Vec<IpNet>,
     pub(super) since: Timestamp,
     pub(super) image_bytes: usize,
     /// Next instant at which the policy changes by itself.
     pub(super) until: Option<Timestamp>,
+}
+
+impl InForce {
+    /// Whether the policy at a time is what the image says: no validity boundary lies between, in either direction,
+    /// should the clock have been set back.
+    pub(super) fn is_of(&self, time: Timestamp) -> bool {
+        let between = |boundary: &Timestamp| *boundary <= self.since && *boundary > time;
+        self.until.is_none_or(|until| until > time) && !self.policy.boundaries().iter().any(between)
+    }
 }
 
 /// What a reload did.
@@ -133,6 +144,8 @@ impl Node {
             accounts,
             interfaces,
             in_force: None,
+            live: None,
+            unpublished: false,
             ledger,
             serial: recalled.serial,
             refused: None,
@@ -172,26 +185,25 @@ impl Node {
                 limit,
             });
         }
-        let warnings = checked
-            .warnings
-            .iter()
-            .chain(&listed.warnings)
-            .map(ToString::to_string);
-        let warnings = warnings.collect();
+        let warnings = checked.warnings.iter().chain(&listed.warnings);
+        let warnings = warnings.map(ToString::to_string).collect();
         let now = Timestamp::now();
         let changes = match &self.in_force {
             Some(before) => Changes::between(&before.policy, &checked.policy, now),
             None => Changes::default(),
         };
+        let policy = Arc::new(checked.policy);
+        let policy_version = policy.version.clone();
+        let change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        // Not needed any more, and large.
+        drop(listed);
         let same = self.in_force.as_ref().is_some_and(|before| {
-            before.policy.version == checked.policy.version
-                && same_subscribers(&before.subscribers, &listed.subscribers)
+            before.policy.version == policy.version && change.is_empty() && !self.unpublished
         });
-        let policy_version = checked.policy.version.clone();
         let subscribers = if same {
             Summary::default()
         } else {
-            self.put_in_force(Arc::new(checked.policy), Arc::new(listed.subscribers), now)?
+            self.put_in_force(policy, change, now)?
         };
         let policy = changes.to_string().lines().map(str::to_owned).collect();
         Ok(Reloaded {
@@ -203,74 +215,6 @@ impl Node {
         })
     }
 
-    /// Puts a policy and subscribers in force, as they are at a time: planned, prepared, written down, adopted, put
-    /// into memory, published. Whatever fails before the publication leaves what was in force in force.
-    fn put_in_force(
-        &mut self,
-        policy: Arc<Policy>,
-        subscribers: Arc<Vec<Subscriber>>,
-        now: Timestamp,
-    ) -> Result<Summary, NodeError> {
-        let serial = self.serial + 1;
-        let gateway = gateway_addresses();
-        let mut change = self.accounts.plan(&policy, &subscribers, now)?;
-        let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
-        let image_bytes = image.words().len() * 4;
-        let room = room_for(image.words().len(), &self.config);
-        let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
-        preflight::check_memory(
-            rows + u64::from(room.max(self.maps.image.words())) * 4,
-            &format!(
-                "{} subscribers, an image of {image_bytes} bytes",
-                subscribers.len()
-            ),
-        )?;
-        let fits = image.words().len() <= self.maps.image.words() as usize;
-        let larger = if fits && self.interfaces.any_attached() {
-            None
-        } else {
-            self.maps.image.larger(room)?
-        };
-        let prepared = target(&larger, &self.maps).prepare(&image)?;
-        self.maps.rows.grow(&mut self.lines, change.next_line)?;
-
-        change.write_new(&self.lines);
-
-        self.ledger.begin(&self.accounts, &change, serial)?;
-        // From here on the ledger knows: memory follows, also when the publication fails.
-        self.serial = serial;
-        self.accounts.adopt(&mut change);
-        if self.in_force.is_none() {
-            // An agent that was cut short may have left a state unwritten.
-            self.accounts.write_heads(&self.lines);
-        }
-        self.maps.set_serial(serial)?;
-        target(&larger, &self.maps).publish(&prepared)?;
-        change.write_heads(&self.lines);
-        if let Some(larger) = larger {
-            larger.replace(&mut self.maps.image);
-        }
-        if self.in_force.is_some() {
-            // Programs that were loaded over a smaller image map. At the start all are attached after this.
-            self.interfaces.look_after(&self.maps);
-        }
-
-        let summary = change.summary;
-        let until = policy
-            .boundaries()
-            .into_iter()
-            .find(|boundary| *boundary > now);
-        self.in_force = Some(InForce {
-            policy,
-            subscribers,
-            gateway,
-            since: now,
-            image_bytes,
-            until,
-        });
-        Ok(summary)
-    }
-
     /// Compiles again what is in force when time, or the gateway's own addresses, made it another thing. What is in
     /// the way is logged, shown by `status`, and tried again at the next look.
     pub fn keep_up(&mut self) {
@@ -278,16 +222,15 @@ impl Node {
             return;
         };
         let now = Timestamp::now();
-        let boundary = in_force.until.is_some_and(|until| until <= now)
-            // The clock was set back behind the boundary that led here.
-            || in_force.policy.boundaries().iter().any(|b| *b <= in_force.since && *b > now);
+        let boundary = !in_force.is_of(now);
         let moved = in_force.gateway != gateway_addresses();
-        if boundary || moved {
-            let (policy, subscribers) = (
-                Arc::clone(&in_force.policy),
-                Arc::clone(&in_force.subscribers),
-            );
-            let result = self.put_in_force(policy, subscribers, now);
+        if boundary || moved || self.unpublished {
+            let policy = Arc::clone(&in_force.policy);
+            let result = self
+                .accounts
+                .carry_on(&policy, now)
+                .map_err(NodeError::from)
+                .and_then(|change| self.put_in_force(policy, change, now));
             if let Err(error) = result {
                 let text = format!("{BEHIND}: {error}");
                 // Tried at every look, said once.
@@ -330,42 +273,12 @@ impl Node {
     }
 }
 
-/// Where the next image is published.
-fn target<'a>(larger: &'a Option<Larger>, maps: &'a Maps) -> &'a ImageMap {
-    larger.as_ref().and_then(Larger::map).unwrap_or(&maps.image)
-}
-
-/// Whether two lists say the same, wherever in their files.
-fn same_subscribers(before: &[Subscriber], now: &[Subscriber]) -> bool {
-    let nets = |subscriber: &Subscriber| -> Vec<IpNet> {
-        subscriber
-            .prefixes
-            .iter()
-            .map(|prefix| prefix.net)
-            .collect()
-    };
-    before.len() == now.len()
-        && before.iter().zip(now).all(|(a, b)| {
-            (&a.id, a.plan, a.state) == (&b.id, b.plan, b.state) && nets(a) == nets(b)
-        })
-}
-
 fn names(config: &Config) -> Vec<String> {
     config
         .interfaces
         .iter()
         .map(|interface| interface.name.clone())
         .collect()
-}
-
-/// Words of the image map: what is configured, or twice the image, so that it may grow.
-fn room_for(words: usize, config: &Config) -> u32 {
-    let words = u32::try_from(words).unwrap_or(u32::MAX);
-    config
-        .limits
-        .image_words
-        .max(words.saturating_mul(2))
-        .clamp(words, MAX_IMAGE_WORDS.max(words))
 }
 
 fn random_epoch(config: &Config) -> Result<u64, NodeError> {
@@ -406,7 +319,7 @@ fn log_reload(reloaded: &Reloaded) {
 }
 
 /// Addresses this gateway answers to, and broadcast addresses of its links.
-fn gateway_addresses() -> Vec<IpNet> {
+pub(super) fn gateway_addresses() -> Vec<IpNet> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
         return Vec::new();
     };

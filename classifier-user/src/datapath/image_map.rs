@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::live_image::LiveImage;
 use super::maps::{MapsError, array, doing, pin};
 use super::sys::{self, Kind, Mapping};
 use crate::image::Compiled;
@@ -101,7 +102,7 @@ impl ImageMap {
     ///
     /// # Errors
     /// When the image does not fit, or there is no memory for it.
-    pub fn prepare(&self, image: &Compiled) -> Result<Prepared, MapsError> {
+    pub fn prepare(&self, image: &Compiled) -> Result<LiveImage, MapsError> {
         let words = image.words();
         if words.len() > self.words as usize {
             return Err(MapsError::ImageTooLarge {
@@ -119,7 +120,7 @@ impl ImageMap {
                 Ordering::Relaxed,
             );
         }
-        Ok(Prepared(map))
+        Ok(LiveImage::new(map, mapping, words.len() as u32))
     }
 
     /// Puts an image in force. When this returns no packet is judged by an older one any more: the kernel
@@ -128,8 +129,8 @@ impl ImageMap {
     ///
     /// # Errors
     /// When the kernel refuses; the old image is then still in force.
-    pub fn publish(&self, image: &Prepared) -> Result<(), MapsError> {
-        sys::set_inner(&self.outer, 0, &image.0).map_err(doing("publishing a policy image"))
+    pub fn publish(&self, image: &LiveImage) -> Result<(), MapsError> {
+        sys::set_inner(&self.outer, 0, image.map()).map_err(doing("publishing a policy image"))
     }
 }
 
@@ -162,10 +163,6 @@ impl Drop for Larger {
         }
     }
 }
-
-/// An image in a map, ready to be put in force.
-#[derive(Debug)]
-pub struct Prepared(OwnedFd);
 
 /// A power of two, so that an index can be masked.
 fn capacity(words: u32) -> u32 {

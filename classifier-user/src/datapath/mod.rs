@@ -2,6 +2,7 @@
 
 pub mod image_map;
 pub mod links;
+pub mod live_image;
 pub mod maps;
 pub mod object;
 pub mod rows_map;

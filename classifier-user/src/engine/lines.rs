@@ -93,25 +93,23 @@ impl Lines {
         let (first, second) = (word(0), word(1));
         RowHead {
             plan: first as u32,
-            state: (first >> 32) as u32,
+            reserved: 0,
             bucket_line: second as u32,
             bucket_map: (second >> 32) as u32,
             session: word(2),
-            reserved: word(3),
+            reserved_too: 0,
         }
     }
 
-    /// Writes the head of the row at a line. A plan and its state are one word, so a packet sees both or
-    /// neither.
+    /// Writes the head of the row at a line.
     pub fn set_head(&self, line: u32, head: &RowHead) {
-        let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
         let words = [
-            pair(head.plan, head.state),
-            pair(head.bucket_line, head.bucket_map),
+            u64::from(head.plan),
+            u64::from(head.bucket_map) << 32 | u64::from(head.bucket_line),
             head.session,
-            head.reserved,
+            0,
         ];
-        for (n, value) in words.into_iter().enumerate().rev() {
+        for (n, value) in words.into_iter().enumerate() {
             self.word(line, n as u32).store(value, Ordering::Release);
         }
     }

@@ -5,22 +5,26 @@
 //! then becomes an answer by the store of one word.
 
 use classifier::image::subscribers::{
-    LONE, MAX_COMMON_BITS, MAX_TABLE_BITS, MIN_TABLE_BITS, NODE_BITS, head, record,
+    LONE, MAX_COMMON_BITS, MAX_TABLE_BITS, MIN_TABLE_BITS, NODE_BITS, NODE_LINES, head, record,
 };
-use classifier::image::{DEEPER, LINE_WORDS, at};
+use classifier::image::{Binding, DEEPER, LINE_WORDS, at};
 use ipnet::IpNet;
 
-/// An image that can be written to.
+/// An image that can be written to, in 64-bit words.
 pub trait Room {
     /// The word at an index.
-    fn get(&self, index: u32) -> u32;
+    fn get(&self, index: u32) -> u64;
     /// Stores a word, after everything that was stored before.
-    fn set(&mut self, index: u32, word: u32);
-    /// A line that nothing points at, all zero; `None` when there is no room.
-    fn take_line(&mut self) -> Option<u32>;
-    /// Gives back a line that nothing points at any more, but that packets may still be reading.
-    fn give_back(&mut self, line: u32);
+    fn set(&mut self, index: u32, word: u64);
+    /// [`NODE_LINES`] lines that nothing points at, all zero: the first one's number; `None` when there is no room.
+    fn take(&mut self) -> Option<u32>;
+    /// Gives back lines that nothing points at any more, but that packets may still be reading.
+    fn give_back(&mut self, lines: u32);
 }
+
+/// 64-bit words of a line.
+const LINE_LONGS: u32 = LINE_WORDS / 2;
+const NODE_ENTRIES: u32 = 1 << NODE_BITS;
 
 /// The index cannot take a prefix in place; the image has to be compiled anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,7 @@ struct Shape {
 
 impl Shape {
     /// The shape that suits a set of prefixes of one family.
-    fn of(keys: &[(Key, u32)]) -> Self {
+    fn of(keys: &[(Key, Binding)]) -> Self {
         let Some((first, _)) = keys.first() else {
             return Self {
                 common: 0,
@@ -104,15 +108,15 @@ impl Shape {
 }
 
 /// Lays out the index of one family at the end of an image. `index` is where in the header it is described.
-pub(super) fn write(words: &mut Vec<u32>, index: u32, prefixes: &[(&IpNet, u32)]) {
-    let keys: Vec<(Key, u32)> = prefixes
+pub(super) fn write(words: &mut Vec<u32>, index: u32, prefixes: &[(&IpNet, Binding)]) {
+    let keys: Vec<(Key, Binding)> = prefixes
         .iter()
-        .map(|(net, row)| (Key::of(net), *row))
+        .map(|(net, binding)| (Key::of(net), *binding))
         .collect();
     let shape = Shape::of(&keys);
-    let table = words.len() as u32;
-    words.resize(words.len() + (1 << shape.table_bits), 0);
     words.resize(words.len().next_multiple_of(LINE_WORDS as usize), 0);
+    let table = words.len() as u32 / 2;
+    words.resize(words.len() + (2 << shape.table_bits), 0);
     let head = index as usize;
     words[head + head::TABLE as usize] = table;
     words[head + head::BITS as usize] = shape.common_bits | (64 - shape.table_bits) << 8;
@@ -123,8 +127,8 @@ pub(super) fn write(words: &mut Vec<u32>, index: u32, prefixes: &[(&IpNet, u32)]
         words,
         free: Vec::new(),
     };
-    for (key, row) in keys {
-        let bound = Index::of(&mut growing, index).bind(key, row);
+    for (key, binding) in keys {
+        let bound = Index::of(&mut growing, index).bind(key, binding);
         debug_assert_eq!(bound, Ok(()), "an image that is being compiled grows");
     }
 }
@@ -136,36 +140,40 @@ struct Growing<'a> {
 }
 
 impl Room for Growing<'_> {
-    fn get(&self, index: u32) -> u32 {
-        self.words[index as usize]
+    fn get(&self, index: u32) -> u64 {
+        let index = index as usize * 2;
+        u64::from(self.words[index + 1]) << 32 | u64::from(self.words[index])
     }
-    fn set(&mut self, index: u32, word: u32) {
-        self.words[index as usize] = word;
+    fn set(&mut self, index: u32, word: u64) {
+        let index = index as usize * 2;
+        self.words[index] = word as u32;
+        self.words[index + 1] = (word >> 32) as u32;
     }
-    fn take_line(&mut self) -> Option<u32> {
-        if let Some(line) = self.free.pop() {
-            let begin = (line * LINE_WORDS) as usize;
-            self.words[begin..begin + LINE_WORDS as usize].fill(0);
-            return Some(line);
+    fn take(&mut self) -> Option<u32> {
+        let words = (NODE_LINES * LINE_WORDS) as usize;
+        if let Some(lines) = self.free.pop() {
+            let begin = (lines * LINE_WORDS) as usize;
+            self.words[begin..begin + words].fill(0);
+            return Some(lines);
         }
-        let line = self.words.len() as u32 / LINE_WORDS;
-        self.words.resize(self.words.len() + LINE_WORDS as usize, 0);
-        Some(line)
+        let lines = self.words.len() as u32 / LINE_WORDS;
+        self.words.resize(self.words.len() + words, 0);
+        Some(lines)
     }
-    fn give_back(&mut self, line: u32) {
-        self.free.push(line);
+    fn give_back(&mut self, lines: u32) {
+        self.free.push(lines);
     }
 }
 
-/// Lets a row count for a prefix, in place of any other row that counted for exactly this prefix.
+/// Binds a prefix, in place of whoever had exactly this prefix.
 ///
 /// # Errors
 /// When the index cannot take it; it then answers as before.
-pub fn bind(room: &mut impl Room, net: &IpNet, row: u32) -> Result<(), Unfit> {
-    Index::of(room, index_of(net)).bind(Key::of(net), row)
+pub fn bind(room: &mut impl Room, net: &IpNet, binding: Binding) -> Result<(), Unfit> {
+    Index::of(room, index_of(net)).bind(Key::of(net), binding)
 }
 
-/// Lets no row count for a prefix any more. Nothing happens when none did.
+/// Takes a prefix from whoever has it.
 pub fn unbind(room: &mut impl Room, net: &IpNet) {
     Index::of(room, index_of(net)).unbind(Key::of(net));
 }
@@ -186,20 +194,20 @@ struct Index<'a, R> {
 
 impl<'a, R: Room> Index<'a, R> {
     fn of(room: &'a mut R, index: u32) -> Self {
-        let bits = room.get(index + head::BITS);
-        let half = |room: &R, n: u32| u128::from(room.get(index + head::COMMON + n));
+        let first = room.get((index + head::TABLE) / 2);
+        let (table, bits) = (first as u32, (first >> 32) as u32);
         Self {
             shape: Shape {
-                common: (half(room, 1) << 32 | half(room, 0)) << 64,
+                common: u128::from(room.get((index + head::COMMON) / 2)) << 64,
                 common_bits: bits & 63,
                 table_bits: 64 - ((bits >> 8) & 63),
             },
-            table: room.get(index + head::TABLE),
+            table,
             room,
         }
     }
 
-    fn bind(&mut self, key: Key, row: u32) -> Result<(), Unfit> {
+    fn bind(&mut self, key: Key, binding: Binding) -> Result<(), Unfit> {
         let Shape {
             common,
             common_bits,
@@ -219,35 +227,36 @@ impl<'a, R: Room> Index<'a, R> {
             if key.len <= decided {
                 // All entries that begin with the prefix.
                 for slot in slot..slot + (1 << (decided - key.len)) {
-                    self.answer(slot, row);
+                    self.answer(slot, binding.word());
                 }
                 return Ok(());
             }
-            let entry = self.room.get(slot);
+            let entry = self.room.get(slot) as u32;
             let node = if entry & DEEPER != 0 {
                 entry & !DEEPER
             } else if entry & LONE != 0 {
                 let lone = entry & !LONE;
                 if self.key(lone) == key {
-                    self.room.set(lone * LINE_WORDS + 2 * record::ROW, row);
+                    self.room
+                        .set(lone * LINE_LONGS + record::BINDING, binding.word());
                     return Ok(());
                 }
                 self.push_down(slot, lone, decided)?
             } else if key.len > decided + NODE_BITS {
-                let line = self.record(key, row)?;
-                self.room.set(slot, LONE | line);
+                let line = self.record(key, binding)?;
+                self.room.set(slot, u64::from(LONE | line));
                 return Ok(());
             } else {
                 // The last node: filled out of sight.
-                let node = self.room.take_line().ok_or(Unfit::NoRoom)?;
-                let first = node * LINE_WORDS + key.digits(decided, NODE_BITS);
+                let node = self.room.take().ok_or(Unfit::NoRoom)?;
+                let first = node * LINE_LONGS + key.digits(decided, NODE_BITS);
                 for slot in first..first + (1 << (decided + NODE_BITS - key.len)) {
-                    self.room.set(slot, row);
+                    self.room.set(slot, binding.word());
                 }
-                self.room.set(slot, DEEPER | node);
+                self.room.set(slot, u64::from(DEEPER | node));
                 return Ok(());
             };
-            base = node * LINE_WORDS;
+            base = node * LINE_LONGS;
         }
     }
 
@@ -269,9 +278,9 @@ impl<'a, R: Room> Index<'a, R> {
                 }
                 return;
             }
-            let entry = self.room.get(slot);
+            let entry = self.room.get(slot) as u32;
             if entry & DEEPER != 0 {
-                base = (entry & !DEEPER) * LINE_WORDS;
+                base = (entry & !DEEPER) * LINE_LONGS;
                 continue;
             }
             if entry & LONE != 0 && self.key(entry & !LONE) == key {
@@ -282,17 +291,17 @@ impl<'a, R: Room> Index<'a, R> {
     }
 
     /// Makes an entry an answer. What stood below it is given back.
-    fn answer(&mut self, slot: u32, row: u32) {
-        let before = self.room.get(slot);
-        self.room.set(slot, row);
+    fn answer(&mut self, slot: u32, word: u64) {
+        let before = self.room.get(slot) as u32;
+        self.room.set(slot, word);
         self.give_back(before);
     }
 
     fn give_back(&mut self, entry: u32) {
         if entry & DEEPER != 0 {
             let node = entry & !DEEPER;
-            for position in 0..LINE_WORDS {
-                let below = self.room.get(node * LINE_WORDS + position);
+            for position in 0..NODE_ENTRIES {
+                let below = self.room.get(node * LINE_LONGS + position) as u32;
                 self.give_back(below);
             }
             self.room.give_back(node);
@@ -303,41 +312,36 @@ impl<'a, R: Room> Index<'a, R> {
 
     /// Puts a node between an entry and its single prefix, of which `decided` bits led to the entry.
     fn push_down(&mut self, slot: u32, lone: u32, decided: u32) -> Result<u32, Unfit> {
-        let node = self.room.take_line().ok_or(Unfit::NoRoom)?;
+        let node = self.room.take().ok_or(Unfit::NoRoom)?;
         let key = self.key(lone);
-        let first = node * LINE_WORDS + key.digits(decided, NODE_BITS);
+        let first = node * LINE_LONGS + key.digits(decided, NODE_BITS);
         if key.len <= decided + NODE_BITS {
-            let row = self.room.get(lone * LINE_WORDS + 2 * record::ROW);
+            let binding = self.room.get(lone * LINE_LONGS + record::BINDING);
             for slot in first..first + (1 << (decided + NODE_BITS - key.len)) {
-                self.room.set(slot, row);
+                self.room.set(slot, binding);
             }
-            self.room.set(slot, DEEPER | node);
+            self.room.set(slot, u64::from(DEEPER | node));
             self.room.give_back(lone);
         } else {
-            self.room.set(first, LONE | lone);
-            self.room.set(slot, DEEPER | node);
+            self.room.set(first, u64::from(LONE | lone));
+            self.room.set(slot, u64::from(DEEPER | node));
         }
         Ok(node)
     }
 
-    fn record(&mut self, key: Key, row: u32) -> Result<u32, Unfit> {
-        let line = self.room.take_line().ok_or(Unfit::NoRoom)?;
-        for (long, value) in [(record::PREFIX, key.bits), (record::MASK, key.mask())] {
-            for (half, value) in [value >> 64, value].into_iter().enumerate() {
-                let word = line * LINE_WORDS + 2 * (long + half as u32);
-                self.room.set(word, value as u32);
-                self.room.set(word + 1, (value >> 32) as u32);
-            }
+    fn record(&mut self, key: Key, binding: Binding) -> Result<u32, Unfit> {
+        let line = self.room.take().ok_or(Unfit::NoRoom)?;
+        for (at, value) in [(record::PREFIX, key.bits), (record::MASK, key.mask())] {
+            self.room.set(line * LINE_LONGS + at, (value >> 64) as u64);
+            self.room.set(line * LINE_LONGS + at + 1, value as u64);
         }
-        self.room.set(line * LINE_WORDS + 2 * record::ROW, row);
+        self.room
+            .set(line * LINE_LONGS + record::BINDING, binding.word());
         Ok(line)
     }
 
     fn key(&self, record: u32) -> Key {
-        let long = |at: u32| {
-            let word = record * LINE_WORDS + 2 * at;
-            u128::from(self.room.get(word + 1)) << 32 | u128::from(self.room.get(word))
-        };
+        let long = |at: u32| u128::from(self.room.get(record * LINE_LONGS + at));
         let wide = |at: u32| long(at) << 64 | long(at + 1);
         Key {
             bits: wide(record::PREFIX),

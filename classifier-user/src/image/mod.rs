@@ -11,7 +11,7 @@ mod table6;
 
 pub use self::plans::{ChainEntry, PlanEntry};
 
-use classifier::image::{HEADER_WORDS, LINE_WORDS, MAGIC, Remote, Words, at};
+use classifier::image::{Binding, HEADER_WORDS, LINE_WORDS, MAGIC, Remote, Words, at};
 use classifier::layout::LAYOUT_VERSION;
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -29,9 +29,9 @@ pub struct Source {
     pub default_class: u32,
     /// Prefixes and their classes; the longest wins.
     pub classes: Vec<(IpNet, u32)>,
-    /// Prefixes of subscribers and the first line of the row that counts for them. Of two that overlap, one lies
-    /// inside the other and has the same row.
-    pub subscribers: Vec<(IpNet, u32)>,
+    /// Prefixes of subscribers and who they belong to. Of two that overlap, one lies inside the other and belongs
+    /// to the same.
+    pub subscribers: Vec<(IpNet, Binding)>,
     /// Addresses the gateway itself answers to, broadcast addresses of its links included.
     pub gateway: Vec<IpNet>,
     /// Plan layouts by number.
@@ -150,10 +150,13 @@ impl Source {
 }
 
 /// Prefixes without those inside another.
-fn outermost(prefixes: &[(IpNet, u32)]) -> Vec<(&IpNet, u32)> {
-    let mut sorted: Vec<_> = prefixes.iter().map(|(net, row)| (net, *row)).collect();
+fn outermost(prefixes: &[(IpNet, Binding)]) -> Vec<(&IpNet, Binding)> {
+    let mut sorted: Vec<_> = prefixes
+        .iter()
+        .map(|(net, binding)| (net, *binding))
+        .collect();
     // Those that hold others stand before them.
-    sorted.sort_unstable();
+    sorted.sort_unstable_by_key(|(net, _)| *net);
     sorted.dedup_by(|(inner, _), (outer, _)| outer.contains(*inner));
     sorted
 }

@@ -78,17 +78,24 @@ fn apart(prefixes: &[(IpNet, u32)]) -> Vec<(IpNet, u32)> {
     kept
 }
 
+fn bound(prefixes: &[(IpNet, u32)]) -> Vec<(IpNet, Binding)> {
+    prefixes
+        .iter()
+        .map(|(net, line)| (*net, Binding::new(*line, 0, false)))
+        .collect()
+}
+
 fn found(image: &Compiled, address: IpAddr) -> (u32, u32) {
     let image = Image::new(image).expect("an image");
     match address {
         IpAddr::V4(address) => (
             image.remote4(address.to_bits()).class(),
-            image.row4(address.to_bits()),
+            image.subscriber4(address.to_bits()).line(),
         ),
         IpAddr::V6(address) => {
             let bits = address.to_bits();
             let bits = [(bits >> 64) as u64, bits as u64];
-            (image.remote6(bits).class(), image.row6(bits))
+            (image.remote6(bits).class(), image.subscriber6(bits).line())
         }
     }
 }
@@ -101,14 +108,14 @@ proptest! {
         other in any::<u32>(),
     ) {
         let classes: Vec<_> = prefixes.into_iter().collect();
-        let subscribers = apart(&classes);
+        let subscribers = bound(&apart(&classes));
         let source = Source { default_class: default, classes, subscribers, ..Source::default() };
         let image = source.compile().unwrap();
         let mut addresses: Vec<_> = source.classes.iter().flat_map(|(net, _)| edges(*net)).collect();
         addresses.push(IpAddr::V4(Ipv4Addr::from_bits(other)));
         addresses.push(IpAddr::V6(Ipv6Addr::from_bits(u128::from(other) << 96)));
         for address in addresses {
-            let expected = (naive(&source.classes, address, default), naive(&source.subscribers, address, 0));
+            let expected = (naive(&source.classes, address, default), naive(&apart(&source.classes), address, 0));
             prop_assert_eq!(found(&image, address), expected, "{}", address);
         }
     }
@@ -123,20 +130,21 @@ struct Roomy {
 }
 
 impl bindings::Room for Roomy {
-    fn get(&self, index: u32) -> u32 {
-        self.image.words[index as usize]
+    fn get(&self, index: u32) -> u64 {
+        (&self.image).long(index)
     }
-    fn set(&mut self, index: u32, word: u32) {
-        self.image.words[index as usize] = word;
+    fn set(&mut self, index: u32, word: u64) {
+        self.image.words[index as usize * 2] = word as u32;
+        self.image.words[index as usize * 2 + 1] = (word >> 32) as u32;
     }
-    fn take_line(&mut self) -> Option<u32> {
-        let line = self.free.pop()?;
-        let begin = (line * LINE_WORDS) as usize;
-        self.image.words[begin..begin + LINE_WORDS as usize].fill(0);
-        Some(line)
+    fn take(&mut self) -> Option<u32> {
+        let lines = self.free.pop()?;
+        let begin = (lines * LINE_WORDS) as usize;
+        self.image.words[begin..begin + 2 * LINE_WORDS as usize].fill(0);
+        Some(lines)
     }
-    fn give_back(&mut self, line: u32) {
-        self.resting.push(line);
+    fn give_back(&mut self, lines: u32) {
+        self.resting.push(lines);
     }
 }
 
@@ -160,11 +168,11 @@ proptest! {
         }
         wanted.extend(after);
         let wanted = apart(&wanted).into_iter().map(|(net, _)| net).zip(7000..).collect::<Vec<_>>();
-        let compiled = Source { subscribers: before.clone(), ..Source::default() }.compile().unwrap();
+        let compiled = Source { subscribers: bound(&before), ..Source::default() }.compile().unwrap();
         let lines = compiled.words.len() as u32 / LINE_WORDS;
         let mut image = Roomy { image: compiled, free: Vec::new(), resting: Vec::new() };
-        image.image.words.resize(image.image.words.len() + room * LINE_WORDS as usize, 0);
-        image.free.extend((lines..lines + room as u32).rev());
+        image.image.words.resize(image.image.words.len() + 2 * room * LINE_WORDS as usize, 0);
+        image.free.extend((0..room as u32).map(|n| lines + 2 * n).rev());
         for (net, _) in &before {
             if !wanted.iter().any(|(other, _)| other == net) {
                 bindings::unbind(&mut image, net);
@@ -172,7 +180,7 @@ proptest! {
         }
         let mut fitting = Vec::new();
         for (net, row) in &wanted {
-            if bindings::bind(&mut image, net, *row).is_ok() {
+            if bindings::bind(&mut image, net, Binding::new(*row, 0, false)).is_ok() {
                 fitting.push((*net, *row));
             }
             let rested = std::mem::take(&mut image.resting);

@@ -207,8 +207,14 @@ fn direction(image: &Compiled, frame: &FrameView<'_>) -> Direction {
         return Direction::Up;
     };
     let down = match parse(frame) {
-        Parsed::V4(ip) => image.row4(ip.source) == 0 && image.row4(ip.destination) != 0,
-        Parsed::V6(ip) => image.row6(ip.source) == 0 && image.row6(ip.destination) != 0,
+        Parsed::V4(ip) => {
+            image.subscriber4(ip.source).line() == 0
+                && image.subscriber4(ip.destination).line() != 0
+        }
+        Parsed::V6(ip) => {
+            image.subscriber6(ip.source).line() == 0
+                && image.subscriber6(ip.destination).line() != 0
+        }
         Parsed::NonIp | Parsed::Malformed => false,
     };
     if down { Direction::Down } else { Direction::Up }

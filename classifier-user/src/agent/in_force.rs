@@ -1,0 +1,170 @@
+//! Putting a change in force. Whatever fails before the ledger knows of it leaves what was in force in force.
+//!
+//! A change of policy, of time or of many subscribers is a new image and one pointer swap. Where only subscribers
+//! changed, and not most of them, the image in force takes the change in place, an address at a time.
+
+use std::sync::Arc;
+
+use classifier::layout::LINE_BYTES;
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::error::NodeError;
+use super::node::{InForce, Node, gateway_addresses};
+use super::preflight;
+use crate::accounts::{Change, Summary};
+use crate::config::Config;
+use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
+use crate::datapath::maps::Maps;
+use crate::image::Source;
+use crate::policy::Policy;
+
+/// Of so many prefixes, one may change in place; when more do, a new image costs less.
+const IN_PLACE_SHARE: usize = 8;
+
+impl Node {
+    /// Puts a planned change to a policy in force.
+    pub(super) fn put_in_force(
+        &mut self,
+        policy: Arc<Policy>,
+        mut change: Change,
+        now: Timestamp,
+    ) -> Result<Summary, NodeError> {
+        let gateway = gateway_addresses();
+        let summary = change.summary;
+        if self.only_subscribers_differ(&policy, &change, &gateway, now) {
+            self.commit(&mut change, self.serial, 0)?;
+            if self.rebind(&change)? {
+                return Ok(summary);
+            }
+            // No room where it is: the image is compiled anew, and leaves room again.
+            tracing::debug!("the image in force has no room for the change in place");
+        }
+        self.publish(policy, change, gateway, now)?;
+        Ok(summary)
+    }
+
+    /// Whether a change leaves everything in the image as it is but for some subscribers.
+    fn only_subscribers_differ(
+        &self,
+        policy: &Policy,
+        change: &Change,
+        gateway: &[IpNet],
+        now: Timestamp,
+    ) -> bool {
+        let few = (change.bound.len() + change.unbound.len()).saturating_mul(IN_PLACE_SHARE)
+            <= change.bindings.len();
+        self.in_force.as_ref().is_some_and(|before| {
+            few && !self.unpublished
+                && before.policy.version == policy.version
+                && before.is_of(now)
+                && before.gateway == gateway
+                && change.catalog == self.accounts.catalog
+        })
+    }
+
+    /// Gives the change the memory it needs, and writes it down. From here on the ledger knows: what is in force
+    /// must follow.
+    fn commit(
+        &mut self,
+        change: &mut Change,
+        serial: u32,
+        image_bytes: u64,
+    ) -> Result<(), NodeError> {
+        let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
+        preflight::check_memory(
+            rows + image_bytes,
+            &format!(
+                "{} prefixes of subscribers and an image of {image_bytes} bytes",
+                change.bindings.len()
+            ),
+        )?;
+        self.maps.rows.grow(&mut self.lines, change.next_line)?;
+        change.write_new(&self.lines);
+        self.ledger.begin(&self.accounts, change, serial)?;
+        self.serial = serial;
+        self.accounts.adopt(change);
+        self.unpublished = true;
+        Ok(())
+    }
+
+    /// Changes the image in force in place. `false` when it has no room for that.
+    fn rebind(&mut self, change: &Change) -> Result<bool, NodeError> {
+        let Some(live) = &mut self.live else {
+            return Ok(false);
+        };
+        if live.rebind(&change.unbound, &change.bound).is_err() {
+            return Ok(false);
+        }
+        // The same image once more: for the grace period, after which rows that ended are final.
+        self.maps.image.publish(live)?;
+        live.rested();
+        self.unpublished = false;
+        Ok(true)
+    }
+
+    /// Compiles an image and swaps it for the one in force.
+    fn publish(
+        &mut self,
+        policy: Arc<Policy>,
+        mut change: Change,
+        gateway: Vec<IpNet>,
+        now: Timestamp,
+    ) -> Result<(), NodeError> {
+        let serial = self.serial + 1;
+        let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
+        let image_bytes = image.words().len() * 4;
+        let room = room_for(image.words().len(), &self.config);
+        let fits = image.words().len() <= self.maps.image.words() as usize;
+        let map_bytes = u64::from(room.max(self.maps.image.words())) * 4;
+        preflight::check_memory(
+            map_bytes,
+            &format!("an image of {image_bytes} bytes with room to grow"),
+        )?;
+        let larger = if fits && self.interfaces.any_attached() {
+            None
+        } else {
+            self.maps.image.larger(room)?
+        };
+        let prepared = target(&larger, &self.maps).prepare(&image)?;
+        // Known already when it was to be in place.
+        self.commit(&mut change, serial, map_bytes)?;
+        self.maps.set_serial(serial)?;
+        target(&larger, &self.maps).publish(&prepared)?;
+        self.live = Some(prepared);
+        self.unpublished = false;
+        if let Some(larger) = larger {
+            larger.replace(&mut self.maps.image);
+        }
+        if self.in_force.is_some() {
+            // Programs that were loaded over a smaller image map. At the start all are attached after this.
+            self.interfaces.look_after(&self.maps);
+        }
+        self.in_force = Some(InForce {
+            until: policy
+                .boundaries()
+                .into_iter()
+                .find(|boundary| *boundary > now),
+            policy,
+            gateway,
+            since: now,
+            image_bytes,
+        });
+        Ok(())
+    }
+}
+
+/// Where the next image is published.
+fn target<'a>(larger: &'a Option<Larger>, maps: &'a Maps) -> &'a ImageMap {
+    larger.as_ref().and_then(Larger::map).unwrap_or(&maps.image)
+}
+
+/// Words of the image map: what is configured, or twice the image, so that it may grow.
+fn room_for(words: usize, config: &Config) -> u32 {
+    let words = u32::try_from(words).unwrap_or(u32::MAX);
+    config
+        .limits
+        .image_words
+        .max(words.saturating_mul(2))
+        .clamp(words, MAX_IMAGE_WORDS.max(words))
+}

@@ -1,0 +1,103 @@
+//! An image in its map, ready to be put in force or in force already: its subscriber indices can be changed in place,
+//! for as long as there is room behind the image.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use classifier::image::subscribers::NODE_LINES;
+use classifier::image::{Binding, LINE_WORDS};
+use ipnet::IpNet;
+
+use super::sys::Mapping;
+use crate::image::bindings::{self, Room, Unfit};
+
+/// An image in its map.
+#[derive(Debug)]
+pub struct LiveImage {
+    map: OwnedFd,
+    room: MappedRoom,
+}
+
+impl LiveImage {
+    /// Takes charge of an image of `words` words that was written to a map.
+    pub(super) const fn new(map: OwnedFd, mapping: Mapping, words: u32) -> Self {
+        let room = MappedRoom {
+            mapping,
+            next: words.div_ceil(LINE_WORDS),
+            free: Vec::new(),
+            resting: Vec::new(),
+        };
+        Self { map, room }
+    }
+
+    pub(super) const fn map(&self) -> &OwnedFd {
+        &self.map
+    }
+
+    /// Takes prefixes from those who have them and binds others, one after the other: a packet meets each address
+    /// before or after. What is bound anew stays bound all the while.
+    ///
+    /// # Errors
+    /// When the index cannot take one in place; those before it are bound.
+    pub fn rebind(&mut self, unbound: &[IpNet], bound: &[(IpNet, Binding)]) -> Result<(), Unfit> {
+        let mut kept: Vec<&IpNet> = bound.iter().map(|(net, _)| net).collect();
+        kept.sort_unstable();
+        for net in unbound {
+            if kept.binary_search(&net).is_err() {
+                bindings::unbind(&mut self.room, net);
+            }
+        }
+        for (net, binding) in bound {
+            bindings::bind(&mut self.room, net, *binding)?;
+        }
+        Ok(())
+    }
+
+    /// Lets what was given back be used again. To be called when no packet can be reading it any more: when an image
+    /// was published since, this one again or another.
+    pub fn rested(&mut self) {
+        self.room.free.append(&mut self.room.resting);
+    }
+}
+
+/// The image's memory, and what of it is free.
+#[derive(Debug)]
+struct MappedRoom {
+    mapping: Mapping,
+    /// First line nothing was ever written to.
+    next: u32,
+    free: Vec<u32>,
+    /// Given back, and perhaps still read.
+    resting: Vec<u32>,
+}
+
+impl Room for MappedRoom {
+    fn get(&self, index: u32) -> u64 {
+        self.mapping.words()[index as usize].load(Ordering::Relaxed)
+    }
+    fn set(&mut self, index: u32, word: u64) {
+        self.mapping.words()[index as usize].store(word, Ordering::Release);
+    }
+    fn take(&mut self) -> Option<u32> {
+        let lines = match self.free.pop() {
+            Some(lines) => lines,
+            None => {
+                let lines = self.next;
+                let room = (self.mapping.words().len() * 2) as u32 / LINE_WORDS;
+                if lines + NODE_LINES > room {
+                    return None;
+                }
+                self.next += NODE_LINES;
+                lines
+            }
+        };
+        let first = lines * LINE_WORDS / 2;
+        for word in first..first + NODE_LINES * LINE_WORDS / 2 {
+            self.set(word, 0);
+        }
+        Some(lines)
+    }
+    fn give_back(&mut self, lines: u32) {
+        self.resting.push(lines);
+    }
+}
