@@ -25,6 +25,7 @@ impl Line for InterfaceStatus {
     const HEADS: &'static [&'static str] = &[
         "interface",
         "role",
+        "hook",
         "mode",
         "attached",
         "ifindex",
@@ -35,8 +36,14 @@ impl Line for InterfaceStatus {
         vec![
             self.name.clone(),
             self.role.clone(),
+            self.hook.clone(),
             self.mode.clone(),
-            if self.attached { "yes" } else { "no" }.into(),
+            match (self.attached, self.is_in_order()) {
+                (true, _) => "yes",
+                (false, true) => "-",
+                (false, false) => "no",
+            }
+            .into(),
             self.ifindex
                 .map_or_else(String::new, |ifindex| ifindex.to_string()),
             self.packets.to_string(),
@@ -63,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let in_order = status.refused.is_none()
         && status.unpriced_packets == 0
-        && status.interfaces.iter().all(|interface| interface.attached);
+        && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
     } else {

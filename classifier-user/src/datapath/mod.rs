@@ -1,8 +1,10 @@
 //! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
 
+pub mod clsact;
 pub mod image_map;
 pub mod links;
 pub mod maps;
 pub mod object;
 pub mod rows_map;
 pub mod sys;
+pub mod way;
