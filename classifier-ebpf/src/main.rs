@@ -12,11 +12,11 @@ mod maps;
 mod tc;
 mod xdp;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
 use classifier::charge::Direction;
 use classifier::packet::Packet;
@@ -41,13 +41,17 @@ fn core(context: XdpContext) -> u32 {
 /// Like `access`, for the frame in the map.
 #[xdp]
 fn access_frame(context: XdpContext) -> u32 {
-    MapFrame::get().map_or(XDP_PASS, |frame| xdp_action(&context, &frame, Direction::Up))
+    MapFrame::get().map_or(XDP_PASS, |frame| {
+        xdp_action(&context, &frame, Direction::Up)
+    })
 }
 
 /// Like `core`, for the frame in the map.
 #[xdp]
 fn core_frame(context: XdpContext) -> u32 {
-    MapFrame::get().map_or(XDP_PASS, |frame| xdp_action(&context, &frame, Direction::Down))
+    MapFrame::get().map_or(XDP_PASS, |frame| {
+        xdp_action(&context, &frame, Direction::Down)
+    })
 }
 
 /// Egress of an access interface: what leaves is for subscribers. What passes goes on to the next program, if

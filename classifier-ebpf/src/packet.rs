@@ -142,7 +142,11 @@ fn ipv6<P: Packet>(packet: &P, offset: u32) -> Parsed {
     let train = packet.train();
     let endless = payload == 0 && train.is_many();
     let jumbogram = payload == 0 && next_header == HOP_BY_HOP;
-    let option = if endless && jumbogram { JUMBO_OPTION } else { 0 };
+    let option = if endless && jumbogram {
+        JUMBO_OPTION
+    } else {
+        0
+    };
     let bytes = if endless {
         packet.room().saturating_sub(offset + option)
     } else {
@@ -191,7 +195,12 @@ pub fn headers<P: Packet>(packet: &P) -> u32 {
         _ => return offset,
     };
     match protocol {
-        TCP => offset + packet.half(offset + 12).map_or(0, |half| u32::from(half >> 12) * 4),
+        TCP => {
+            offset
+                + packet
+                    .half(offset + 12)
+                    .map_or(0, |half| u32::from(half >> 12) * 4)
+        }
         UDP => offset + 8,
         _ => offset,
     }

@@ -129,8 +129,17 @@ mod tests {
         let train = Train::of(piece, || 66);
         assert_eq!(train.bytes(10, 14), 10);
         assert_eq!(
-            Train::of(Piece { packets: 0, ..piece }, || 66),
-            Train { packets: 1, repeated: 0 }
+            Train::of(
+                Piece {
+                    packets: 0,
+                    ..piece
+                },
+                || 66
+            ),
+            Train {
+                packets: 1,
+                repeated: 0
+            }
         );
     }
 }

@@ -162,7 +162,14 @@ fn settle<T: Tables>(
         return Action::Pass;
     };
     let head = tables.row(line);
-    let Some(charge) = charge(image, tables, &head, remote.class(), hook.direction, size.bytes) else {
+    let Some(charge) = charge(
+        image,
+        tables,
+        &head,
+        remote.class(),
+        hook.direction,
+        size.bytes,
+    ) else {
         unpriced(tables, size);
         return Action::Pass;
     };
