@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod interfaces;
+pub mod nat;
 pub mod node;
 pub mod preflight;
 mod triggers;
@@ -56,6 +57,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Handle::current();
         move || {
             let _context = runtime.enter();
+            nat::check(&config)?;
             Node::start(config)
         }
     });
