@@ -201,7 +201,7 @@ fn a_configuration_with_mistakes() -> Result<()> {
             access,
             "name = \"access0\"\nrole = \"access\"\ndownlink = \"egress\"\n",
             [
-                "zerorate.toml:11:12: error: interface `access1`: downlink = \"core\", but `access0` has \"egress\"",
+                "zerorate.toml:9:12: error: interface `access1`: downlink = \"core\", but `access0` has \"egress\"",
                 "give all access interfaces the same",
             ],
         ),

@@ -71,9 +71,6 @@ pub struct InterfaceStatus {
     pub name: String,
     /// `access` or `core`.
     pub role: String,
-    /// `xdp-native`, `xdp-generic`, `tc-egress`; `none` on a core interface when downlink is counted on the access
-    /// interfaces' egress.
-    pub hook: String,
     /// `native`, `generic`, `tcx`, `clsact`; `none` where the hook is.
     pub mode: String,
     /// Whether packets are counted there.
@@ -84,6 +81,9 @@ pub struct InterfaceStatus {
     pub packets: u64,
     /// IP bytes seen.
     pub ip_bytes: u64,
+    /// `xdp-native`, `xdp-generic`, `tc-egress`; `none` on a core interface when downlink is counted on the access
+    /// interfaces' egress.
+    pub hook: String,
 }
 
 /// A subscriber as `zerorate subscriber` shows it.

@@ -25,18 +25,17 @@ impl Line for InterfaceStatus {
     const HEADS: &'static [&'static str] = &[
         "interface",
         "role",
-        "hook",
         "mode",
         "attached",
         "ifindex",
         "packets",
         "ip_bytes",
+        "hook",
     ];
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             self.role.clone(),
-            self.hook.clone(),
             self.mode.clone(),
             match (self.attached, self.is_in_order()) {
                 (true, _) => "yes",
@@ -48,6 +47,7 @@ impl Line for InterfaceStatus {
                 .map_or_else(String::new, |ifindex| ifindex.to_string()),
             self.packets.to_string(),
             self.ip_bytes.to_string(),
+            self.hook.clone(),
         ]
     }
 }
