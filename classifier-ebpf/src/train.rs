@@ -75,6 +75,7 @@ impl Train {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{Frame, Packet, Parsed, headers, parse};
 
     /// 4,000 bytes of TCP payload behind 14 + 20 + 32 bytes of headers, cut into 1,448, 1,448 and 1,104.
     const PIECE: Piece = Piece {
@@ -116,6 +117,81 @@ mod tests {
         };
         assert_eq!(Train::of(piece, || panic!("nothing to count")), Train::ONE);
         assert_eq!(Train::ONE.bytes(46, 14), 46);
+    }
+
+    /// A frame that is a train.
+    struct Long<'a>(Frame<'a>, Train);
+
+    impl Packet for Long<'_> {
+        fn room(&self) -> u32 {
+            self.0.room()
+        }
+        fn half(&self, offset: u32) -> Option<u16> {
+            self.0.half(offset)
+        }
+        fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+            self.0.words(offset)
+        }
+        fn train(&self) -> Train {
+            self.1
+        }
+    }
+
+    /// The beginning of a frame: an EtherType, then an IP header that begins so; all else zero.
+    fn head(ethertype: [u8; 2], ip: &[u8]) -> [u8; 100] {
+        let mut head = [0; 100];
+        head[12..14].copy_from_slice(&ethertype);
+        head[14..14 + ip.len()].copy_from_slice(ip);
+        head
+    }
+
+    fn frame(captured: &[u8], room: u32) -> Frame<'_> {
+        Frame { captured, room }
+    }
+
+    /// IP bytes of a train of a hundred packets whose frame says no length.
+    fn bytes_of_a_hundred(captured: &[u8], before: u32) -> Option<u32> {
+        let train = Train {
+            packets: 100,
+            repeated: 99 * before,
+        };
+        match parse(&Long(frame(captured, before + 144_800), train)) {
+            Parsed::V4(ip) => Some(ip.bytes),
+            Parsed::V6(ip) => Some(ip.bytes),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_train_longer_than_ip_can_say_is_as_long_as_its_frame() {
+        let v4 = head([8, 0], &[0x45]);
+        assert_eq!(bytes_of_a_hundred(&v4, 14 + 52), Some(100 * (52 + 1448)));
+        let v6 = head([0x86, 0xdd], &[0x60, 0, 0, 0, 0, 0, 6]);
+        assert_eq!(bytes_of_a_hundred(&v6, 14 + 72), Some(100 * (72 + 1448)));
+        // With the option that is there only while it is a train.
+        let v6 = head([0x86, 0xdd], &[0x60]);
+        assert_eq!(bytes_of_a_hundred(&v6, 14 + 80), Some(100 * (72 + 1448)));
+        // What is no train and says no length is wrong.
+        for head in [v4, v6] {
+            assert_eq!(parse(&frame(&head, 90_000)), Parsed::Malformed);
+        }
+    }
+
+    #[test]
+    fn headers_are_found_where_the_kernel_does_not_say() {
+        let mut tcp4 = head([8, 0], &[0x46, 0, 0, 0, 0, 0, 0, 0, 64, 6]);
+        tcp4[14 + 24 + 12] = 0x80;
+        assert_eq!(headers(&frame(&tcp4, 9000)), 14 + 24 + 32);
+        let udp4 = head([8, 0], &[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17]);
+        assert_eq!(headers(&frame(&udp4, 9000)), 14 + 20 + 8);
+        let mut tcp6 = head([0x86, 0xdd], &[0x60, 0, 0, 0, 0, 0, 6]);
+        tcp6[14 + 40 + 12] = 0x50;
+        assert_eq!(headers(&frame(&tcp6, 9000)), 14 + 40 + 20);
+        // Behind a tag, and what cannot be followed.
+        let mut tagged = head([0x81, 0], &[0, 7, 8, 0, 0x45]);
+        tagged[14 + 4 + 9] = 17;
+        assert_eq!(headers(&frame(&tagged, 9000)), 18 + 20 + 8);
+        assert_eq!(headers(&frame(&[0; 14], 14)), 14);
     }
 
     #[test]

@@ -376,17 +376,17 @@ socket = "/run/zerorate/api.sock"
             (
                 "role = \"core\"",
                 "role = \"core\"\ndownlink = \"egress\"",
-                "zerorate.toml:17:12: error: interface `core0`: `downlink` is of access interfaces",
+                "zerorate.toml:18:12: error: interface `core0`: `downlink` is of access interfaces",
             ),
             (
                 "[records]",
                 "[[interface]]\nname = \"access1\"\nrole = \"access\"\ndownlink = \"egress\"\n[records]",
-                "zerorate.toml:20:12: error: interface `access1`: downlink = \"egress\", but `access0` has \"core\"",
+                "zerorate.toml:21:12: error: interface `access1`: downlink = \"egress\", but `access0` has \"core\"",
             ),
             (
                 "downlink = \"core\"",
                 "tc = \"clsact\"",
-                "zerorate.toml:11:6: error: interface `access0`: `tc` says how, but downlink = \"core\"",
+                "zerorate.toml:12:6: error: interface `access0`: `tc` says how, but downlink = \"core\"",
             ),
         ] {
             let text = message(&WHOLE.replace(from, to));

@@ -140,6 +140,7 @@ pub(super) fn check(
             );
         } else if let (Some(key), Some(first)) = (&interface.tc, first)
             && first.downlink() == Downlink::Core
+            && *key.as_ref() != Tc::Auto
         {
             out.error(
                 place(key.span().start),
