@@ -1,57 +1,30 @@
-//! Downlink on tc egress: trains of segments are counted as the packets they become, on whatever hook the kernel
-//! has, and each once.
-//!
-//! What is true is counted where it arrives: a subscriber's interface with a native XDP program receives every
-//! packet by itself, because its peer has to cut trains apart behind the hook.
+//! Downlink on tc egress is counted to the byte: trains of segments as the packets they become, whatever they are
+//! made of.
 
-use std::net::{SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::net::UdpSocket;
 
 use anyhow::Result;
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGsoSegment;
-use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, setsockopt,
-};
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::egress::{HOOKS, lab, over_the_wires, with_hook};
 use zerorate_tests::frames::{Frame, Ipv4, Ipv6, Payload, Pppoe};
-use zerorate_tests::netns::{Endpoint, NetNs};
+use zerorate_tests::netns::Endpoint;
 use zerorate_tests::ping::ping;
 use zerorate_tests::raw::send_frames;
 use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, lines, volume};
-use zerorate_tests::traffic::{tcp, tcp_within, udp};
-use zerorate_tests::xdp::Mode;
+use zerorate_tests::traffic::{tcp, udp};
 
 /// A TCP flag that nobody answers.
 const RESET: u8 = 4;
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
 
-/// The town, with every packet a subscriber receives counted on its wire. No more of TCP is under way than the
-/// wire's ring takes: what it loses was counted, and nobody could say of how many bytes it was.
-fn lab(offloads: bool, mtu: u16) -> Result<Lab> {
-    let lab = town::lab().offloads(offloads).mtu(mtu).build()?;
-    for subscriber in &lab.subscribers {
-        subscriber.wire.near.attach_pass_program(Mode::Native)?;
-        subscriber
-            .namespace
-            .set("ipv4/tcp_rmem", "4096 131072 131072")?;
-    }
-    Ok(lab)
-}
-
-/// What went over a subscriber's wire while `work` was done, until all wires fell silent.
-fn over_the_wire(lab: &Lab, name: &str, work: impl FnOnce() -> Result<()>) -> Result<Flow> {
-    let wire = &lab.subscriber(name).wire;
-    let before = wire.read()?;
-    work()?;
-    lab.settle()?;
-    let went = wire.since(&before)?;
+/// What went over the wires while `work` was done, of which nothing was lost.
+fn over_the_wire(lab: &Lab, work: impl FnOnce() -> Result<()>) -> Result<Flow> {
+    let went = over_the_wires(lab, work)?;
     assert_eq!(went.lost, 0, "lost on the wire");
-    Ok(Flow {
-        up: went.far_received,
-        down: went.near_received,
-    })
+    Ok(went.received)
 }
 
 #[test]
@@ -66,7 +39,7 @@ fn tcp_is_counted_as_the_subscriber_receives_it() -> Result<()> {
         ("tcx", true, 3000),
     ] {
         let lab = lab(offloads, mtu)?;
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\"")).start()?;
+        let agent = town::egress_agent(&lab, &with_hook(hook)).start()?;
         let alice = lab.subscriber("alice");
         let mut sum = Flow::default();
         for (near, far) in [
@@ -75,7 +48,7 @@ fn tcp_is_counted_as_the_subscriber_receives_it() -> Result<()> {
         ] {
             let far = lab.remote(far);
             for (up, down) in [(0, 64 << 20), (700_000, 900_000)] {
-                let went = over_the_wire(&lab, "alice", || tcp(&near, &far, up, down).map(drop))?;
+                let went = over_the_wire(&lab, || tcp(&near, &far, up, down).map(drop))?;
                 assert!(went.down.bytes > down && went.up.bytes > up, "{went:?}");
                 sum += went;
             }
@@ -112,7 +85,7 @@ fn trains_longer_than_ip_can_say_are_counted() -> Result<()> {
     }
     for hook in HOOKS {
         let lab = lab(true, 1500)?;
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\"")).start()?;
+        let agent = town::egress_agent(&lab, &with_hook(hook)).start()?;
         let alice = lab.subscriber("alice");
         // Room for a train of 64 kB and more, and still fewer packets than the wire's ring takes.
         alice.namespace.set("ipv4/tcp_rmem", "4096 700000 700000")?;
@@ -122,9 +95,7 @@ fn trains_longer_than_ip_can_say_are_counted() -> Result<()> {
         lab.remote.ip(settings)?;
         lab.gateway.nft(LONG)?;
         let far = lab.remote(town::GOVERNMENT6);
-        let went = over_the_wire(&lab, "alice", || {
-            tcp(&alice.v6(), &far, 0, 64 << 20).map(drop)
-        })?;
+        let went = over_the_wire(&lab, || tcp(&alice.v6(), &far, 0, 64 << 20).map(drop))?;
         let expected = lines([("alice", "government", "free", went)]);
         assert_eq!(agent.bill()?.usage, expected, "{hook}");
         let long = lab.gateway.run("nft", &["list", "counters"])?;
@@ -156,7 +127,7 @@ fn trains_of_datagrams_are_counted() -> Result<()> {
     }
     for hook in HOOKS {
         let lab = lab(true, 1500)?;
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\"")).start()?;
+        let agent = town::egress_agent(&lab, &with_hook(hook)).start()?;
         let alice = lab.subscriber("alice");
         let mut expected = Flow::default();
         for (near, far, header) in [
@@ -164,7 +135,7 @@ fn trains_of_datagrams_are_counted() -> Result<()> {
             (alice.v6(), town::GOVERNMENT6, 48),
         ] {
             let far = lab.remote(far);
-            let went = over_the_wire(&lab, "alice", || {
+            let went = over_the_wire(&lab, || {
                 for _ in 0..5 {
                     udp_train(&far, &near, 40, 1000)?;
                 }
@@ -201,7 +172,7 @@ fn datagrams_fragments_and_echoes_are_counted_to_the_byte() -> Result<()> {
         (alice.v6(), town::GOVERNMENT6),
     ] {
         let far = lab.remote(far);
-        sum += over_the_wire(&lab, "alice", || {
+        sum += over_the_wire(&lab, || {
             for size in [0, 1000, 4000] {
                 assert_eq!(udp(&far, &near, 30, size)?, 30);
                 assert_eq!(udp(&near, &far, 20, size)?, 20);
@@ -213,45 +184,6 @@ fn datagrams_fragments_and_echoes_are_counted_to_the_byte() -> Result<()> {
     let expected = lines([("alice", "government", "free", sum)]);
     assert_eq!(agent.bill()?.usage, expected);
     agent.check_order()
-}
-
-#[test]
-fn between_two_subscribers_it_is_up_for_one_and_down_for_the_other() -> Result<()> {
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    for hook in HOOKS {
-        let lab = lab(true, 1500)?;
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\"")).start()?;
-        let (alice, bob) = (lab.subscriber("alice"), lab.subscriber("bob"));
-        assert_eq!(udp(&alice.v4(), &bob.at("10.1.0.15"), 20, 72)?, 20);
-        assert_eq!(udp(&bob.at("2001:db8:b:ff::9"), &alice.v6(), 10, 52)?, 10);
-        lab.settle()?;
-        let (there, back) = (volume(20, 100), volume(10, 100));
-        let expected = lines([
-            (
-                "alice",
-                "internet",
-                "main",
-                Flow {
-                    up: there,
-                    down: back,
-                },
-            ),
-            (
-                "bob",
-                "internet",
-                "main",
-                Flow {
-                    up: back,
-                    down: there,
-                },
-            ),
-        ]);
-        assert_eq!(agent.bill()?.usage, expected, "{hook}");
-        agent.check_order()?;
-    }
-    Ok(())
 }
 
 #[test]
@@ -300,125 +232,4 @@ fn what_the_gateway_puts_on_the_wire_is_told_apart() -> Result<()> {
     );
     assert_eq!(packets, (8, 4, 2, 2));
     agent.check_order()
-}
-
-/// Sends packets with whatever source they have.
-fn send_from_here(from: &NetNs, packets: &[Ipv4]) -> Result<()> {
-    from.enter(|| {
-        let socket = socket::socket(
-            AddressFamily::Inet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::Raw,
-        )?;
-        for packet in packets {
-            let bytes = Payload::from(packet.clone()).bytes;
-            let to = SockaddrIn::from(SocketAddrV4::new(packet.destination, 0));
-            socket::sendto(socket.as_raw_fd(), &bytes, &to, MsgFlags::empty())?;
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn who_is_suspended_receives_nothing_but_what_is_essential() -> Result<()> {
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    for hook in HOOKS {
-        let lab = lab(true, 1500)?;
-        let suspended = town::SUBSCRIBERS.replace("bob,small,active", "bob,small,suspended");
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\""))
-            .subscribers(&suspended)
-            .start()?;
-        let bob = lab.subscriber("bob").v4();
-        let (internet, office) = (lab.remote(town::INTERNET), lab.remote(town::GOVERNMENT));
-        assert_eq!(udp(&internet, &bob, 20, 72)?, 0);
-        assert_eq!(udp(&office, &bob, 20, 72)?, 20);
-        let all = volume(20, 100);
-        let down = |down| Flow {
-            down,
-            ..Flow::default()
-        };
-        let mut expected = lines([
-            ("bob", "government", "free", down(all)),
-            ("bob", "internet", "dropped", down(all)),
-        ]);
-        lab.settle()?;
-        assert_eq!(agent.bill()?.usage, expected, "{hook}");
-
-        // What the gateway says itself gets through, whatever the plan says of it.
-        let gateway = lab.gateway.at("100.64.1.1".parse()?);
-        assert_eq!(udp(&gateway, &bob, 10, 72)?, 10);
-        // In another's name it is another's.
-        let forged = Ipv4::new(town::INTERNET.parse()?, [10, 1, 0, 9].into());
-        send_from_here(&lab.gateway, &vec![forged.udp(1, 9, &[0; 72]); 10])?;
-        lab.settle()?;
-        expected.extend(lines([(
-            "bob",
-            "internet",
-            "dropped",
-            down(volume(40, 100)),
-        )]));
-        assert_eq!(agent.bill()?.usage, expected, "{hook}");
-        agent.check_order()?;
-    }
-    Ok(())
-}
-
-#[test]
-fn the_unknown_are_dropped_and_the_gateway_reaches_them() -> Result<()> {
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    let lab = lab(true, 1500)?;
-    let agent = town::egress_agent(&lab, "unknown = \"drop\"")
-        .subscribers("bob,small,active,10.1.0.8/29")
-        .start()?;
-    let alice = lab.subscriber("alice").v4();
-    assert_eq!(udp(&lab.remote(town::GOVERNMENT), &alice, 10, 72)?, 0);
-    assert_eq!(
-        udp(&lab.gateway.at("100.64.0.1".parse()?), &alice, 5, 72)?,
-        5
-    );
-    lab.settle()?;
-    let bill = agent.bill()?;
-    let down = |class: &str| bill.unattributed.get(class).map(|flow| flow.down);
-    assert_eq!(down("government"), Some(volume(10, 100)));
-    assert_eq!(down("internet"), Some(volume(5, 100)));
-    assert!(bill.usage.is_empty(), "{bill:#?}");
-    agent.check_order()
-}
-
-#[test]
-fn a_bucket_runs_over_by_one_train_at_most() -> Result<()> {
-    /// 64 KiB in packets of 1,448 bytes with 52 of headers, and one packet for what was under way the other way.
-    const TRAIN: i64 = 65_536 + 46 * 52 + 1500;
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    for hook in HOOKS {
-        let lab = lab(true, 1500)?;
-        let agent = town::egress_agent(&lab, &format!("tc = \"{hook}\"")).start()?;
-        let bob = lab.subscriber("bob");
-        let patience = std::time::Duration::from_millis(1500);
-        let remote = lab.remote(town::INTERNET);
-        let broken = tcp_within(&bob.v4(), &remote, 0, 4 << 20, patience);
-        assert!(broken.is_err(), "{broken:?}");
-        lab.settle()?;
-        let bill = agent.bill()?;
-        let paid = bill.charged("bob", "internet", "main");
-        let left = agent.left("bob", "main")?;
-        assert_eq!(
-            left,
-            500_000 - i64::try_from(paid.up.bytes + paid.down.bytes)?
-        );
-        assert!((-TRAIN..=0).contains(&left), "{hook}: {left}");
-        // Larger than a packet, or there was no train.
-        let mean = paid.down.bytes / paid.down.packets;
-        assert!(mean > 1000, "{mean}");
-        assert!(bill.charged("bob", "internet", "dropped").down.bytes > 0);
-        agent.check_order()?;
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! `[[interface]]` of the configuration: which side of the gateway it is, and what is attached to it how.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::yes;
@@ -8,7 +10,7 @@ use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
 
 /// An interface that is counted on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
     /// Its name.
@@ -20,10 +22,10 @@ pub struct Interface {
     pub mode: Mode,
     /// Where what subscribers receive is counted.
     #[serde(default)]
-    downlink: Option<Spanned<Downlink>>,
+    downlink: Key<Downlink>,
     /// How the program on tc egress is attached.
     #[serde(default)]
-    tc: Option<Spanned<Tc>>,
+    tc: Key<Tc>,
     /// What becomes of packets of unknown subscribers.
     #[serde(default)]
     pub unknown: Unknown,
@@ -32,21 +34,40 @@ pub struct Interface {
     pub enforce: bool,
 }
 
+/// What a key says, and where in the file, if it is there.
+#[derive(Clone, Copy, Default)]
+struct Key<T> {
+    value: T,
+    at: Option<usize>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<T>::deserialize(from)?;
+        Ok(Self {
+            at: Some(spanned.span().start),
+            value: spanned.into_inner(),
+        })
+    }
+}
+
 impl Interface {
     /// Where what subscribers receive is counted.
     #[must_use]
-    pub fn downlink(&self) -> Downlink {
-        self.downlink
-            .as_ref()
-            .map_or(Downlink::default(), |value| *value.as_ref())
+    pub const fn downlink(&self) -> Downlink {
+        self.downlink.value
     }
 
     /// How the program on tc egress is attached.
     #[must_use]
-    pub fn tc(&self) -> Tc {
-        self.tc
-            .as_ref()
-            .map_or(Tc::default(), |value| *value.as_ref())
+    pub const fn tc(&self) -> Tc {
+        self.tc.value
     }
 }
 
@@ -131,19 +152,19 @@ pub(super) fn check(
         let name = &interface.name;
         let egress = interface.downlink() == Downlink::Egress
             || first.is_some_and(|first| first.downlink() == Downlink::Egress);
-        if let (Role::Core, Some(key), true) = (interface.role, &interface.downlink, egress) {
+        if let (Role::Core, Some(at), true) = (interface.role, interface.downlink.at, egress) {
             out.error(
-                place(key.span().start),
+                place(at),
                 "config",
                 format!("interface `{name}`: `downlink` is of access interfaces"),
                 "say there where what subscribers receive is counted",
             );
-        } else if let (Some(key), Some(first)) = (&interface.tc, first)
+        } else if let (Some(at), Some(first)) = (interface.tc.at, first)
             && first.downlink() == Downlink::Core
-            && *key.as_ref() != Tc::Auto
+            && interface.tc() != Tc::Auto
         {
             out.error(
-                place(key.span().start),
+                place(at),
                 "config",
                 format!("interface `{name}`: `tc` says how, but downlink = \"core\" attaches nothing there"),
                 "remove it, or set downlink = \"egress\" on every access interface",
@@ -153,9 +174,9 @@ pub(super) fn check(
     let Some(first) = first else { return };
     for interface in access().filter(|interface| interface.downlink() != first.downlink()) {
         // One of the two says something: the default cannot differ from itself.
-        let said = interface.downlink.as_ref().or(first.downlink.as_ref());
+        let said = interface.downlink.at.or(first.downlink.at);
         out.error(
-            place(said.map_or(0, |key| key.span().start)),
+            place(said.unwrap_or(0)),
             "config",
             format!(
                 "interface `{}`: downlink = \"{}\", but `{}` has \"{}\"",
