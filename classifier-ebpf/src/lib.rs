@@ -18,4 +18,5 @@ pub mod charge;
 pub mod image;
 pub mod layout;
 pub mod packet;
+pub mod train;
 pub mod verdict;

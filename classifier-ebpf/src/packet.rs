@@ -2,6 +2,11 @@
 //!
 //! Ethernet II, at most two VLAN tags, then IPv4, IPv6 or a PPPoE session with either. Whatever else is there
 //! is not guessed at: it is non-IP, or malformed when it announced IP and is not.
+//!
+//! What the stack sends may still be a train of segments in one piece ([`train`](crate::train)): its IP bytes
+//! are those of all packets it becomes.
+
+use crate::train::Train;
 
 /// A frame, however it is held. Reads come back as big-endian bytes leave the wire: in memory order.
 pub trait Packet {
@@ -11,6 +16,11 @@ pub trait Packet {
     fn half(&self, offset: u32) -> Option<u16>;
     /// `N` 32-bit words at `offset`, each a number in network order, if all were captured.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+    /// What the frame becomes on the wire; a frame from a wire is one packet.
+    #[inline(always)]
+    fn train(&self) -> Train {
+        Train::ONE
+    }
 }
 
 /// What a frame is.
@@ -33,7 +43,7 @@ pub struct Ip<A> {
     pub source: A,
     /// Destination address.
     pub destination: A,
-    /// IPv4 total length, or IPv6 payload length plus 40.
+    /// IPv4 total length, or IPv6 payload length plus 40; of a train, the sum over its packets.
     pub bytes: u32,
 }
 
@@ -49,6 +59,8 @@ const PPPOE_DATA: u16 = 0x1100;
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 const HOP_BY_HOP: u32 = 0;
+/// Hop-by-hop header with the jumbo payload option and nothing else.
+const JUMBO_OPTION: u32 = 8;
 
 #[inline(always)]
 const fn is_tag(ethertype: u16) -> bool {
@@ -102,14 +114,19 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Parsed {
     };
     let version = first >> 28;
     let header = ((first >> 24) & 15) * 4;
-    let bytes = first & 0xffff;
+    let train = packet.train();
+    let bytes = match first & 0xffff {
+        // Longer than the field can say, as only a train can be ("BIG TCP", Linux 6.3).
+        0 if train.is_many() => packet.room().saturating_sub(offset),
+        total => total,
+    };
     if version != 4 || header < 20 || bytes < header || offset + bytes > packet.room() {
         return Parsed::Malformed;
     }
     Parsed::V4(Ip {
         source,
         destination,
-        bytes,
+        bytes: train.bytes(bytes, offset),
     })
 }
 
@@ -120,22 +137,73 @@ fn ipv6<P: Packet>(packet: &P, offset: u32) -> Parsed {
     };
     let payload = second >> 16;
     let next_header = (second >> 8) & 0xff;
-    // A jumbogram (RFC 2675) says its length in an option; it cannot pass a link of ours.
+    // A jumbogram (RFC 2675) says its length in an option; it cannot pass a link of ours. A train can: the stack
+    // puts that option before long ones ("BIG TCP", Linux 5.19), and takes it out again when it cuts them apart.
+    let train = packet.train();
+    let endless = payload == 0 && train.is_many();
     let jumbogram = payload == 0 && next_header == HOP_BY_HOP;
-    let bytes = payload + 40;
-    if first >> 28 != 6 || jumbogram || offset + bytes > packet.room() {
+    let option = if endless && jumbogram {
+        JUMBO_OPTION
+    } else {
+        0
+    };
+    let bytes = if endless {
+        packet.room().saturating_sub(offset + option)
+    } else {
+        payload + 40
+    };
+    if first >> 28 != 6 || (jumbogram && !endless) || offset + bytes > packet.room() {
         return Parsed::Malformed;
     }
     Parsed::V6(Ip {
         source: [join(s0, s1), join(s2, s3)],
         destination: [join(d0, d1), join(d2, d3)],
-        bytes,
+        bytes: train.bytes(bytes, offset + option),
     })
 }
 
 #[inline(always)]
 const fn join(upper: u32, lower: u32) -> u64 {
     (upper as u64) << 32 | lower as u64
+}
+
+/// Bytes before the payload of a TCP or UDP packet that is not in a tunnel: what each packet of its train repeats.
+/// As far as it can be followed otherwise.
+#[inline(always)]
+pub fn headers<P: Packet>(packet: &P) -> u32 {
+    const TCP: u32 = 6;
+    const UDP: u32 = 17;
+    let mut offset = ETHERNET;
+    let mut kind = packet.half(offset - 2);
+    if kind.is_some_and(is_tag) {
+        offset += VLAN;
+        kind = packet.half(offset - 2);
+        if kind.is_some_and(is_tag) {
+            offset += VLAN;
+            kind = packet.half(offset - 2);
+        }
+    }
+    let protocol = match (kind, packet.words::<3>(offset)) {
+        (Some(IPV4), Some([first, _, third])) => {
+            offset += ((first >> 24) & 15) * 4;
+            (third >> 16) & 0xff
+        }
+        (Some(IPV6), Some([_, second, _])) => {
+            offset += 40;
+            (second >> 8) & 0xff
+        }
+        _ => return offset,
+    };
+    match protocol {
+        TCP => {
+            offset
+                + packet
+                    .half(offset + 12)
+                    .map_or(0, |half| u32::from(half >> 12) * 4)
+        }
+        UDP => offset + 8,
+        _ => offset,
+    }
 }
 
 /// A frame in a slice, for the host.

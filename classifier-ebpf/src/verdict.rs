@@ -34,10 +34,12 @@ pub trait Tables {
 /// Where a packet is looked at, and what the interface is configured to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
-    /// Up on an access interface's ingress, down on a core interface's.
+    /// Up on an access interface's ingress, down on its egress or on a core interface's ingress.
     pub direction: Direction,
     /// `unknown = "drop"`.
     pub drop_unknown: bool,
+    /// The packet did not arrive at the gateway: the gateway sends it.
+    pub from_gateway: bool,
 }
 
 /// What becomes of a packet.
@@ -45,44 +47,61 @@ pub struct Hook {
 pub enum Action {
     /// It goes on.
     Pass,
-    /// It should not: its charge is `dropped`, or its subscriber is unknown and unknowns are dropped.
+    /// It should not: its charge is `dropped`, or its subscriber is unknown and unknowns are dropped. Never said of
+    /// what the gateway itself sends.
     Drop,
 }
 
 /// Judges one packet and counts it.
 #[inline(always)]
 pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Action {
-    tables.tally(Cell::Packets.index(), 1);
+    let packets = u64::from(packet.train().packets);
+    tables.tally(Cell::Packets.index(), packets);
     match parse(packet) {
         Parsed::NonIp => {
-            tables.tally(Cell::NonIp.index(), 1);
+            tables.tally(Cell::NonIp.index(), packets);
             Action::Pass
         }
         Parsed::Malformed => {
-            tables.tally(Cell::Malformed.index(), 1);
+            tables.tally(Cell::Malformed.index(), packets);
             Action::Pass
         }
         Parsed::V4(ip) => {
-            let Some(image) = begin(tables, ip.bytes) else {
+            let size = Size {
+                packets,
+                bytes: ip.bytes,
+            };
+            let Some(image) = begin(tables, size) else {
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
             let (whose, remote) = (image.subscriber4(own), image.remote4(other));
-            settle(image, tables, hook, whose, remote, ip.bytes, || {
+            settle(image, tables, hook, whose, remote, size, || {
                 image.remote4(own)
             })
         }
         Parsed::V6(ip) => {
-            let Some(image) = begin(tables, ip.bytes) else {
+            let size = Size {
+                packets,
+                bytes: ip.bytes,
+            };
+            let Some(image) = begin(tables, size) else {
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
             let (whose, remote) = (image.subscriber6(own), image.remote6(other));
-            settle(image, tables, hook, whose, remote, ip.bytes, || {
+            settle(image, tables, hook, whose, remote, size, || {
                 image.remote6(own)
             })
         }
     }
+}
+
+/// What is counted for a packet, or for the train of packets it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    packets: u64,
+    bytes: u32,
 }
 
 /// The subscriber's address and the remote's.
@@ -96,20 +115,20 @@ fn ends<A>(ip: Ip<A>, direction: Direction) -> (A, A) {
 
 /// Counts an IP packet as seen and finds the image it is judged by.
 #[inline(always)]
-fn begin<T: Tables>(tables: &T, bytes: u32) -> Option<Image<T::Words>> {
-    tables.tally(Cell::IpPackets.index(), 1);
-    tables.tally(Cell::IpBytes.index(), u64::from(bytes));
+fn begin<T: Tables>(tables: &T, size: Size) -> Option<Image<T::Words>> {
+    tables.tally(Cell::IpPackets.index(), size.packets);
+    tables.tally(Cell::IpBytes.index(), u64::from(size.bytes));
     let image = tables.image().and_then(Image::new);
     if image.is_none() {
-        unpriced(tables, bytes);
+        unpriced(tables, size);
     }
     image
 }
 
 #[inline(always)]
-fn unpriced<T: Tables>(tables: &T, bytes: u32) {
-    tables.tally(Cell::UnpricedPackets.index(), 1);
-    tables.tally(Cell::UnpricedBytes.index(), u64::from(bytes));
+fn unpriced<T: Tables>(tables: &T, size: Size) {
+    tables.tally(Cell::UnpricedPackets.index(), size.packets);
+    tables.tally(Cell::UnpricedBytes.index(), u64::from(size.bytes));
 }
 
 /// Charges a known subscriber's packet; counts an unknown one's as unattributed.
@@ -120,23 +139,26 @@ fn settle<T: Tables>(
     hook: Hook,
     whose: Binding,
     remote: Remote,
-    bytes: u32,
+    size: Size,
     own: impl FnOnce() -> Remote,
 ) -> Action {
-    let n = u64::from(bytes);
+    let n = u64::from(size.bytes);
     if whose.line() == 0 {
         let cell = Cell::unattributed(remote.class());
-        tables.tally(cell, 1);
+        tables.tally(cell, size.packets);
         tables.tally(cell + 1, n);
-        if !hook.drop_unknown || keeps_link_alive(hook.direction, own(), remote) {
+        if !hook.drop_unknown
+            || sent_by_gateway(hook, remote)
+            || keeps_link_alive(hook.direction, own(), remote)
+        {
             return Action::Pass;
         }
-        tables.tally(Cell::UnknownDroppedPackets.index(), 1);
+        tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
         tables.tally(Cell::UnknownDroppedBytes.index(), n);
         return Action::Drop;
     }
     let Some(line) = tables.line(whose.line()) else {
-        unpriced(tables, bytes);
+        unpriced(tables, size);
         return Action::Pass;
     };
     let charge = charge(
@@ -146,21 +168,25 @@ fn settle<T: Tables>(
         line,
         remote.class(),
         hook.direction,
-        bytes,
+        size.bytes,
     );
     let Some(charge) = charge else {
-        unpriced(tables, bytes);
+        unpriced(tables, size);
         return Action::Pass;
     };
     let word = meter_word(charge.meter, hook.direction.is_down());
     tables.add(line, word, n);
-    tables.add(line, word + 1, 1);
+    tables.add(line, word + 1, size.packets);
     if charge.dropped {
-        tables.tally(Cell::DroppedPackets.index(), 1);
+        tables.tally(Cell::DroppedPackets.index(), size.packets);
         tables.tally(Cell::DroppedBytes.index(), n);
-        Action::Drop
+        if sent_by_gateway(hook, remote) {
+            Action::Pass
+        } else {
+            Action::Drop
+        }
     } else {
-        tables.tally(Cell::AttributedPackets.index(), 1);
+        tables.tally(Cell::AttributedPackets.index(), size.packets);
         tables.tally(Cell::AttributedBytes.index(), n);
         Action::Pass
     }
@@ -174,4 +200,12 @@ fn keeps_link_alive(direction: Direction, own: Remote, remote: Remote) -> bool {
         Direction::Down => (remote, own),
     };
     source.is_link_source() || destination.is_link_destination()
+}
+
+/// What the gateway has to say itself, in its own name: resolvers' answers, neighbour discovery, ICMP errors. It
+/// is counted like anything else and never dropped. What it sends in somebody else's name (a transparent proxy),
+/// and what arrived in its name, is nothing special.
+#[inline(always)]
+fn sent_by_gateway(hook: Hook, remote: Remote) -> bool {
+    hook.from_gateway && (remote.is_link_source() || remote.is_link_destination())
 }

@@ -1,5 +1,7 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
+mod interface;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use classifier::layout::MAX_INTERFACES;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
+
+pub use self::interface::{Downlink, Interface, Mode, Role, Tc, Unknown};
 
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
@@ -45,6 +49,9 @@ pub struct Config {
     /// Sizes.
     #[serde(default)]
     pub limits: Limits,
+    /// What is looked for before counting begins.
+    #[serde(default)]
+    pub checks: Checks,
     /// Usage records.
     #[serde(default)]
     pub records: Records,
@@ -64,71 +71,6 @@ pub enum OnExit {
     Detach,
 }
 
-/// An interface that is counted on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// Which side of the gateway it is.
-    pub role: Role,
-    /// How XDP is attached.
-    #[serde(default)]
-    pub mode: Mode,
-    /// Where what subscribers receive is counted.
-    #[serde(default)]
-    pub downlink: Downlink,
-    /// What becomes of packets of unknown subscribers.
-    #[serde(default)]
-    pub unknown: Unknown,
-    /// Whether what is to be dropped is dropped.
-    #[serde(default = "yes")]
-    pub enforce: bool,
-}
-
-/// Which side of the gateway an interface is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Subscribers are behind it: what arrives is up.
-    Access,
-    /// The network is behind it: what arrives is down.
-    Core,
-}
-
-/// How XDP is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// In the driver.
-    #[default]
-    Native,
-    /// In the stack, behind the driver: slower, and it sees merged packets.
-    Generic,
-}
-
-/// Where what subscribers receive is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Downlink {
-    /// On ingress of the core interfaces.
-    #[default]
-    Core,
-    /// On the access interface's tc egress.
-    Egress,
-}
-
-/// What becomes of packets of unknown subscribers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unknown {
-    /// They pass, counted as unattributed.
-    #[default]
-    Pass,
-    /// They are dropped, but for what keeps the link and the gateway alive.
-    Drop,
-}
-
 /// Sizes that are fixed while programs run. 0 chooses by what is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -137,6 +79,25 @@ pub struct Limits {
     pub image_words: u32,
     /// Subscribers the file may list; the default is whatever memory holds.
     pub subscribers: usize,
+}
+
+/// What is looked for before counting begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checks {
+    /// What to do about a gateway that translates addresses, where downlink is counted on the core side.
+    pub nat: Nat,
+}
+
+/// What to do about a gateway that translates addresses, where downlink is counted on the core side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nat {
+    /// Not to start.
+    #[default]
+    Refuse,
+    /// Nothing: what it translates does not concern subscribers.
+    Ignore,
 }
 
 /// How often usage is written down.
@@ -245,7 +206,7 @@ impl Config {
             Err(error) => {
                 let place = error
                     .span()
-                    .map_or(start, |span| place(file, &text, span.start));
+                    .map_or(start, |span| place(Arc::clone(&file), &text, span.start));
                 let message = error.message().trim().replace('\n', ", ");
                 out.error(
                     place,
@@ -257,7 +218,19 @@ impl Config {
             }
         };
         config.check(&start, &mut out);
+        interface::check(&config.interfaces, &mut out, |offset| {
+            place(Arc::clone(&file), &text, offset)
+        });
         out.finish().map(|_| config)
+    }
+
+    /// Where what subscribers receive is counted: the choice all access interfaces share.
+    #[must_use]
+    pub fn downlink(&self) -> Downlink {
+        self.interfaces
+            .iter()
+            .find(|interface| interface.role == Role::Access)
+            .map_or(Downlink::Core, Interface::downlink)
     }
 
     fn check(&self, start: &Place, out: &mut Diagnostics) {
@@ -295,14 +268,6 @@ impl Config {
                 error(
                     format!("`{name}` is no interface name"),
                     "use the name that `ip link` shows",
-                );
-            }
-            if interface.downlink == Downlink::Egress {
-                error(
-                    format!(
-                        "interface `{name}`: downlink = \"egress\" is not available in this version"
-                    ),
-                    "count what subscribers receive on the core interface: downlink = \"core\"",
                 );
             }
         }
@@ -382,6 +347,17 @@ socket = "/run/zerorate/api.sock"
     }
 
     #[test]
+    fn downlink_is_one_choice_for_all() {
+        for (key, expected) in [("core", Downlink::Core), ("egress", Downlink::Egress)] {
+            let text = WHOLE.replace("downlink = \"core\"", &format!("downlink = \"{key}\""));
+            let config: Config = toml::from_str(&text).unwrap();
+            assert_eq!(config.downlink(), expected);
+        }
+        let config: Config = toml::from_str(&WHOLE.replace("downlink = \"core\"", "")).unwrap();
+        assert_eq!(config.downlink(), Downlink::Core);
+    }
+
+    #[test]
     fn an_unknown_key_is_shown_with_its_place() {
         let text = message(&WHOLE.replace("enforce = true", "enforced = true"));
         assert!(
@@ -398,9 +374,19 @@ socket = "/run/zerorate/api.sock"
             ("Asia/Almaty", "Asia/Alma", "unknown time zone `Asia/Alma`"),
             ("\"60s\"", "\"soon\"", "`soon` is no duration"),
             (
+                "role = \"core\"",
+                "role = \"core\"\ndownlink = \"egress\"",
+                "zerorate.toml:18:12: error: interface `core0`: `downlink` is of access interfaces",
+            ),
+            (
+                "[records]",
+                "[[interface]]\nname = \"access1\"\nrole = \"access\"\ndownlink = \"egress\"\n[records]",
+                "zerorate.toml:21:12: error: interface `access1`: downlink = \"egress\", but `access0` has \"core\"",
+            ),
+            (
                 "downlink = \"core\"",
-                "downlink = \"egress\"",
-                "not available in this version",
+                "tc = \"clsact\"",
+                "zerorate.toml:12:6: error: interface `access0`: `tc` says how, but downlink = \"core\"",
             ),
         ] {
             let text = message(&WHOLE.replace(from, to));

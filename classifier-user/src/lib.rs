@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod image;
 pub mod ledger;
+pub mod netlink;
 pub mod policy;
 pub mod replay;
 pub mod report;

@@ -82,6 +82,8 @@ pub struct Wire {
     pub far_received: Volume,
     /// Packets that did not get into the other end's ring, in both directions. Nobody saw them.
     pub lost: u64,
+    /// Those of them that the far end sent.
+    pub lost_by_far: u64,
 }
 
 impl Veth {
@@ -135,6 +137,7 @@ impl Reading {
             far_received: volume(far.rx, earlier.far.rx, far.receives_in_ring),
             lost: near.tx.dropped - earlier.near.tx.dropped + far.tx.dropped
                 - earlier.far.tx.dropped,
+            lost_by_far: far.tx.dropped - earlier.far.tx.dropped,
         })
     }
 }

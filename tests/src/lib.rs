@@ -6,7 +6,7 @@
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used.
-//! * [`town`]: what most of them are used on together.
+//! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`wait`]: for what comes sooner or later.
 //!
 //! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
@@ -17,6 +17,7 @@
 pub mod agent;
 pub mod bill;
 pub mod counters;
+pub mod egress;
 pub mod frames;
 pub mod netns;
 pub mod oracle;

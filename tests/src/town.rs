@@ -114,6 +114,21 @@ pub fn agent_with(lab: &Lab, settings: &str) -> agent::Builder {
         .interface(&lab.core.near.name, "core", settings)
 }
 
+/// Like [`agent()`], with downlink counted on tc egress, and further lines in the sections of access interfaces.
+#[must_use]
+pub fn egress_agent(lab: &Lab, settings: &str) -> agent::Builder {
+    let agent = Agent::builder(&lab.gateway)
+        .policy(POLICY)
+        .subscribers(SUBSCRIBERS);
+    let settings = format!("downlink = \"egress\"\n{settings}");
+    lab.access
+        .iter()
+        .fold(agent, |agent, wire| {
+            agent.interface(&wire.far.name, "access", &settings)
+        })
+        .interface(&lab.core.near.name, "core", "")
+}
+
 /// What the gateway took in while `work` was done, and until the wires fell silent: from its access interfaces, and from the
 /// core. This is what there is to be counted.
 ///

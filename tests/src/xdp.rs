@@ -46,6 +46,33 @@ impl End {
         run(&mut command).map(drop)
     }
 
+    /// Drops everything that leaves the interface, by a tc filter of a priority: the program again, whose answer is
+    /// also `TC_ACT_SHOT`.
+    ///
+    /// # Errors
+    /// If `tc` is missing, or a filter has that priority already.
+    pub fn drop_on_egress(&self, priority: u16) -> Result<()> {
+        let directory = tempfile::tempdir().context("cannot make a directory")?;
+        let object = directory.path().join("drop.o");
+        fs::write(&object, pass_object()).context("cannot write the object")?;
+        // It may be there already.
+        let _ = self.tc(&["qdisc", "add", "dev", &self.name, "clsact"]);
+        let mut command = self.namespace.command("unshare");
+        command.args(["--mount", "tc", "filter", "add", "dev", &self.name]);
+        command.args(["egress", "prio", &priority.to_string(), "bpf", "da"]);
+        command.arg("obj").arg(&object).args(["sec", "xdp"]);
+        command.env("TC_BPF_MNT", directory.path().join("bpf"));
+        run(&mut command).map(drop)
+    }
+
+    /// Runs `tc` where the interface is.
+    ///
+    /// # Errors
+    /// If it is missing, or fails.
+    pub fn tc(&self, arguments: &[&str]) -> Result<String> {
+        self.namespace.run("tc", arguments)
+    }
+
     /// Takes whatever program is attached in that mode off the interface.
     ///
     /// # Errors

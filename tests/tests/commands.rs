@@ -142,13 +142,14 @@ fn status_and_subscribers_say_the_same_in_every_format() -> Result<()> {
         "ifindex",
         "packets",
         "ip_bytes",
+        "hook",
     ];
     assert_eq!(csv[0], heads);
     assert_eq!(csv.len(), 1 + interfaces.len());
     let table = agent.ask(&["status"])?;
     for (row, interface) in csv[1..].iter().zip(interfaces) {
         let keys = [
-            "name", "role", "mode", "attached", "ifindex", "packets", "ip_bytes",
+            "name", "role", "mode", "attached", "ifindex", "packets", "ip_bytes", "hook",
         ];
         let values = keys.map(|key| match &interface[key] {
             Value::String(text) => text.clone(),

@@ -39,6 +39,7 @@ fn both_ways(packets: u64, bytes: u64) -> Wire {
         far_sent: volume,
         far_received: volume,
         lost: 0,
+        lost_by_far: 0,
     }
 }
 

@@ -201,8 +201,8 @@ fn a_configuration_with_mistakes() -> Result<()> {
             access,
             "name = \"access0\"\nrole = \"access\"\ndownlink = \"egress\"\n",
             [
-                "downlink = \"egress\" is not available in this version",
-                "downlink = \"core\"",
+                "zerorate.toml:9:12: error: interface `access1`: downlink = \"core\", but `access0` has \"egress\"",
+                "give all access interfaces the same",
             ],
         ),
         (

@@ -1,5 +1,6 @@
 //! What can be in the way of a node.
 
+use super::nat::Translates;
 use super::preflight::Unfit;
 use crate::accounts::Full;
 use crate::datapath::links::AttachError;
@@ -33,6 +34,9 @@ pub enum NodeError {
     /// This machine cannot do it.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// Nobody's traffic would be found.
+    #[error(transparent)]
+    Translates(#[from] Translates),
     /// The kernel would not.
     #[error(transparent)]
     Maps(#[from] MapsError),

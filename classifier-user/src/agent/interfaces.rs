@@ -2,22 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use aya_log::EbpfLogger;
 use jiff::Timestamp;
 use log::Log;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Config};
-use crate::datapath::links::{self, Arrival, AttachError, Attached, Place};
+use crate::config::{self, Config, Downlink, Role, Tc};
+use crate::datapath::links::{self, Arrival, AttachError, Attached, Loaded, Place};
 use crate::datapath::maps::Maps;
 use crate::datapath::object::{Entry, Settings};
-use crate::datapath::sys::XdpMode;
+use crate::datapath::way::{Point, Way};
+
+/// How long a packet may take through the gateway, from the hook it was counted on to the one it will be counted on
+/// next time.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 /// All interfaces of the configuration.
 #[derive(Debug)]
 pub struct Interfaces {
     wanted: Vec<Wanted>,
+    /// Core interfaces, where downlink is counted elsewhere.
+    uncounted: Vec<String>,
     /// Numbers in the books, of interfaces of earlier configurations too.
     numbers: BTreeMap<String, u32>,
 }
@@ -71,14 +80,24 @@ impl KernelLog {
 impl Interfaces {
     pub(super) fn new(config: &Config, numbers: BTreeMap<String, u32>) -> Self {
         let since = Timestamp::now();
-        let wanted = config.interfaces.iter().map(|interface| Wanted {
-            place: place(interface, numbers[&interface.name]),
+        let downlink = config.downlink();
+        let places = config
+            .interfaces
+            .iter()
+            .flat_map(|interface| places(interface, downlink, numbers[&interface.name]));
+        let wanted = places.map(|place| Wanted {
+            place,
             state: State::Detached { since },
             seen: since,
             told: None,
         });
+        let uncounted = config
+            .interfaces
+            .iter()
+            .filter(|interface| (interface.role, downlink) == (Role::Core, Downlink::Egress));
         Self {
             wanted: wanted.collect(),
+            uncounted: uncounted.map(|interface| interface.name.clone()).collect(),
             numbers,
         }
     }
@@ -93,24 +112,39 @@ impl Interfaces {
             .any(|wanted| matches!(wanted.state, State::Attached(..)))
     }
 
-    /// What each interface is, for `status`.
-    pub(super) fn states(&self) -> impl Iterator<Item = (&Place, Option<u32>)> {
+    /// What is attached to each interface and how, if it is, for `status`.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&Place, Option<&Attached>)> {
         self.wanted.iter().map(|wanted| match &wanted.state {
-            State::Attached(attached, _) => (&wanted.place, Some(attached.ifindex())),
+            State::Attached(attached, _) => (&wanted.place, Some(&**attached)),
             State::Detached { .. } => (&wanted.place, None),
         })
     }
 
+    /// Core interfaces on which nothing is counted, because downlink is counted on access interfaces.
+    pub(super) fn uncounted(&self) -> &[String] {
+        &self.uncounted
+    }
+
     /// Attaches to every interface, and takes programs off interfaces that are configured no longer.
     pub(super) fn attach_all(&mut self, maps: &Maps) -> Result<(), AttachError> {
-        let mut new: Vec<String> = Vec::new();
-        for wanted in &mut self.wanted {
-            let (attached, arrival) = match Attached::new(maps, wanted.place.clone()) {
+        let loaded: Vec<Loaded> = self
+            .wanted
+            .iter()
+            .map(|wanted| Loaded::new(maps, wanted.place.clone()))
+            .collect::<Result<_, _>>()?;
+        if self.downlink_moves(maps.path()) {
+            // What was counted on the old hook must not be counted again on the new one.
+            self.release_others(maps.path());
+            thread::sleep(ON_ITS_WAY);
+        }
+        let mut new: Vec<(String, Point)> = Vec::new();
+        for (wanted, loaded) in self.wanted.iter_mut().zip(loaded) {
+            let (attached, arrival) = match loaded.attach(maps.path()) {
                 Ok(attached) => attached,
                 Err(error) => {
                     // A start that fails leaves interfaces as they were.
-                    for interface in new {
-                        if let Err(error) = links::release(maps.path(), &interface) {
+                    for (interface, point) in new {
+                        if let Err(error) = links::release(maps.path(), &interface, point) {
                             error!(interface, "taking the program off again: {error}");
                         }
                     }
@@ -119,26 +153,48 @@ impl Interfaces {
             };
             let how = match arrival {
                 Arrival::New => {
-                    new.push(wanted.place.interface.clone());
+                    new.push((wanted.place.interface.clone(), wanted.place.point()));
                     "attached"
                 }
                 Arrival::TakenOver => "taken over without a gap",
             };
             wanted.attach(attached, how);
         }
-        for name in links::pinned(maps.path()).unwrap_or_default() {
-            if !self
+        self.release_others(maps.path());
+        Ok(())
+    }
+
+    /// Whether what is held counts downlink on other hooks than what is wanted.
+    fn downlink_moves(&self, directory: &Path) -> bool {
+        let held = links::held(directory).unwrap_or_default();
+        let is_egress = |point: Point| point == Point::Egress;
+        let before = held.iter().any(|(_, point)| is_egress(*point));
+        let now = self
+            .wanted
+            .iter()
+            .any(|wanted| is_egress(wanted.place.point()));
+        !held.is_empty() && before != now
+    }
+
+    /// Takes programs off where none are wanted.
+    fn release_others(&self, directory: &Path) {
+        let held = match links::held(directory) {
+            Ok(held) => held,
+            Err(error) => return warn!("looking for programs that are not wanted: {error}"),
+        };
+        for (interface, point) in held {
+            let is_wanted = self
                 .wanted
                 .iter()
-                .any(|wanted| wanted.place.interface == name)
-            {
-                match links::release(maps.path(), &name) {
-                    Ok(()) => info!(interface = name, "no longer configured: taken off"),
-                    Err(error) => warn!(interface = name, "taking the program off: {error}"),
-                }
+                .any(|wanted| wanted.place.interface == interface && wanted.place.point() == point);
+            if is_wanted {
+                continue;
+            }
+            match links::release(directory, &interface, point) {
+                Ok(()) => info!(interface, ?point, "no longer configured: taken off"),
+                Err(error) => warn!(interface, ?point, "taking the program off: {error}"),
             }
         }
-        Ok(())
     }
 
     /// Sees which interfaces are gone, attaches to those that came back, and replaces programs that read an image
@@ -159,10 +215,11 @@ impl Interfaces {
     /// Takes the programs off all interfaces; counters stay.
     pub(super) fn detach_all(&mut self, maps: &Maps) {
         for wanted in &mut self.wanted {
-            let interface = &wanted.place.interface;
-            match links::release(maps.path(), interface) {
-                Ok(()) => info!(interface, "detached"),
-                Err(error) => error!(interface, "detaching: {error}"),
+            let Place { interface, .. } = &wanted.place;
+            let point = wanted.place.point();
+            match links::release(maps.path(), interface, point) {
+                Ok(()) => info!(interface, ?point, "detached"),
+                Err(error) => error!(interface, ?point, "detaching: {error}"),
             }
             wanted.state = State::Detached {
                 since: Timestamp::now(),
@@ -177,7 +234,7 @@ impl Wanted {
             interface = self.place.interface,
             ifindex = attached.ifindex(),
             program = ?self.place.entry,
-            mode = ?self.place.mode,
+            way = attached.way().name(),
             "{how}"
         );
         let log = Box::new(KernelLog::of(&mut attached));
@@ -191,7 +248,7 @@ impl Wanted {
         match &mut self.state {
             State::Attached(attached, log) => {
                 log.flush();
-                if attached.is_alive() {
+                if attached.is_alive(maps.path()) {
                     self.seen = Timestamp::now();
                     if attached.is_current(maps) {
                         return;
@@ -203,7 +260,7 @@ impl Wanted {
                         "the interface or its program is gone: nothing is counted there until it is back"
                     );
                     // It may be there still, under another name, which nobody configured.
-                    if let Err(error) = links::release(maps.path(), interface) {
+                    if let Err(error) = attached.take_off(maps.path()) {
                         warn!(interface, "taking the program off: {error}");
                     }
                     since = Some(self.seen);
@@ -236,21 +293,34 @@ impl Wanted {
     }
 }
 
-fn place(interface: &config::Interface, number: u32) -> Place {
-    Place {
+/// What is to be attached to an interface.
+fn places(interface: &config::Interface, downlink: Downlink, number: u32) -> Vec<Place> {
+    let ingress: &[Way] = match interface.mode {
+        config::Mode::Native => &[Way::Native],
+        config::Mode::Generic => &[Way::Generic],
+    };
+    let egress: &[Way] = match interface.tc() {
+        Tc::Auto => &[Way::Tcx, Way::Clsact],
+        Tc::Tcx => &[Way::Tcx],
+        Tc::Clsact => &[Way::Clsact],
+    };
+    let hooks = match (interface.role, downlink) {
+        (Role::Access, Downlink::Core) => vec![(Entry::Access, ingress)],
+        (Role::Access, Downlink::Egress) => {
+            vec![(Entry::Access, ingress), (Entry::Egress, egress)]
+        }
+        (Role::Core, Downlink::Core) => vec![(Entry::Core, ingress)],
+        (Role::Core, Downlink::Egress) => Vec::new(),
+    };
+    let place = |(entry, ways)| Place {
         interface: interface.name.clone(),
-        entry: match interface.role {
-            config::Role::Access => Entry::Access,
-            config::Role::Core => Entry::Core,
-        },
-        mode: match interface.mode {
-            config::Mode::Native => XdpMode::Native,
-            config::Mode::Generic => XdpMode::Generic,
-        },
+        entry,
+        ways,
         settings: Settings {
             interface: number,
             drop_unknown: interface.unknown == config::Unknown::Drop,
             enforce: interface.enforce,
         },
-    }
+    };
+    hooks.into_iter().map(place).collect()
 }

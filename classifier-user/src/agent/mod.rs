@@ -6,6 +6,7 @@
 pub mod error;
 mod in_force;
 pub mod interfaces;
+pub mod nat;
 pub mod node;
 pub mod preflight;
 mod triggers;
@@ -57,6 +58,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Handle::current();
         move || {
             let _context = runtime.enter();
+            nat::check(&config)?;
             Node::start(config)
         }
     });

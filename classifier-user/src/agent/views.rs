@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Node;
 use crate::accounts::{Account, Session, usage};
+use crate::datapath::links::Attached;
 use crate::datapath::maps::MapsError;
 use crate::datapath::object::Entry;
+use crate::datapath::way::Way;
 use crate::report::{BooksRow, Closing, Direction, Place, Report, UnattributedRow};
 
 /// `zerorate status`.
@@ -47,20 +49,31 @@ pub struct Status {
     pub unpriced_packets: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
-    /// Interfaces.
+    /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
 }
 
-/// An interface in [`Status`].
+/// Hook and mode of an interface on which nothing is counted, on purpose.
+const NO_HOOK: &str = "none";
+
+impl InterfaceStatus {
+    /// Whether it is as configured.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        self.attached || self.hook == NO_HOOK
+    }
+}
+
+/// A hook of an interface in [`Status`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
     /// `access` or `core`.
     pub role: String,
-    /// `native` or `generic`.
+    /// `native`, `generic`, `tcx`, `clsact`; `none` where the hook is.
     pub mode: String,
-    /// Whether its packets are counted.
+    /// Whether packets are counted there.
     pub attached: bool,
     /// Its number, if attached.
     pub ifindex: Option<u32>,
@@ -68,6 +81,9 @@ pub struct InterfaceStatus {
     pub packets: u64,
     /// IP bytes seen.
     pub ip_bytes: u64,
+    /// `xdp-native`, `xdp-generic`, `tc-egress`; `none` on a core interface when downlink is counted on the access
+    /// interfaces' egress.
+    pub hook: String,
 }
 
 /// A subscriber as `zerorate subscriber` shows it.
@@ -114,31 +130,54 @@ impl Node {
         let report = self.usage()?;
         let counted = self.counted()?;
         let in_force = self.in_force.as_ref();
-        let interfaces = self.interfaces.states().map(|(place, ifindex)| {
+        let seen = |interface: &str, direction: Direction, cell: Cell| {
             let of_it = counted
                 .iter()
-                .filter(|counted| counted.interface == place.interface);
-            let sum = |cell: Cell| {
-                of_it
-                    .clone()
-                    .map(|counted| counted.books[cell as usize])
-                    .sum()
+                .filter(|counted| counted.interface == interface && counted.direction == direction);
+            of_it.map(|counted| counted.books[cell as usize]).sum()
+        };
+        let attached = self.interfaces.states().map(|(place, attached)| {
+            // One that is not attached would be, the first way it can.
+            let way = attached.map_or(place.ways[0], Attached::way);
+            let direction = match place.entry {
+                Entry::Access => Direction::Up,
+                _ => Direction::Down,
             };
             InterfaceStatus {
                 name: place.interface.clone(),
-                role: if place.entry == Entry::Access {
-                    "access"
-                } else {
-                    "core"
+                role: match place.entry {
+                    Entry::Core => "core",
+                    _ => "access",
                 }
                 .into(),
-                mode: format!("{:?}", place.mode).to_lowercase(),
-                attached: ifindex.is_some(),
-                ifindex,
-                packets: sum(Cell::Packets),
-                ip_bytes: sum(Cell::IpBytes),
+                hook: match way {
+                    Way::Native => "xdp-native",
+                    Way::Generic => "xdp-generic",
+                    Way::Tcx | Way::Clsact => "tc-egress",
+                }
+                .into(),
+                mode: way.name().into(),
+                attached: attached.is_some(),
+                ifindex: attached.map(Attached::ifindex),
+                packets: seen(&place.interface, direction, Cell::Packets),
+                ip_bytes: seen(&place.interface, direction, Cell::IpBytes),
             }
         });
+        let uncounted = self
+            .interfaces
+            .uncounted()
+            .iter()
+            .map(|name| InterfaceStatus {
+                name: name.clone(),
+                role: "core".into(),
+                hook: NO_HOOK.into(),
+                mode: NO_HOOK.into(),
+                attached: false,
+                ifindex: None,
+                packets: seen(name, Direction::Down, Cell::Packets),
+                ip_bytes: seen(name, Direction::Down, Cell::IpBytes),
+            });
+        let interfaces = attached.chain(uncounted);
         let total = report.books.last().and_then(|books| books.closing);
         Ok(Status {
             node: self.config.node.clone(),
@@ -273,7 +312,7 @@ impl Node {
         for (interface, number) in self.numbered_interfaces() {
             for direction in [charge::Direction::Up, charge::Direction::Down] {
                 let books = self.maps.books(books::index(*number, direction))?;
-                // An interface counts in the direction of its role; the other books stay empty.
+                // What an interface does not count, or never did, stays empty.
                 if books[Cell::Packets as usize] != 0 {
                     found.push(Counted {
                         interface: interface.clone(),

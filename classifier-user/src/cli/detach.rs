@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use crate::config::Config;
 use crate::datapath::links;
 use crate::datapath::maps::Maps;
+use crate::datapath::way::Point;
 
 /// Takes the programs off all interfaces. Counters are kept, unless they are purged.
 ///
@@ -41,14 +42,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let directory = Maps::directory(&config.pin_dir);
+    let failed = || format!("removing pins in {}", directory.display());
+    for (interface, point) in links::held(&directory).with_context(failed)? {
+        links::release(&directory, &interface, point).with_context(failed)?;
+        match point {
+            Point::Ingress => println!("{interface}: detached"),
+            Point::Egress => println!("{interface}: detached from egress"),
+        }
+    }
     if !directory.exists() {
         println!("nothing is pinned in {}", directory.display());
         return Ok(ExitCode::SUCCESS);
-    }
-    let failed = || format!("removing pins in {}", directory.display());
-    for interface in links::pinned(&directory).with_context(failed)? {
-        links::release(&directory, &interface).with_context(failed)?;
-        println!("{interface}: detached");
     }
     if args.purge {
         fs::remove_dir_all(&directory).with_context(failed)?;

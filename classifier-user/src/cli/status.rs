@@ -30,17 +30,24 @@ impl Line for InterfaceStatus {
         "ifindex",
         "packets",
         "ip_bytes",
+        "hook",
     ];
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             self.role.clone(),
             self.mode.clone(),
-            if self.attached { "yes" } else { "no" }.into(),
+            match (self.attached, self.is_in_order()) {
+                (true, _) => "yes",
+                (false, true) => "-",
+                (false, false) => "no",
+            }
+            .into(),
             self.ifindex
                 .map_or_else(String::new, |ifindex| ifindex.to_string()),
             self.packets.to_string(),
             self.ip_bytes.to_string(),
+            self.hook.clone(),
         ]
     }
 }
@@ -63,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let in_order = status.refused.is_none()
         && status.unpriced_packets == 0
-        && status.interfaces.iter().all(|interface| interface.attached);
+        && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
     } else {

@@ -1,5 +1,6 @@
 //! Programs on interfaces. A link is pinned beside the maps, so it outlives the agent; the next agent finds it
-//! there and puts its own program in place without a gap.
+//! there and puts its own program in place without a gap. A clsact filter needs no pin: the interface keeps it, and
+//! its name says whose it is.
 
 use std::fs;
 use std::io;
@@ -7,10 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
+use aya::programs::{Program, ProgramError};
 
+use super::clsact;
 use super::maps::Maps;
 use super::object::{self, Entry, LoadError, Settings};
-use super::sys::{self, XdpMode};
+use super::sys;
+use super::way::{Point, Way};
 
 /// What to attach where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +23,21 @@ pub struct Place {
     pub interface: String,
     /// Which program.
     pub entry: Entry,
-    /// How.
-    pub mode: XdpMode,
+    /// How: the first way the kernel knows.
+    pub ways: &'static [Way],
     /// With which constants.
     pub settings: Settings,
+}
+
+impl Place {
+    /// Where the program sees packets.
+    #[must_use]
+    pub const fn point(&self) -> Point {
+        match self.entry {
+            Entry::Egress => Point::Egress,
+            _ => Point::Ingress,
+        }
+    }
 }
 
 /// A program could not be put on an interface.
@@ -43,43 +58,44 @@ pub enum AttachError {
         interface: String,
     },
     /// The kernel refused.
-    #[error("interface `{interface}`: attaching XDP: {error}{}", hint(.error, *.mode))]
+    #[error("interface `{interface}`: {}: {error}{}", .way.doing(), .way.hint(.error))]
     Kernel {
         /// The interface.
         interface: String,
         /// How it was to be attached.
-        mode: XdpMode,
+        way: Way,
         /// What the kernel said.
         error: io::Error,
     },
 }
 
-fn hint(error: &io::Error, mode: XdpMode) -> &'static str {
-    match (error.raw_os_error(), mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => {
-            "; another XDP program is attached (see `ip link`): take it off with `ip link set dev NAME xdp off`, \
-             or end the agent whose pins hold it with `zerorate detach`"
-        }
-        (Some(libc::EOPNOTSUPP | libc::EINVAL), XdpMode::Native) => {
-            "; its driver has no native XDP in this set-up: set mode = \"generic\" for it, knowing that generic \
-             XDP is slower and sees packets merged by the driver"
-        }
-        (Some(libc::ERANGE), _) => "; its MTU is too large for XDP with this driver: lower it",
-        (Some(libc::EPERM), _) => "; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
-        _ => "",
-    }
+/// A program that is loaded and not attached yet.
+#[derive(Debug)]
+pub struct Loaded {
+    place: Place,
+    /// Words of the image map the program reads.
+    image_words: u32,
+    object: Ebpf,
 }
 
 /// A program on an interface.
 #[derive(Debug)]
 pub struct Attached {
     place: Place,
+    way: Way,
     ifindex: u32,
-    link: OwnedFd,
-    /// Words of the image map the program reads.
+    holder: Holder,
     image_words: u32,
     /// Keeps the program's log alive; the kernel keeps the program.
     object: Ebpf,
+}
+
+/// What keeps a program where it is.
+#[derive(Debug)]
+enum Holder {
+    Link(OwnedFd),
+    /// A filter, with the id of its program.
+    Filter(u32),
 }
 
 /// How a program came to be where it is.
@@ -91,73 +107,173 @@ pub enum Arrival {
     TakenOver,
 }
 
+impl Loaded {
+    /// Loads a program for its place.
+    ///
+    /// # Errors
+    /// When there is no such interface, or the program cannot be loaded.
+    pub fn new(maps: &Maps, place: Place) -> Result<Self, AttachError> {
+        let interface = &place.interface;
+        if index_of(interface).is_none() {
+            return Err(AttachError::NoInterface {
+                interface: interface.clone(),
+            });
+        }
+        let object = object::load(maps, place.settings, &[place.entry]).map_err(|error| {
+            AttachError::Load {
+                interface: interface.clone(),
+                error,
+            }
+        })?;
+        Ok(Self {
+            image_words: maps.image.words(),
+            place,
+            object,
+        })
+    }
+
+    /// Puts it on its interface, in place of one that is there from before.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(self, directory: &Path) -> Result<(Attached, Arrival), AttachError> {
+        let interface = &self.place.interface;
+        let load = |error| AttachError::Load {
+            interface: interface.clone(),
+            error,
+        };
+        let gone = || AttachError::NoInterface {
+            interface: interface.clone(),
+        };
+        let ifindex = index_of(interface).ok_or_else(gone)?;
+        let program = object::program(&self.object, self.place.entry).map_err(load)?;
+        let attaching = Attaching {
+            directory,
+            interface,
+            ifindex,
+            program,
+        };
+        let refused = |way, error| match index_of(interface) {
+            Some(now) if now == ifindex => AttachError::Kernel {
+                interface: interface.clone(),
+                way,
+                error,
+            },
+            // It went while the program was loaded.
+            _ => gone(),
+        };
+        let (way, holder, arrival) = attaching
+            .attach(self.place.ways, self.place.point())
+            .map_err(|(way, error)| refused(way, error))?;
+        let attached = Attached {
+            way,
+            ifindex,
+            holder,
+            image_words: self.image_words,
+            place: self.place,
+            object: self.object,
+        };
+        Ok((attached, arrival))
+    }
+}
+
+/// One attempt to attach.
+struct Attaching<'a> {
+    directory: &'a Path,
+    interface: &'a str,
+    ifindex: u32,
+    program: &'a Program,
+}
+
+impl Attaching<'_> {
+    fn attach(
+        &self,
+        ways: &[Way],
+        point: Point,
+    ) -> Result<(Way, Holder, Arrival), (Way, io::Error)> {
+        for way in ways {
+            if let Some(holder) = self.take_over(*way).map_err(|error| (*way, error))? {
+                return Ok((*way, holder, Arrival::TakenOver));
+            }
+        }
+        let (last, others) = ways.split_last().unwrap_or((&Way::Native, &[]));
+        // What is left is of an interface that is gone, or held another way.
+        release(self.directory, self.interface, point).map_err(|error| (*last, error))?;
+        for way in others {
+            match self.create(*way) {
+                Ok(holder) => return Ok((*way, holder, Arrival::New)),
+                Err(error) if is_unknown(&error) => {}
+                Err(error) => return Err((*way, error)),
+            }
+        }
+        let holder = self.create(*last).map_err(|error| (*last, error))?;
+        Ok((*last, holder, Arrival::New))
+    }
+
+    /// Puts the program in the place of one that is held this way.
+    fn take_over(&self, way: Way) -> io::Result<Option<Holder>> {
+        if way == Way::Clsact {
+            let old = clsact::find(self.ifindex, self.directory)?;
+            return old.map(|old| self.filter(Some(old))).transpose();
+        }
+        let Some(link) = present(&pin_of(self.directory, self.interface, way), self.ifindex) else {
+            return Ok(None);
+        };
+        sys::update_link(&link, self.fd()?)?;
+        Ok(Some(Holder::Link(link)))
+    }
+
+    fn create(&self, way: Way) -> io::Result<Holder> {
+        let link = match (way, way.xdp()) {
+            (Way::Clsact, _) => return self.filter(None),
+            (_, Some(mode)) => sys::create_xdp_link(self.fd()?, self.ifindex, mode)?,
+            (_, None) => sys::create_tcx_link(self.fd()?, self.ifindex)?,
+        };
+        sys::pin(&link, &pin_of(self.directory, self.interface, way))?;
+        Ok(Holder::Link(link))
+    }
+
+    fn filter(&self, old: Option<clsact::Found>) -> io::Result<Holder> {
+        let id = self.program.info().map_err(io::Error::other)?.id();
+        clsact::put_filter(self.ifindex, self.fd()?, self.directory, old)?;
+        Ok(Holder::Filter(id))
+    }
+
+    fn fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
+        let loaded: Result<_, ProgramError> = self.program.fd();
+        Ok(loaded.map_err(io::Error::other)?.as_fd())
+    }
+}
+
+/// Whether the kernel, or the way it was built, has no such thing.
+fn is_unknown(error: &io::Error) -> bool {
+    /// `ENOTSUPP`, which is the kernel's own.
+    const NOT_SUPPORTED: i32 = 524;
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EOPNOTSUPP | NOT_SUPPORTED)
+    )
+}
+
 impl Attached {
     /// Loads a program and puts it on its interface, in place of one that is there from before.
     ///
     /// # Errors
     /// When the program cannot be loaded, or the kernel refuses to attach it.
     pub fn new(maps: &Maps, place: Place) -> Result<(Self, Arrival), AttachError> {
-        let interface = place.interface.clone();
-        let mode = place.mode;
-        let refused = |error| AttachError::Kernel {
-            interface: interface.clone(),
-            mode,
-            error,
-        };
-        let load = |error| AttachError::Load {
-            interface: interface.clone(),
-            error,
-        };
-        let Some(ifindex) = index_of(&interface) else {
-            return Err(AttachError::NoInterface { interface });
-        };
-        let mut object = object::load(maps, place.settings, &[place.entry]).map_err(load)?;
-        let program = object::program(&mut object, place.entry).map_err(load)?;
-        let program = program
-            .fd()
-            .map_err(|error| refused(io::Error::other(error)))?;
-        let image_words = maps.image.words();
-        let pin = pin_of(maps.path(), &interface, mode);
-        if let Some(link) = present(&pin, ifindex) {
-            sys::update_link(&link, program.as_fd()).map_err(refused)?;
-            return Ok((
-                Self {
-                    place,
-                    ifindex,
-                    link,
-                    image_words,
-                    object,
-                },
-                Arrival::TakenOver,
-            ));
-        }
-        // A pin that is left is of an interface that is gone, or of the other mode.
-        release(maps.path(), &interface).map_err(refused)?;
-        let link = match sys::create_xdp_link(program.as_fd(), ifindex, mode) {
-            Ok(link) => link,
-            // It went while the program was loaded.
-            Err(_) if index_of(&interface) != Some(ifindex) => {
-                return Err(AttachError::NoInterface { interface });
-            }
-            Err(error) => return Err(refused(error)),
-        };
-        sys::pin(&link, &pin).map_err(refused)?;
-        Ok((
-            Self {
-                place,
-                ifindex,
-                link,
-                image_words,
-                object,
-            },
-            Arrival::New,
-        ))
+        Loaded::new(maps, place)?.attach(maps.path())
     }
 
     /// What is attached where.
     #[must_use]
     pub const fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// How it is held there.
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        self.way
     }
 
     /// Number of the interface.
@@ -179,9 +295,28 @@ impl Attached {
 
     /// Whether packets of the interface of this name still meet the program.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
+    pub fn is_alive(&self, directory: &Path) -> bool {
         index_of(&self.place.interface) == Some(self.ifindex)
-            && sys::link_ifindex(&self.link).is_ok_and(|ifindex| ifindex == self.ifindex)
+            && match &self.holder {
+                Holder::Link(link) => {
+                    sys::link_ifindex(link).is_ok_and(|ifindex| ifindex == self.ifindex)
+                }
+                Holder::Filter(program) => matches!(
+                    clsact::find(self.ifindex, directory),
+                    Ok(Some(found)) if found.program == *program
+                ),
+            }
+    }
+
+    /// Takes the program off the interface it was put on, whatever that is called by now.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or a pin cannot be removed.
+    pub fn take_off(&self, directory: &Path) -> io::Result<()> {
+        if matches!(self.holder, Holder::Filter(_)) {
+            clsact::remove(self.ifindex, directory)?;
+        }
+        release(directory, &self.place.interface, self.place.point())
     }
 }
 
@@ -198,23 +333,19 @@ fn present(pin: &Path, ifindex: u32) -> Option<OwnedFd> {
 
 const PREFIX: &str = "link-";
 
-fn pin_of(directory: &Path, interface: &str, mode: XdpMode) -> PathBuf {
-    let mode = match mode {
-        XdpMode::Native => "native",
-        XdpMode::Generic => "generic",
-    };
+fn pin_of(directory: &Path, interface: &str, way: Way) -> PathBuf {
     // A BPF file system allows no dot in names; VLAN interfaces have one.
     let name = interface.replace('.', ":");
-    directory.join(format!("{PREFIX}{name}-{mode}"))
+    directory.join(format!("{PREFIX}{name}-{}", way.name()))
 }
 
-/// Takes the programs off an interface, whichever way they are attached. They are off when this returns.
+/// Takes the program off one side of an interface, whichever way it is attached. It is off when this returns.
 ///
 /// # Errors
 /// When the kernel refuses, or a pin cannot be removed.
-pub fn release(directory: &Path, interface: &str) -> io::Result<()> {
-    for mode in [XdpMode::Native, XdpMode::Generic] {
-        let pin = pin_of(directory, interface, mode);
+pub fn release(directory: &Path, interface: &str, point: Point) -> io::Result<()> {
+    for way in Way::LINKS.into_iter().filter(|way| way.point() == point) {
+        let pin = pin_of(directory, interface, way);
         if let Ok(link) = sys::open_pinned(&pin) {
             // A link nobody holds any more is taken off too, but some time later.
             sys::detach_link(link)?;
@@ -224,22 +355,30 @@ pub fn release(directory: &Path, interface: &str) -> io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    match index_of(interface) {
+        Some(ifindex) if point == Point::Egress => clsact::remove(ifindex, directory),
+        _ => Ok(()),
+    }
 }
 
-/// Names of interfaces that have a pinned link.
+/// Interfaces, and sides of them, that programs over the maps of this directory are held on.
 ///
 /// # Errors
-/// When the directory cannot be read.
-pub fn pinned(directory: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let interface = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.rsplit_once('-'))
-            .map(|(interface, _)| interface.replace(':', "."));
-        names.extend(interface);
+/// When the directory cannot be read, or the kernel does not tell.
+pub fn held(directory: &Path) -> io::Result<Vec<(String, Point)>> {
+    let filters = clsact::interfaces(directory)?.into_iter();
+    let mut held: Vec<_> = filters.map(|name| (name, Point::Egress)).collect();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(held),
+        entries => entries?,
+    };
+    for entry in entries {
+        let file = entry?.file_name();
+        let link = Way::LINKS.into_iter().find_map(|way| {
+            let (name, suffix) = file.to_str()?.strip_prefix(PREFIX)?.rsplit_once('-')?;
+            (suffix == way.name()).then(|| (name.replace(':', "."), way.point()))
+        });
+        held.extend(link);
     }
-    Ok(names)
+    Ok(held)
 }

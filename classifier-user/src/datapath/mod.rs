@@ -1,5 +1,6 @@
 //! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
 
+pub mod clsact;
 pub mod image_map;
 pub mod links;
 pub mod live_image;
@@ -7,3 +8,4 @@ pub mod maps;
 pub mod object;
 pub mod rows_map;
 pub mod sys;
+pub mod way;

@@ -38,7 +38,7 @@ pub enum LoadError {
         error: Box<ProgramError>,
     },
     /// The object lacks a program.
-    #[error("the eBPF object has no XDP program `{0}`")]
+    #[error("the eBPF object has no program `{0}`")]
     Missing(&'static str),
 }
 
@@ -74,6 +74,8 @@ pub enum Entry {
     Access,
     /// Ingress of a core interface.
     Core,
+    /// Egress of an access interface.
+    Egress,
     /// Like `Access`, for the frame in the map.
     AccessFrame,
     /// Like `Core`, for the frame in the map.
@@ -85,6 +87,7 @@ impl Entry {
         match self {
             Self::Access => "access",
             Self::Core => "core",
+            Self::Egress => "egress",
             Self::AccessFrame => "access_frame",
             Self::CoreFrame => "core_frame",
         }
@@ -115,7 +118,12 @@ pub fn is_embedded() -> bool {
 pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, LoadError> {
     let mut object = open(OBJECT, maps, settings, |_| {})?;
     for entry in entries {
-        loaded(&mut object, *entry)?;
+        let loading = match object.program_mut(entry.name()) {
+            Some(Program::Xdp(program)) => program.load(),
+            Some(Program::SchedClassifier(program)) => program.load(),
+            _ => return Err(LoadError::Missing(entry.name())),
+        };
+        loading.map_err(|error| refused(*entry, error))?;
     }
     Ok(object)
 }
@@ -160,30 +168,35 @@ pub fn open(
     Ok(object)
 }
 
-/// One of the object's programs, loaded if it was not yet.
+fn refused(entry: Entry, error: ProgramError) -> LoadError {
+    LoadError::Program {
+        name: entry.name(),
+        error: Box::new(error),
+    }
+}
+
+/// One of the object's XDP programs, loaded if it was not yet.
 ///
 /// # Errors
 /// When the object does not have it, or the kernel refuses it.
 pub fn loaded(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
-    let program = program(object, entry)?;
+    let Some(Program::Xdp(program)) = object.program_mut(entry.name()) else {
+        return Err(LoadError::Missing(entry.name()));
+    };
     if program.fd().is_err() {
-        program.load().map_err(|error| LoadError::Program {
-            name: entry.name(),
-            error: Box::new(error),
-        })?;
+        program.load().map_err(|error| refused(entry, error))?;
     }
     Ok(program)
 }
 
-/// One of the object's programs.
+/// One of the object's programs, which was loaded.
 ///
 /// # Errors
 /// When the object does not have it.
-pub fn program(object: &mut Ebpf, entry: Entry) -> Result<&mut Xdp, LoadError> {
-    match object.program_mut(entry.name()) {
-        Some(Program::Xdp(program)) => Ok(program),
-        _ => Err(LoadError::Missing(entry.name())),
-    }
+pub fn program(object: &Ebpf, entry: Entry) -> Result<&Program, LoadError> {
+    object
+        .program(entry.name())
+        .ok_or(LoadError::Missing(entry.name()))
 }
 
 /// The layout stands in a constant of the object, which is a map by now.

@@ -182,13 +182,33 @@ pub enum XdpMode {
 /// Attaches an XDP program to an interface by a link (Linux 5.9). The interface keeps it for as long as the link
 /// is open or pinned.
 pub fn create_xdp_link(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::Result<OwnedFd> {
+    create_link(program, ifindex, bpf_attach_type::BPF_XDP, mode as u32)
+}
+
+/// Attaches a tc program to an interface's egress by a link (tcx, Linux 6.6), before all that are there.
+pub fn create_tcx_link(program: impl AsFd, ifindex: u32) -> io::Result<OwnedFd> {
+    const BPF_F_BEFORE: u32 = 1 << 3;
+    create_link(
+        program,
+        ifindex,
+        bpf_attach_type::BPF_TCX_EGRESS,
+        BPF_F_BEFORE,
+    )
+}
+
+fn create_link(
+    program: impl AsFd,
+    ifindex: u32,
+    kind: bpf_attach_type,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     // SAFETY: zeroed above; the member BPF_LINK_CREATE reads.
     let create = unsafe { &mut attr.link_create };
     create.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
     create.__bindgen_anon_2.target_ifindex = ifindex;
-    create.attach_type = bpf_attach_type::BPF_XDP as u32;
-    create.flags = mode as u32;
+    create.attach_type = kind as u32;
+    create.flags = flags;
     let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
@@ -211,7 +231,7 @@ pub fn detach_link(link: impl AsFd) -> io::Result<()> {
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
-/// The interface an XDP link is attached to; 0 once that is gone.
+/// The interface an XDP or tcx link is attached to; 0 once that is gone.
 pub fn link_ifindex(link: impl AsFd) -> io::Result<u32> {
     // SAFETY: a struct of plain numbers, for which all zeroes is a value.
     let mut info: bpf_link_info = unsafe { mem::zeroed() };
@@ -222,7 +242,8 @@ pub fn link_ifindex(link: impl AsFd) -> io::Result<u32> {
     query.info_len = mem::size_of::<bpf_link_info>() as u32;
     query.info = ptr::from_mut(&mut info) as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    // SAFETY: the kernel filled in the member that belongs to a link of type XDP, the only ones we make.
+    // SAFETY: the kernel filled in the member that belongs to the link's type. We make XDP and tcx links; in the
+    // members of both the interface stands first.
     Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 

@@ -139,6 +139,7 @@ impl Replay {
                 let hook = Hook {
                     direction,
                     drop_unknown: false,
+                    from_gateway: false,
                 };
                 NativeTables {
                     image,

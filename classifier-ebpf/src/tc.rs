@@ -1,0 +1,91 @@
+//! A frame on its way out through tc: an `sk_buff`, whose headers may lie behind what can be read directly, and
+//! which may stand for a train of packets.
+//!
+//! VLAN tags the card is to insert are not among its bytes; nobody counts them.
+
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::programs::TcContext;
+use classifier::packet::{self, Packet};
+use classifier::train::{Piece, Train};
+
+/// The frame of one program run.
+pub(crate) struct SkbFrame<'a> {
+    context: &'a TcContext,
+    train: Train,
+}
+
+impl<'a> SkbFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a TcContext) -> Self {
+        let mut frame = Self {
+            context,
+            train: Train::ONE,
+        };
+        let skb = context.skb.skb;
+        // SAFETY: the context is this program run's own. `wire_len` is there since Linux 5.0, `gso_segs` 5.1,
+        // `gso_size` 5.7.
+        let piece = unsafe {
+            Piece {
+                bytes: (*skb).len,
+                wire_bytes: (*skb).wire_len,
+                segment: (*skb).gso_size,
+                packets: (*skb).gso_segs,
+            }
+        };
+        frame.train = Train::of(piece, || packet::headers(&frame));
+        frame
+    }
+
+    /// Whether the gateway sends it, rather than passing it on.
+    #[inline(always)]
+    pub(crate) fn is_from_here(&self) -> bool {
+        // SAFETY: as above. The kernel notes where a packet arrived, and this one did nowhere.
+        unsafe { (*self.context.skb.skb).ingress_ifindex == 0 }
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: u32) -> Option<T> {
+        let start = self.context.data() + offset as usize;
+        if start + size_of::<T>() <= self.context.data_end() {
+            // SAFETY: the verifier has seen the comparison with `data_end`, and lets the program read from any
+            // address on the architectures we support.
+            return Some(unsafe { ptr::read(start as *const T) });
+        }
+        // Headers that are not in the linear part: rare.
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes as many bytes as the value has, or fails.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.context.skb.skb.cast(),
+                offset,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+            )
+        };
+        // SAFETY: written just now, and any bytes are a value of the integers this is used for.
+        (result == 0).then(|| unsafe { value.assume_init() })
+    }
+}
+
+impl Packet for SkbFrame<'_> {
+    #[inline(always)]
+    fn room(&self) -> u32 {
+        self.context.len()
+    }
+    #[inline(always)]
+    fn half(&self, offset: u32) -> Option<u16> {
+        self.read(offset).map(u16::from_be)
+    }
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        self.read::<[u32; N]>(offset)
+            .map(|words| words.map(u32::from_be))
+    }
+    #[inline(always)]
+    fn train(&self) -> Train {
+        self.train
+    }
+}
