@@ -43,8 +43,8 @@ impl Course {
     pub(crate) fn full() -> Self {
         Self {
             effort: Effort {
-                rounds: 9,
-                sample: Duration::from_millis(30),
+                rounds: 7,
+                sample: Duration::from_millis(25),
             },
             headers: 1 << 20,
             worlds: vec![
@@ -75,7 +75,7 @@ impl Course {
         Self {
             effort: Effort {
                 rounds: 5,
-                sample: Duration::from_millis(8),
+                sample: Duration::from_millis(12),
             },
             headers: 1 << 18,
             worlds: vec![

@@ -127,8 +127,8 @@ fn measure(course: &Course, tables: &Tables, results: &mut Results) -> Result<()
             begun.elapsed().as_secs_f64()
         );
     }
-    lookups::buckets(course, tables, cpus[0], results)?;
-    figures::compile::run(tables, course, results)?;
-    figures::swap::run(tables, course, &cpus, results)?;
-    figures::start::run(course, results)
+    lookups::buckets(course, tables, cpus[0], results).context("the cost of buckets")?;
+    figures::compile::run(tables, course, results).context("compiling")?;
+    figures::swap::run(tables, course, &cpus, results).context("publishing")?;
+    figures::start::run(course, results).context("the agent's start")
 }

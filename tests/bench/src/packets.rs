@@ -1,13 +1,14 @@
 //! Headers of many different packets that subscribers send, laid out as the bench's programs read them.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use serde::Serialize;
 use zerorate::datapath::sys::Mapping;
 
-use crate::random::{Random, Zipf};
+use crate::random::{Random, Zipf, mix};
 use crate::world::World;
 
 /// Bytes of a slot of the table.
@@ -62,24 +63,26 @@ pub(crate) fn headers(world: &World, pattern: Pattern, count: usize) -> Vec<Slot
             })
             .collect(),
         Pattern::Zipf => {
-            let hosts: Vec<IpAddr> = (0..HOSTS)
-                .map(|_| {
-                    let prefix = random.below(world.prefixes.len());
-                    address_in(&world.prefixes[prefix].0, &mut random)
-                })
-                .collect();
             let mut by_rank: Vec<usize> = (0..world.subscribers.len()).collect();
             random.shuffle(&mut by_rank);
-            let (subscribers, remotes) = (Zipf::new(by_rank.len(), S), Zipf::new(HOSTS, S));
+            let subscribers = Zipf::new(by_rank.len(), S);
+            static REMOTES: LazyLock<Zipf> = LazyLock::new(|| Zipf::new(HOSTS, S));
             (0..count)
                 .map(|_| {
                     let subscriber = by_rank[subscribers.draw(&mut random)];
-                    let remote = hosts[remotes.draw(&mut random)];
+                    let remote = host(world, REMOTES.draw(&mut random));
                     header(world, subscriber, remote, &mut random)
                 })
                 .collect()
         }
     }
+}
+
+/// The host of a rank: it has the same address whenever it is asked for, in any of the prefixes.
+fn host(world: &World, rank: usize) -> IpAddr {
+    let mut random = Random::new(mix(rank as u64));
+    let prefix = random.below(world.prefixes.len());
+    address_in(&world.prefixes[prefix].0, &mut random)
 }
 
 /// An address a prefix covers, any of them.

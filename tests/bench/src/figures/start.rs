@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapData};
 use nix::sys::signal::Signal;
 use zerorate_tests::agent::{Agent, BINARY_VARIABLE};
@@ -105,12 +105,12 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
     Ok(())
 }
 
-/// From the start of the process to its first answer.
+/// From the start of the process to its first answer that all is in order.
 fn start(agent: &mut Agent) -> Result<f64> {
     let begun = Instant::now();
     agent.spawn()?;
     while begun.elapsed() < PATIENCE {
-        if agent.status().is_ok() {
+        if agent.ask(&["status"]).is_ok() {
             return Ok(begun.elapsed().as_secs_f64());
         }
         ensure!(
@@ -136,7 +136,7 @@ fn pinned_bytes(directory: &Path) -> Result<u64> {
                 .file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with("image"));
             if image {
-                bytes += inner(map)?;
+                bytes += inner(map).with_context(|| path.display().to_string())?;
             }
         }
     }
