@@ -7,7 +7,7 @@
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
-//! * [`wait`]: for what comes sooner or later.
+//! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
 //! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
 //! it returns, also by a panic.
@@ -19,6 +19,7 @@ pub mod bill;
 pub mod counters;
 pub mod egress;
 pub mod frames;
+pub mod interrupt;
 pub mod netns;
 pub mod oracle;
 pub mod ping;

@@ -118,6 +118,7 @@ fn judge<P: Packet>(packet: &P) -> Action {
     let hook = Hook {
         direction,
         drop_unknown: CONFIG_DROP_UNKNOWN.load() != 0,
+        from_gateway: false,
     };
     match verdict(packet, hook, &tables) {
         Action::Drop if CONFIG_ENFORCE.load() != 0 => Action::Drop,

@@ -50,6 +50,7 @@ impl Host<'_> {
         let hook = Hook {
             direction: Direction::Up,
             drop_unknown: false,
+            from_gateway: false,
         };
         for slot in self.walk(share, packets) {
             let frame = Frame {

@@ -33,6 +33,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use nix::unistd::geteuid;
+use zerorate_tests::interrupt::{self, Interrupted};
 
 use crate::course::Course;
 use crate::lab::Lab;
@@ -61,10 +62,14 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<Interrupted>() {
+            // As a shell reports a program that a signal has ended.
+            Some(Interrupted(signal)) => ExitCode::from(128 + *signal as u8),
+            None => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -73,6 +78,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         geteuid().is_root(),
         "the bench loads kernel programs and makes network namespaces: run it as root"
     );
+    interrupt::watch().context("cannot wait for signals")?;
     let begun = Instant::now();
     let course = match (arguments.quick, arguments.smoke) {
         (true, _) => Course::quick(),

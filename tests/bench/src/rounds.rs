@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use zerorate_tests::interrupt;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +136,7 @@ fn once(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) -
 /// The time of a run. Another of the same length goes before it, so that the caches hold what it uses, and not what
 /// the program before it did; only where the clock on the wall asks for long runs they do without.
 fn timed(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) -> Result<f64> {
+    interrupt::check()?;
     if let Some(prepare) = &contender.prepare {
         prepare()?;
     }

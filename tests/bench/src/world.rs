@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use classifier::image::Binding;
 use classifier::layout::{CHUNK_LINES, RowHead, row_lines};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use zerorate::engine::lines::Lines;
@@ -132,7 +133,11 @@ impl World {
             serial: 1,
             default_class: 0,
             classes: self.prefixes.clone(),
-            subscribers: self.subscribers.clone(),
+            subscribers: self
+                .subscribers
+                .iter()
+                .map(|(net, row)| (*net, Binding::new(*row, 0, false)))
+                .collect(),
             gateway: Vec::new(),
             plans: vec![(0, self.charging.plan())],
         }
@@ -153,11 +158,11 @@ impl World {
         for (number, (_, row)) in self.subscribers.iter().enumerate() {
             let mut head = RowHead {
                 plan: 0,
-                state: 0,
+                reserved: 0,
                 bucket_line: 0,
                 bucket_map: 0x7654_3210,
                 session: number as u64 + 1,
-                reserved: 0,
+                reserved_too: 0,
             };
             if self.charging.has_buckets() {
                 head.bucket_line = self.rows_end + number as u32;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -36,14 +36,23 @@ fn the_smallest_bench_runs_to_its_end_and_leaves_nothing() -> Result<()> {
     }
     let directory = TempDir::with_prefix("zerorate-bench-")?;
     let (json, svg) = (directory.path().join("json"), directory.path().join("svg"));
-    let mut child = Command::new(BENCH)
+    let child = Command::new(BENCH)
         .args(["--smoke", "--json"])
         .arg(&json)
         .arg("--svg")
         .arg(&svg)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()?;
-    let status = child.wait()?;
-    ensure!(status.success(), "the bench ended with {status}");
+    let id = child.id();
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "the bench ended with {}:\n{said}\n{complained}",
+        output.status
+    );
 
     let (mut programs, mut figures) = (BTreeSet::new(), BTreeSet::new());
     for line in fs::read_to_string(&json)?.lines() {
@@ -96,7 +105,7 @@ fn the_smallest_bench_runs_to_its_end_and_leaves_nothing() -> Result<()> {
     ensure!(fs::read_to_string(&svg)?.starts_with("<svg"));
 
     for (place, prefix) in [("/run/netns", "zr"), ("/sys/fs/bpf", "zr-test")] {
-        let left = format!("{prefix}-{}-", child.id());
+        let left = format!("{prefix}-{}-", id);
         for entry in fs::read_dir(place).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             ensure!(!name.starts_with(&left), "{place}/{name} is left");

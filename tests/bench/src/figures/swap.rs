@@ -14,6 +14,7 @@ use anyhow::{Result, ensure};
 use classifier::books::Cell;
 use ipnet::IpNet;
 use zerorate::image::Source;
+use zerorate_tests::interrupt;
 
 use crate::course::Course;
 use crate::figures::compile;
@@ -62,6 +63,7 @@ pub(crate) fn run(
             .collect();
         let mut seconds = Vec::with_capacity(course.changes);
         let published = (0..course.changes).try_for_each(|change| -> Result<()> {
+            interrupt::check()?;
             let image = if change % 2 == 0 { &second } else { &first };
             let begun = Instant::now();
             let image = lab.maps.image.prepare(image)?;

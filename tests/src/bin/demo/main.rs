@@ -8,7 +8,6 @@
 
 mod closing;
 mod figures;
-mod interrupt;
 mod scenes;
 mod screen;
 mod stage;
@@ -25,9 +24,9 @@ use anyhow::{Context as _, Result, ensure};
 use nix::unistd::geteuid;
 use zerorate_tests::agent::BINARY_VARIABLE;
 
-use interrupt::Interrupted;
 use screen::Screen;
 use stage::Stage;
+use zerorate_tests::interrupt::{self, Interrupted};
 
 fn main() -> ExitCode {
     match run() {

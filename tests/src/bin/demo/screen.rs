@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Result;
 
-use crate::interrupt;
+use zerorate_tests::interrupt;
 
 const MARGIN: &str = "   ";
 /// Between two columns.

@@ -11,9 +11,9 @@ use zerorate_tests::ping::ping;
 use zerorate_tests::traffic::{Transfer, tcp, udp};
 
 use crate::figures::{Change, Figures, Gauge};
-use crate::interrupt;
 use crate::screen::{Columns, Screen, grouped};
 use crate::world::{CUSTOMERS, Family, World};
+use zerorate_tests::interrupt;
 
 const DEEDS: Columns<7> = Columns {
     widths: [22, 10, 15, 16, 12, 11, 13],

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin, seen between two steps of the demo: the error that stops it drops what was
+//! Ctrl-C and its kin, seen between two steps of the demo or the bench: the error that stops it drops what was
 //! made, in the order in which it can be taken down.
 
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,15 +11,21 @@ const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 
-/// Somebody wants the demo to end.
+/// Somebody wants it to end.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by {0}")]
-pub(crate) struct Interrupted(pub(crate) Signal);
+pub struct Interrupted(
+    /// The signal that said so.
+    pub Signal,
+);
 
 /// Begins to wait for the signals. To be called before there is a second thread: threads and
 /// programs that are started later inherit that the signals do not end them. So a Ctrl-C in the
 /// terminal, which all of them get, does not stop what is cleaning up.
-pub(crate) fn watch() -> nix::Result<()> {
+///
+/// # Errors
+/// If the kernel does not let them be blocked.
+pub fn watch() -> nix::Result<()> {
     let signals: SigSet = SIGNALS.into_iter().collect();
     signals.thread_block()?;
     thread::spawn(move || {
@@ -37,7 +43,10 @@ pub(crate) fn watch() -> nix::Result<()> {
 }
 
 /// Fails once a signal has come.
-pub(crate) fn check() -> Result<(), Interrupted> {
+///
+/// # Errors
+/// The signal.
+pub fn check() -> Result<(), Interrupted> {
     match Signal::try_from(CAUGHT.load(Ordering::Relaxed)) {
         Ok(signal) => Err(Interrupted(signal)),
         Err(_) => Ok(()),
