@@ -46,7 +46,7 @@ impl Course {
                 rounds: 7,
                 sample: Duration::from_millis(25),
             },
-            headers: 1 << 20,
+            headers: 1 << 19,
             worlds: vec![
                 size(V4, K, K),
                 size(V4, 10 * K, 100 * K),

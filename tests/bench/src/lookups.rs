@@ -14,7 +14,7 @@ use crate::lab::Lab;
 use crate::packets::{CAPTURED, Pattern, Slot, headers, room};
 use crate::reference;
 use crate::results::{Place, Program, Results};
-use crate::rounds::{Clock, Contender, Timing, measure, pin};
+use crate::rounds::{self, Clock, Contender, Timing, measure, pin};
 use crate::tables::Tables;
 use crate::world::{Charging, World};
 
@@ -75,7 +75,7 @@ fn compare(world: &World, lab: &mut Lab, most: usize, host: &AtomicU64) -> Resul
     let half = most.min(CHECKED) / 2;
     let mut checked = headers(world, Pattern::Uniform, half);
     checked.extend(headers(world, Pattern::Zipf, half));
-    let cpu = crate::rounds::cpus()?[0];
+    let cpu = rounds::cpus()?[0];
     let packets = checked.len() as u32;
     lab.show(&checked, &[cpu])?;
     let lab = &*lab;
@@ -122,7 +122,8 @@ fn compare(world: &World, lab: &mut Lab, most: usize, host: &AtomicU64) -> Resul
     check("native")
 }
 
-/// Measures all programs in a world, whose reference is filled.
+/// Measures all programs on the first of these CPUs in a world whose reference is filled, and some of them on all of
+/// these CPUs at once.
 pub(crate) fn run(
     world: &World,
     lab: &mut Lab,
@@ -134,14 +135,14 @@ pub(crate) fn run(
     compare(world, lab, course.headers, &host)?;
     for pattern in Pattern::ALL {
         let headers = headers(world, pattern, course.headers);
-        warm_up(lab, &headers, cpus)?;
+        warm_up(lab, &headers, &rounds::cpus()?)?;
         let place = Place {
             size: world.size,
             pattern,
             cpus: 1,
         };
         one_cpu(lab, &headers, &cpus[..1], &host, course, place, results)?;
-        if cpus.len() > 1 && course.all_cpus.iter().any(|size| same(size, world)) {
+        if cpus.len() > 1 {
             let place = Place {
                 cpus: cpus.len(),
                 ..place
@@ -150,14 +151,6 @@ pub(crate) fn run(
         }
     }
     lab.check_books(world, host.load(Ordering::Relaxed))
-}
-
-/// Whether a world was made to this size. Of a real table there may be fewer prefixes than were asked for.
-pub(crate) fn same(size: &crate::world::Size, world: &World) -> bool {
-    size.family == world.size.family
-        && size.subscribers == world.size.subscribers
-        && (size.prefixes == world.size.prefixes
-            || size.prefixes > world.size.prefixes && world.size.prefixes >= 100_000)
 }
 
 /// Lets the reference meet every pair of subscriber and class once: what it inserts is not what is measured.
