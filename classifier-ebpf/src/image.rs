@@ -31,6 +31,10 @@ pub trait Words: Copy {
     /// A line that was found, to be read at several places.
     type Line: Copy;
 
+    /// The 32-bit word at a constant place of the header.
+    fn head(self, index: u32) -> u32;
+    /// The 64-bit word at a constant place of the header, counted in 64-bit words.
+    fn long_head(self, index: u32) -> u64;
     /// The 32-bit word at `index`.
     fn word(self, index: u32) -> u32;
     /// The 64-bit word at `index`, counted in 64-bit words.
@@ -94,13 +98,13 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn new(words: W) -> Option<Self> {
         let expected = (LAYOUT_VERSION as u64) << 32 | MAGIC as u64;
-        (words.long(at::MAGIC / 2) == expected).then_some(Self(words))
+        (words.long_head(at::MAGIC / 2) == expected).then_some(Self(words))
     }
 
     /// Serial number of the image.
     #[inline(always)]
     pub fn serial(self) -> u32 {
-        self.0.word(at::SERIAL)
+        self.0.head(at::SERIAL)
     }
 
     /// What an IPv4 address is as a remote.

@@ -130,22 +130,36 @@ impl KernelTables {
 
 /// A policy image in its map.
 #[derive(Clone, Copy)]
-pub(crate) struct MapWords(*const u8);
+pub(crate) struct MapWords {
+    start: *const u8,
+    /// Bytes of the map's value, less one.
+    mask: u64,
+}
 
 impl MapWords {
     /// Where the value of `1 << shift` bytes at `index`, counted in such values, stands. Hidden after it is masked,
     /// so that the mask's bounds are on the very register that is added.
     #[inline(always)]
     fn at<T>(self, index: u32, shift: u32) -> *const T {
-        let offset = (u64::from(index) << shift) & (CONFIG_IMAGE_MASK.load() >> shift << shift);
+        let offset = (u64::from(index) << shift) & (self.mask >> shift << shift);
         // SAFETY: the mask is the number of bytes in the map's value, less one.
-        unsafe { self.0.add(opaque(offset) as usize).cast() }
+        unsafe { self.start.add(opaque(offset) as usize).cast() }
     }
 }
 
 impl Words for MapWords {
     type Line = *const u32;
 
+    #[inline(always)]
+    fn head(self, index: u32) -> u32 {
+        // SAFETY: a constant within the header, which is smaller than the smallest map.
+        unsafe { ptr::read(self.start.cast::<u32>().add(index as usize)) }
+    }
+    #[inline(always)]
+    fn long_head(self, index: u32) -> u64 {
+        // SAFETY: as above.
+        unsafe { ptr::read(self.start.cast::<u64>().add(index as usize)) }
+    }
     #[inline(always)]
     fn word(self, index: u32) -> u32 {
         // SAFETY: in bounds, see `at`.
@@ -204,9 +218,10 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn image(&self) -> Option<MapWords> {
-        IMAGE
-            .get_value_ptr_mut(0, &0)
-            .map(|value| MapWords(value.cast_const().cast()))
+        IMAGE.get_value_ptr_mut(0, &0).map(|value| MapWords {
+            start: value.cast_const().cast(),
+            mask: CONFIG_IMAGE_MASK.load(),
+        })
     }
 
     #[inline(always)]

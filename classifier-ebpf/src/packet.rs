@@ -12,6 +12,11 @@ use crate::train::Train;
 pub trait Packet {
     /// Bytes the frame had on the wire, which may be more than can be read.
     fn room(&self) -> u32;
+    /// Whether it had at least `bytes` bytes on the wire.
+    #[inline(always)]
+    fn has(&self, bytes: u32) -> bool {
+        bytes <= self.room()
+    }
     /// Two bytes at `offset` as a number in network order, if both were captured.
     fn half(&self, offset: u32) -> Option<u16>;
     /// `N` 32-bit words at `offset`, each a number in network order, if all were captured.
@@ -120,7 +125,7 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Parsed {
         0 if train.is_many() => packet.room().saturating_sub(offset),
         total => total,
     };
-    if version != 4 || header < 20 || bytes < header || offset + bytes > packet.room() {
+    if version != 4 || header < 20 || bytes < header || !packet.has(offset + bytes) {
         return Parsed::Malformed;
     }
     Parsed::V4(Ip {
@@ -152,7 +157,7 @@ fn ipv6<P: Packet>(packet: &P, offset: u32) -> Parsed {
     } else {
         payload + 40
     };
-    if first >> 28 != 6 || (jumbogram && !endless) || offset + bytes > packet.room() {
+    if first >> 28 != 6 || (jumbogram && !endless) || !packet.has(offset + bytes) {
         return Parsed::Malformed;
     }
     Parsed::V6(Ip {

@@ -18,6 +18,24 @@ impl<'a> XdpFrame<'a> {
         Self { context }
     }
 
+    /// Bytes between `data` and `data_end`.
+    #[inline(always)]
+    fn linear(&self) -> u64 {
+        let (start, end) = (self.context.data() as u64, self.context.data_end() as u64);
+        #[cfg(target_arch = "bpf")]
+        {
+            let mut bytes = end;
+            // SAFETY: a subtraction. In so many words, because the verifier knows the difference of two packet
+            // pointers for a number only as long as nothing else is done with them.
+            unsafe {
+                core::arch::asm!("{0} -= {1}", inout(reg) bytes, in(reg) start);
+            }
+            bytes
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        end.wrapping_sub(start)
+    }
+
     #[inline(always)]
     fn at(&self, offset: u32, len: u32) -> Option<*const u8> {
         let start = self.context.data() + offset as usize;
@@ -30,6 +48,11 @@ impl Packet for XdpFrame<'_> {
     fn room(&self) -> u32 {
         // SAFETY: the context is this program run's own.
         unsafe { bpf_xdp_get_buff_len(self.context.ctx) as u32 }
+    }
+    #[inline(always)]
+    fn has(&self, bytes: u32) -> bool {
+        // Nearly every frame is in one piece: no need to ask the kernel for its length.
+        u64::from(bytes) <= self.linear() || bytes <= self.room()
     }
     #[inline(always)]
     fn half(&self, offset: u32) -> Option<u16> {

@@ -11,7 +11,7 @@ pub const PLAN_WORDS: u32 = 64 * ENTRY_WORDS;
 
 #[inline(always)]
 pub(super) fn chain<W: Words>(words: W, plan: u32, class: u32) -> Chain {
-    let entry = (words.word(at::PLANS) + plan * PLAN_WORDS + class * ENTRY_WORDS) / 2;
+    let entry = (words.head(at::PLANS) + plan * PLAN_WORDS + class * ENTRY_WORDS) / 2;
     let (steps, rest) = (words.long(entry), words.long(entry + 1));
     Chain {
         buckets: Steps(steps as u32),

@@ -72,7 +72,7 @@ const _: () = assert!(MAX_CLASSES << 2 == 256, "values are bytes");
 
 #[inline(always)]
 pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
-    let top = words.word(words.word(at::REMOTES4) + (address >> 16));
+    let top = words.word(words.head(at::REMOTES4) + (address >> 16));
     if top & DEEPER == 0 {
         return Remote(top);
     }
@@ -89,19 +89,19 @@ pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
 
 #[inline(always)]
 pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Remote {
-    let top = words.word(words.word(at::REMOTES6) + (address[0] >> 48) as u32);
+    let top = words.word(words.head(at::REMOTES6) + (address[0] >> 48) as u32);
     if top & DEEPER == 0 {
         return Remote(top);
     }
     let shift = (top >> SHIFT_BIT) & MAX_SHIFT;
     let rest = address[0] << 16;
     let second = (top & ((1 << SHIFT_BIT) - 1)) + ((rest >> 1) >> (63 - shift)) as u32;
-    let entry = words.word(words.word(at::REMOTES6_SECOND) + second);
+    let entry = words.word(words.head(at::REMOTES6_SECOND) + second);
     if entry & DEEPER == 0 {
         return Remote(entry);
     }
     let digit = (rest << shift) >> 32;
-    let lines = words.word(at::REMOTES6_LINES);
+    let lines = words.head(at::REMOTES6_LINES);
     let mut line = entry & ((1 << DEPTH_BIT) - 1);
     let depth = (entry & !DEEPER) >> DEPTH_BIT;
     for level in 0..MAX_DEPTH {
@@ -141,7 +141,7 @@ fn position<W: Words, const N: u32>(words: W, line: W::Line, digit: u64) -> u32 
 /// The value of the last of `count` intervals that begins at or before an address.
 #[inline(always)]
 fn find_long<W: Words>(words: W, mut first: u32, mut count: u32, address: [u64; 2]) -> u32 {
-    let keys = words.word(at::REMOTES6_KEYS);
+    let keys = words.head(at::REMOTES6_KEYS);
     for _ in 0..LONG_STEPS {
         if count <= 1 {
             break;
@@ -156,5 +156,5 @@ fn find_long<W: Words>(words: W, mut first: u32, mut count: u32, address: [u64; 
             count = half;
         }
     }
-    words.word(words.word(at::REMOTES6_VALUES) + first)
+    words.word(words.head(at::REMOTES6_VALUES) + first)
 }

@@ -127,16 +127,16 @@ pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
 /// shared bits.
 #[inline(always)]
 fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(Binding, u64, u64)> {
-    let bits = words.word(index + head::BITS);
+    let bits = words.head(index + head::BITS);
     let (common, shift) = (bits & 63, (bits >> 8) & 63);
-    let open = address[0] ^ words.long((index + head::COMMON) / 2);
+    let open = address[0] ^ words.long_head((index + head::COMMON) / 2);
     let upper = open << common;
     if upper >> common != open {
         return None;
     }
     let upper = upper | (address[1] >> 1) >> (63 - common);
     let lower = address[1] << common;
-    let entry = words.long(words.word(index + head::TABLE) + (upper >> shift) as u32);
+    let entry = words.long(words.head(index + head::TABLE) + (upper >> shift) as u32);
     let table = 64 - shift;
     Some((
         Binding(entry),

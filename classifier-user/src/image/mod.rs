@@ -194,6 +194,12 @@ impl Compiled {
 impl Words for &Compiled {
     type Line = u32;
 
+    fn head(self, index: u32) -> u32 {
+        self.word(index)
+    }
+    fn long_head(self, index: u32) -> u64 {
+        self.long(index)
+    }
     fn word(self, index: u32) -> u32 {
         self.words.get(index as usize).copied().unwrap_or(0)
     }
