@@ -64,7 +64,9 @@ impl Measured<'_> {
 
     /// Ours over another program, both over the floor.
     fn ratio(&self, to: Program, row: Row) -> Option<f64> {
-        Some(self.over_floor(Ours, row)? / self.over_floor(to, row)?)
+        let ratio = self.over_floor(Ours, row)? / self.over_floor(to, row)?;
+        // Below the floor is noise: a run so disturbed says nothing.
+        Some(ratio).filter(|ratio| *ratio > 0.0)
     }
 
     fn figure(&self, name: &str) -> Option<f64> {

@@ -14,7 +14,7 @@ use crate::lab::Lab;
 use crate::packets::{CAPTURED, Pattern, Slot, headers, room};
 use crate::reference;
 use crate::results::{Place, Program, Results};
-use crate::rounds::{self, Clock, Contender, Timing, measure, pin};
+use crate::rounds::{self, Contender, Timing, measure, pin};
 use crate::tables::Tables;
 use crate::world::{Charging, World};
 
@@ -211,7 +211,7 @@ fn one_cpu(
             Ok(())
         }),
     ];
-    let timings = measure(&contenders, cpu, Clock::Thread, course.effort)?;
+    let timings = measure(&contenders, cpu, course.effort)?;
     let [
         floor,
         parse,
@@ -246,7 +246,7 @@ fn all_cpus(
     let lab = &*lab;
     let kernel = |name: &'static str| Contender::new(move |_, packets| lab.run(name, packets));
     let contenders = [kernel("floor"), kernel("reference"), kernel("ours")];
-    let timings = measure(&contenders, cpus, Clock::Thread, course.effort)?;
+    let timings = measure(&contenders, cpus, course.effort)?;
     for (program, timing) in [Program::Floor, Program::Reference, Program::Ours]
         .into_iter()
         .zip(timings)
@@ -288,7 +288,7 @@ pub(crate) fn buckets(
         Contender::new(|_, packets| plain.run("ours", packets)),
         Contender::new(|_, packets| buckets.run("ours", packets)),
     ];
-    let timings = measure(&contenders, &[cpu], Clock::Thread, course.effort)?;
+    let timings = measure(&contenders, &[cpu], course.effort)?;
     let over_floor = |which: usize| timings[which].ns - timings[0].ns;
     results.figure("bucket_ratio", over_floor(2) / over_floor(1));
     for (world, lab) in worlds.iter().zip(&labs) {

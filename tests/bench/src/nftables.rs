@@ -18,7 +18,7 @@ use crate::course::Course;
 use crate::lab::Lab;
 use crate::packets::{Pattern, headers};
 use crate::results::{Place, Program, Results};
-use crate::rounds::{Clock, Contender, measure};
+use crate::rounds::{Contender, measure};
 use crate::tables::Family;
 use crate::world::World;
 use crate::{lookups, packets};
@@ -48,7 +48,7 @@ pub(crate) fn run(
                 let frame = &frame;
                 Contender::new(move |_, packets| lab.run_live("deliver", packets, frame, index))
             });
-            measure(&contenders, &[cpu], Clock::Thread, course.effort)
+            measure(&contenders, &[cpu], course.effort)
         })?;
         let place = Place {
             size: world.size,

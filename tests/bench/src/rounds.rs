@@ -3,7 +3,7 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -18,15 +18,6 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// Time one program takes in a round, about.
     pub(crate) sample: Duration,
-}
-
-/// Which clock says how long a run took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// The time the thread had a CPU: what other processes take does not count.
-    Thread,
-    /// The time that went by: where the kernel works for the run outside of its thread.
-    Wall,
 }
 
 /// Something that is measured: runs so many packets on the CPU of the calling thread, the n-th of those in use.
@@ -92,50 +83,34 @@ pub(crate) fn pin(cpu: usize) -> Result<()> {
 /// Fewest and most packets of a run.
 const FEWEST: u32 = 1 << 10;
 const MOST: u32 = 1 << 23;
-const FEWEST_BY_THE_WALL: u32 = 1 << 16;
 
 /// Measures the contenders on these CPUs, all of them at once for each contender.
 pub(crate) fn measure(
     contenders: &[Contender<'_>],
     cpus: &[usize],
-    clock: Clock,
     effort: Effort,
 ) -> Result<Vec<Timing>> {
     let mut samples = vec![Vec::new(); contenders.len()];
     let mut packets = Vec::new();
     for contender in contenders {
         // Once to get ready, once to see how long it takes.
-        once(contender, cpus, clock, FEWEST)?;
-        let ns = once(contender, cpus, clock, FEWEST)?;
+        once(contender, cpus, FEWEST)?;
+        let ns = once(contender, cpus, FEWEST)?;
         let wanted = effort.sample.as_nanos() as f64 / ns.max(1.0);
         packets.push((wanted as u32).clamp(FEWEST, MOST));
     }
     for _ in 0..effort.rounds {
         for ((contender, packets), samples) in contenders.iter().zip(&packets).zip(&mut samples) {
-            samples.push(once(contender, cpus, clock, *packets)?);
+            samples.push(once(contender, cpus, *packets)?);
         }
     }
     Ok(samples.into_iter().map(Timing::of).collect())
 }
 
-/// Nanoseconds a packet costs each CPU, over all of them.
-///
-/// By the clock on the wall it is what twice as many packets take longer: a run waits for the kernel before it
-/// ends, however short it is.
-fn once(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) -> Result<f64> {
-    match clock {
-        Clock::Thread => timed(contender, cpus, clock, packets),
-        Clock::Wall => {
-            let packets = packets.max(FEWEST_BY_THE_WALL);
-            let short = timed(contender, cpus, clock, packets)?;
-            Ok(2.0 * timed(contender, cpus, clock, 2 * packets)? - short)
-        }
-    }
-}
-
-/// The time of a run. Another of the same length goes before it, so that the caches hold what it uses, and not what
-/// the program before it did; only where the clock on the wall asks for long runs they do without.
-fn timed(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) -> Result<f64> {
+/// Nanoseconds a packet costs each CPU, over all of them: the time the threads had a CPU, so that what other
+/// processes take does not count. Another run of the same length goes before it, so that the caches hold what it
+/// uses, and not what the program before it did.
+fn once(contender: &Contender<'_>, cpus: &[usize], packets: u32) -> Result<f64> {
     interrupt::check()?;
     if let Some(prepare) = &contender.prepare {
         prepare()?;
@@ -149,15 +124,12 @@ fn timed(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) 
             .map(|(share, cpu)| {
                 let start = &start;
                 scope.spawn(move || {
-                    let ready = pin(*cpu).and_then(|()| match clock {
-                        Clock::Thread => run(share, packets),
-                        Clock::Wall => Ok(()),
-                    });
+                    let ready = pin(*cpu).and_then(|()| run(share, packets));
                     start.wait();
                     ready?;
-                    let before = now(clock)?;
+                    let before = now()?;
                     run(share, packets)?;
-                    let took = now(clock)?.saturating_sub(before);
+                    let took = now()?.saturating_sub(before);
                     Ok(took.as_nanos() as f64 / f64::from(packets))
                 })
             })
@@ -177,10 +149,6 @@ fn timed(contender: &Contender<'_>, cpus: &[usize], clock: Clock, packets: u32) 
     Ok(cpus.len() as f64 / throughput)
 }
 
-fn now(clock: Clock) -> Result<Duration> {
-    thread_local!(static BEGIN: Instant = Instant::now());
-    match clock {
-        Clock::Wall => Ok(BEGIN.with(Instant::elapsed)),
-        Clock::Thread => Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into()),
-    }
+fn now() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }

@@ -7,7 +7,7 @@ use crate::course::Course;
 use crate::lab::Lab;
 use crate::packets::{Pattern, Slot, headers};
 use crate::results::Results;
-use crate::rounds::{Clock, Contender, measure};
+use crate::rounds::{Contender, measure};
 use crate::world::World;
 
 /// Measures `access` over a program that only passes.
@@ -23,7 +23,7 @@ pub(crate) fn run(
         Contender::new(|_, packets| lab.run_on("pass", &frame, packets)),
         Contender::new(|_, packets| lab.run_product(&frame, packets)),
     ];
-    let timings = measure(&contenders, &[cpu], Clock::Thread, course.effort)?;
+    let timings = measure(&contenders, &[cpu], course.effort)?;
     results.figure(
         &format!("hot_access_ns_v{}", world.size.family.number()),
         timings[1].ns - timings[0].ns,
