@@ -45,8 +45,10 @@ pub struct FrameSlot {
 }
 const _: () = assert!(size_of::<FrameSlot>() == 8 + 256);
 
-/// One row: the head of a session's counters, followed by its meters, in consecutive lines of one chunk. The plan
-/// says what the meters are; packets know it from the image, and read the head for the buckets only.
+/// Head of a row, at the beginning of its first line. The lines behind hold the counters: one line what the
+/// subscriber sent on the first four meters, one what it received, and so on for the next four, so that packets of one
+/// direction meet in one line. The plan says what the meters are; packets know it from the image, and read the head
+/// for the buckets only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct RowHead {
@@ -65,9 +67,8 @@ pub struct RowHead {
 }
 const _: () = assert!(size_of::<RowHead>() == 32);
 
-/// One (class, charged) pair of a row.
+/// One (class, charged) pair of a row: what was counted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C)]
 pub struct Meter {
     /// IP bytes the subscriber sent.
     pub bytes_up: u64,
@@ -78,17 +79,23 @@ pub struct Meter {
     /// Packets the subscriber received.
     pub packets_down: u64,
 }
-const _: () = assert!(size_of::<Meter>() == 32);
+
+/// 64-bit words of a line.
+const LINE_LONGS: u32 = LINE_BYTES / 8;
+/// Meters a pair of lines counts for: bytes and packets, up in the one, down in the other.
+const METERS_EACH: u32 = LINE_LONGS / 2;
 
 /// Lines a row of `meters` meters takes.
 #[must_use]
 pub const fn row_lines(meters: u32) -> u32 {
-    (size_of::<RowHead>() as u32 + meters * size_of::<Meter>() as u32).div_ceil(LINE_BYTES)
+    1 + 2 * meters.div_ceil(METERS_EACH)
 }
 
-/// Position, in 64-bit words from the row's first line, of a meter's first counter in one direction.
+/// Position, in 64-bit words from the row's first line, of a meter's bytes in one direction; its packets stand behind
+/// them.
 #[inline(always)]
 #[must_use]
 pub const fn meter_word(meter: u32, down: bool) -> u32 {
-    4 + meter * 4 + if down { 2 } else { 0 }
+    let line = 1 + 2 * (meter / METERS_EACH) + if down { 1 } else { 0 };
+    line * LINE_LONGS + 2 * (meter % METERS_EACH)
 }

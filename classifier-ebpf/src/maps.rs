@@ -234,6 +234,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn approach(&self, line: MapLine, word: u32) {
+        // SAFETY: `at` stays in the chunk. A load nobody waits for: the processor goes on.
+        unsafe { ptr::read_volatile(line.at(word)) };
+    }
+
+    #[inline(always)]
     fn row(&self, line: MapLine) -> RowHead {
         // SAFETY: `at` stays in the chunk, and a row head is four 64-bit words at the beginning of a line.
         let (first, second) = unsafe { (ptr::read(line.at(0)), ptr::read(line.at(1))) };

@@ -19,6 +19,9 @@ pub trait Tables {
     fn image(&self) -> Option<Self::Words>;
     /// Finds a line by its number.
     fn line(&self, line: u32) -> Option<Self::Line>;
+    /// Says that a word behind the beginning of a line will be asked for: memory that is far away can be fetched while
+    /// something else is looked up.
+    fn approach(&self, line: Self::Line, word: u32);
     /// Head of the row that begins at a line.
     fn row(&self, line: Self::Line) -> RowHead;
     /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line, atomically.
@@ -75,8 +78,9 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let (whose, remote) = (image.subscriber4(own), image.remote4(other));
-            settle(image, tables, hook, whose, remote, size, || {
+            let subscriber = find(tables, image.subscriber4(own), hook.direction);
+            let remote = image.remote4(other);
+            settle(image, tables, hook, subscriber, remote, size, || {
                 image.remote4(own)
             })
         }
@@ -89,8 +93,9 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let (whose, remote) = (image.subscriber6(own), image.remote6(other));
-            settle(image, tables, hook, whose, remote, size, || {
+            let subscriber = find(tables, image.subscriber6(own), hook.direction);
+            let remote = image.remote6(other);
+            settle(image, tables, hook, subscriber, remote, size, || {
                 image.remote6(own)
             })
         }
@@ -131,40 +136,69 @@ fn unpriced<T: Tables>(tables: &T, size: Size) {
     tables.tally(Cell::UnpricedBytes.index(), u64::from(size.bytes));
 }
 
+/// Whose a packet is.
+#[derive(Clone, Copy)]
+enum Whose<L> {
+    /// Nobody's that is known.
+    Nobody,
+    /// A subscriber's whose row cannot be reached.
+    Lost,
+    /// A subscriber's, and where its row begins.
+    Subscriber(Binding, L),
+}
+
+/// Finds the row a packet may be counted in, before it is known where it goes.
+#[inline(always)]
+fn find<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Whose<T::Line> {
+    if binding.line() == 0 {
+        return Whose::Nobody;
+    }
+    match tables.line(binding.line()) {
+        Some(line) => {
+            tables.approach(line, meter_word(0, direction.is_down()));
+            Whose::Subscriber(binding, line)
+        }
+        None => Whose::Lost,
+    }
+}
+
 /// Charges a known subscriber's packet; counts an unknown one's as unattributed.
 #[inline(always)]
 fn settle<T: Tables>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook,
-    whose: Binding,
+    whose: Whose<T::Line>,
     remote: Remote,
     size: Size,
     own: impl FnOnce() -> Remote,
 ) -> Action {
     let n = u64::from(size.bytes);
-    if whose.line() == 0 {
-        let cell = Cell::unattributed(remote.class());
-        tables.tally(cell, size.packets);
-        tables.tally(cell + 1, n);
-        if !hook.drop_unknown
-            || sent_by_gateway(hook, remote)
-            || keeps_link_alive(hook.direction, own(), remote)
-        {
+    let (binding, line) = match whose {
+        Whose::Subscriber(binding, line) => (binding, line),
+        Whose::Lost => {
+            unpriced(tables, size);
             return Action::Pass;
         }
-        tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
-        tables.tally(Cell::UnknownDroppedBytes.index(), n);
-        return Action::Drop;
-    }
-    let Some(line) = tables.line(whose.line()) else {
-        unpriced(tables, size);
-        return Action::Pass;
+        Whose::Nobody => {
+            let cell = Cell::unattributed(remote.class());
+            tables.tally(cell, size.packets);
+            tables.tally(cell + 1, n);
+            if !hook.drop_unknown
+                || sent_by_gateway(hook, remote)
+                || keeps_link_alive(hook.direction, own(), remote)
+            {
+                return Action::Pass;
+            }
+            tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
+            tables.tally(Cell::UnknownDroppedBytes.index(), n);
+            return Action::Drop;
+        }
     };
     let charge = charge(
         image,
         tables,
-        whose,
+        binding,
         line,
         remote.class(),
         hook.direction,

@@ -43,8 +43,8 @@ impl Course {
     pub(crate) fn full() -> Self {
         Self {
             effort: Effort {
-                rounds: 7,
-                sample: Duration::from_millis(25),
+                rounds: 5,
+                sample: Duration::from_millis(120),
             },
             headers: 1 << 19,
             worlds: vec![
@@ -74,8 +74,8 @@ impl Course {
     pub(crate) fn quick() -> Self {
         Self {
             effort: Effort {
-                rounds: 5,
-                sample: Duration::from_millis(12),
+                rounds: 3,
+                sample: Duration::from_millis(80),
             },
             headers: 1 << 18,
             worlds: vec![
