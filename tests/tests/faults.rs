@@ -46,7 +46,7 @@ fn a_full_disk_refuses_the_reload_and_nothing_is_half_done() -> Result<()> {
     send()?;
 
     let mut crowd = SUBSCRIBERS.replace("10.1.0.1/32 ", "10.1.0.1/32 10.1.0.2/32 ");
-    for n in 0..3000 {
+    for n in 0..20_000 {
         write!(crowd, "\nc{n},basic,active,10.9.{}.{}", n >> 8, n & 255)?;
     }
     let before = agent.ask(&["subscriber", "list", "--format", "json"])?;

@@ -1,9 +1,10 @@
 //! From a subscriber's address to the row that counts for it.
 //!
-//! One index per family. Addresses of subscribers share their first bits, the pool's: these are compared, the
-//! next ones (up to 20) index a table, and what is still open is found in nodes of sixteen entries for four bits
-//! each. So the addresses of a pool are one load apart, whatever their number. Where a single prefix is alone
-//! below an entry, it is kept as a record of its own instead of a chain of nodes.
+//! One index per family. Addresses of subscribers share their first bits: these are compared, the next ones index a
+//! table, and what is still open is found in nodes, each for as many bits as its addresses fill: up to 2^20 entries
+//! for a pool, sixteen where there are few. So the addresses of one pool are one load apart, whatever their number,
+//! and those of several two. Where a single prefix is alone below an entry, it is kept as a record of its own instead
+//! of a chain of nodes.
 //!
 //! An index changes in place while packets read it: every change of an answer is the store of one word.
 
@@ -53,6 +54,12 @@ impl Binding {
     pub const fn plan(self) -> u32 {
         (self.0 >> 32) as u32 & (Self::MAX_PLANS - 1)
     }
+    /// Of an entry that is marked [`DEEPER`]: how many bits the node decides.
+    #[inline(always)]
+    #[must_use]
+    pub const fn node_bits(self) -> u32 {
+        (self.0 >> 32) as u32 & 31
+    }
     /// Whether the subscriber is suspended.
     #[inline(always)]
     #[must_use]
@@ -74,18 +81,18 @@ pub mod record {
     pub const BINDING: u32 = 4;
 }
 
-/// Bits a node decides.
+/// Bits the smallest node decides.
 pub const NODE_BITS: u32 = 4;
-/// Most bits that index a table.
-pub const MAX_TABLE_BITS: u32 = 20;
-/// Fewest bits that index a table.
+/// Most bits a table or a node decides.
+pub const MAX_NODE_BITS: u32 = 20;
+/// Fewest bits a table decides.
 pub const MIN_TABLE_BITS: u32 = 8;
 /// Most bits taken as shared.
 pub const MAX_COMMON_BITS: u32 = 48;
 const LEVELS4: u32 = (32 - MIN_TABLE_BITS) / NODE_BITS;
 const LEVELS6: u32 = (128 - MIN_TABLE_BITS) / NODE_BITS;
 
-/// Lines of a node.
+/// Lines of the smallest node.
 pub const NODE_LINES: u32 = 2;
 const NODE_ENTRIES: u32 = 1 << NODE_BITS;
 const _: () = assert!(NODE_ENTRIES * 8 == NODE_LINES * LINE_WORDS * 4);
@@ -101,8 +108,9 @@ pub(super) fn find4<W: Words>(words: W, address: u32) -> Binding {
         if entry.line() & DEEPER == 0 {
             break;
         }
+        let bits = entry.node_bits();
         entry = below(words, entry, rest);
-        rest <<= NODE_BITS;
+        rest <<= bits;
     }
     leave(words, entry, [upper, 0])
 }
@@ -116,9 +124,10 @@ pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
         if entry.line() & DEEPER == 0 {
             break;
         }
+        let bits = entry.node_bits();
         entry = below(words, entry, upper);
-        upper = upper << NODE_BITS | lower >> (64 - NODE_BITS);
-        lower <<= NODE_BITS;
+        upper = upper << bits | (lower >> 1) >> (63 - bits);
+        lower <<= bits;
     }
     leave(words, entry, address)
 }
@@ -149,7 +158,7 @@ fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(Binding, 
 #[inline(always)]
 fn below<W: Words>(words: W, entry: Binding, rest: u64) -> Binding {
     let node = (entry.line() & !DEEPER) * (LINE_WORDS / 2);
-    Binding(words.long(node + (rest >> (64 - NODE_BITS)) as u32))
+    Binding(words.long(node + ((rest >> 1) >> (63 - entry.node_bits())) as u32))
 }
 
 /// The binding the entry for an address stands for.

@@ -5,7 +5,7 @@
 //! then becomes an answer by the store of one word.
 
 use classifier::image::subscribers::{
-    LONE, MAX_COMMON_BITS, MAX_TABLE_BITS, MIN_TABLE_BITS, NODE_BITS, NODE_LINES, head, record,
+    LONE, MAX_COMMON_BITS, MAX_NODE_BITS, MIN_TABLE_BITS, NODE_BITS, head, record,
 };
 use classifier::image::{Binding, DEEPER, LINE_WORDS, at};
 use ipnet::IpNet;
@@ -24,7 +24,11 @@ pub trait Room {
 
 /// 64-bit words of a line.
 const LINE_LONGS: u32 = LINE_WORDS / 2;
-const NODE_ENTRIES: u32 = 1 << NODE_BITS;
+
+/// How many bits the node behind an entry decides.
+const fn node_bits(word: u64) -> u32 {
+    (word >> 32) as u32 & 31
+}
 
 /// The index cannot take a prefix in place; the image has to be compiled anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,34 +81,66 @@ struct Shape {
     table_bits: u32,
 }
 
+/// From so many prefixes on the table is indexed by 16 bits at least: it then tells pools apart.
+const MANY: usize = 1_000;
+/// A node has at most so many entries for each that is in use.
+const SPARSEST: u64 = 4;
+
 impl Shape {
-    /// The shape that suits a set of prefixes of one family.
+    /// The shape that suits a sorted set of prefixes of one family.
     fn of(keys: &[(Key, Binding)]) -> Self {
-        let Some((first, _)) = keys.first() else {
+        let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else {
             return Self {
                 common: 0,
                 common_bits: 0,
                 table_bits: MIN_TABLE_BITS,
             };
         };
-        let (mut shared, mut longest) = (MAX_COMMON_BITS, 0);
-        for (key, _) in keys {
-            let same = (key.bits ^ first.bits).leading_zeros();
-            shared = shared.min(same).min(key.len);
-            longest = longest.max(key.len);
-        }
-        // A table that is as long as there are prefixes, unless fewer bits tell them all apart.
-        let wanted = (keys.len().ilog2() + 1).min(longest - shared);
-        let table_bits = wanted.clamp(MIN_TABLE_BITS, MAX_TABLE_BITS);
+        let shortest = keys.iter().map(|(key, _)| key.len).min().unwrap_or(0);
+        let common_bits = (first.bits ^ last.bits)
+            .leading_zeros()
+            .min(shortest)
+            .min(MAX_COMMON_BITS);
+        let least = if keys.len() < MANY {
+            MIN_TABLE_BITS
+        } else {
+            16
+        };
         Self {
-            common: match shared {
+            common: match common_bits {
                 0 => 0,
                 bits => first.bits >> (128 - bits) << (128 - bits),
             },
-            common_bits: shared,
-            table_bits,
+            common_bits,
+            table_bits: bits_of_node(keys, common_bits).max(least),
         }
     }
+}
+
+/// How many bits a node is to decide behind the first `decided`, for sorted prefixes that share those: as many as
+/// leave it a quarter full.
+fn bits_of_node(keys: &[(Key, Binding)], decided: u32) -> u32 {
+    // After how many more bits a prefix differs from the one before it.
+    let mut differ = [0_u64; MAX_NODE_BITS as usize + 1];
+    let mut longest = 0;
+    for pair in keys.windows(2) {
+        let after = (pair[0].0.bits ^ pair[1].0.bits).leading_zeros() + 1 - decided;
+        if let Some(count) = differ.get_mut(after as usize) {
+            *count += 1;
+        }
+    }
+    for (key, _) in keys {
+        longest = longest.max(key.len);
+    }
+    let mut used = 1;
+    let mut best = NODE_BITS;
+    for bits in 1..=MAX_NODE_BITS.min(longest.saturating_sub(decided)) {
+        used += differ[bits as usize];
+        if bits > NODE_BITS && used * SPARSEST >= 1 << bits {
+            best = bits;
+        }
+    }
+    best
 }
 
 /// Lays out the index of one family at the end of an image. `index` is where in the header it is described.
@@ -114,29 +150,57 @@ pub(super) fn write(words: &mut Vec<u32>, index: u32, prefixes: &[(&IpNet, Bindi
         .map(|(net, binding)| (Key::of(net), *binding))
         .collect();
     let shape = Shape::of(&keys);
-    words.resize(words.len().next_multiple_of(LINE_WORDS as usize), 0);
-    let table = words.len() as u32 / 2;
-    words.resize(words.len() + (2 << shape.table_bits), 0);
-    let head = index as usize;
-    words[head + head::TABLE as usize] = table;
-    words[head + head::BITS as usize] = shape.common_bits | (64 - shape.table_bits) << 8;
-    let common = (shape.common >> 64) as u64;
-    words[head + head::COMMON as usize] = common as u32;
-    words[head + head::COMMON as usize + 1] = (common >> 32) as u32;
-    let mut growing = Growing {
-        words,
-        free: Vec::new(),
-    };
-    for (key, binding) in keys {
-        let bound = Index::of(&mut growing, index).bind(key, binding);
-        debug_assert_eq!(bound, Ok(()), "an image that is being compiled grows");
-    }
+    let mut growing = Growing { words };
+    let table = growing.table(shape.table_bits) * LINE_LONGS;
+    let head = index / 2;
+    let bits = shape.common_bits | (64 - shape.table_bits) << 8;
+    growing.set(
+        head + head::TABLE / 2,
+        u64::from(bits) << 32 | u64::from(table),
+    );
+    growing.set(head + head::COMMON / 2, (shape.common >> 64) as u64);
+    growing.fill(&keys, table, shape.common_bits, shape.table_bits);
 }
 
 /// An image that is being compiled: nobody reads it yet, and it grows.
 struct Growing<'a> {
     words: &'a mut Vec<u32>,
-    free: Vec<u32>,
+}
+
+impl Growing<'_> {
+    /// Appends a table or node that decides so many bits; its first line.
+    fn table(&mut self, bits: u32) -> u32 {
+        let line = (self.words.len() as u32).div_ceil(LINE_WORDS);
+        let end = (line * LINE_WORDS) as usize + (2 << bits);
+        self.words.resize(end, 0);
+        line
+    }
+
+    /// Writes sorted prefixes, of which the first `decided` bits led to a table or node of `bits` bits.
+    fn fill(&mut self, keys: &[(Key, Binding)], base: u32, decided: u32, bits: u32) {
+        let mut rest = keys;
+        while let Some((key, binding)) = rest.first() {
+            let slot = key.digits(decided, bits);
+            let same = rest.partition_point(|(key, _)| key.digits(decided, bits) == slot);
+            let (behind, others) = rest.split_at(same);
+            let after = decided + bits;
+            if key.len <= after {
+                for slot in slot..slot + (1 << (after - key.len)) {
+                    self.set(base + slot, binding.word());
+                }
+            } else if behind.len() == 1 && key.len > after + NODE_BITS {
+                let line = self.table(NODE_BITS);
+                write_record(self, line, *key, *binding);
+                self.set(base + slot, u64::from(LONE | line));
+            } else {
+                let bits = bits_of_node(behind, after);
+                let node = self.table(bits);
+                self.set(base + slot, node_entry(node, bits));
+                self.fill(behind, node * LINE_LONGS, after, bits);
+            }
+            rest = others;
+        }
+    }
 }
 
 impl Room for Growing<'_> {
@@ -150,19 +214,24 @@ impl Room for Growing<'_> {
         self.words[index + 1] = (word >> 32) as u32;
     }
     fn take(&mut self) -> Option<u32> {
-        let words = (NODE_LINES * LINE_WORDS) as usize;
-        if let Some(lines) = self.free.pop() {
-            let begin = (lines * LINE_WORDS) as usize;
-            self.words[begin..begin + words].fill(0);
-            return Some(lines);
-        }
-        let lines = self.words.len() as u32 / LINE_WORDS;
-        self.words.resize(self.words.len() + words, 0);
-        Some(lines)
+        Some(self.table(NODE_BITS))
     }
-    fn give_back(&mut self, lines: u32) {
-        self.free.push(lines);
+    fn give_back(&mut self, _: u32) {}
+}
+
+/// The entry that leads to a node.
+fn node_entry(line: u32, bits: u32) -> u64 {
+    u64::from(bits) << 32 | u64::from(DEEPER | line)
+}
+
+/// Writes the record of a single prefix.
+fn write_record(room: &mut impl Room, line: u32, key: Key, binding: Binding) {
+    let first = line * LINE_LONGS;
+    for (at, value) in [(record::PREFIX, key.bits), (record::MASK, key.mask())] {
+        room.set(first + at, (value >> 64) as u64);
+        room.set(first + at + 1, value as u64);
     }
+    room.set(first + record::BINDING, binding.word());
 }
 
 /// Binds a prefix, in place of whoever had exactly this prefix.
@@ -223,7 +292,6 @@ impl<'a, R: Room> Index<'a, R> {
         loop {
             let slot = base + key.digits(decided, bits);
             decided += bits;
-            bits = NODE_BITS;
             if key.len <= decided {
                 // All entries that begin with the prefix.
                 for slot in slot..slot + (1 << (decided - key.len)) {
@@ -231,8 +299,11 @@ impl<'a, R: Room> Index<'a, R> {
                 }
                 return Ok(());
             }
-            let entry = self.room.get(slot) as u32;
+            let word = self.room.get(slot);
+            let entry = word as u32;
+            bits = NODE_BITS;
             let node = if entry & DEEPER != 0 {
+                bits = node_bits(word);
                 entry & !DEEPER
             } else if entry & LONE != 0 {
                 let lone = entry & !LONE;
@@ -253,7 +324,7 @@ impl<'a, R: Room> Index<'a, R> {
                 for slot in first..first + (1 << (decided + NODE_BITS - key.len)) {
                     self.room.set(slot, binding.word());
                 }
-                self.room.set(slot, u64::from(DEEPER | node));
+                self.room.set(slot, node_entry(node, NODE_BITS));
                 return Ok(());
             };
             base = node * LINE_LONGS;
@@ -271,15 +342,16 @@ impl<'a, R: Room> Index<'a, R> {
         loop {
             let slot = base + key.digits(decided, bits);
             decided += bits;
-            bits = NODE_BITS;
             if key.len <= decided {
                 for slot in slot..slot + (1 << (decided - key.len)) {
                     self.answer(slot, 0);
                 }
                 return;
             }
-            let entry = self.room.get(slot) as u32;
+            let word = self.room.get(slot);
+            let entry = word as u32;
             if entry & DEEPER != 0 {
+                bits = node_bits(word);
                 base = (entry & !DEEPER) * LINE_LONGS;
                 continue;
             }
@@ -292,19 +364,22 @@ impl<'a, R: Room> Index<'a, R> {
 
     /// Makes an entry an answer. What stood below it is given back.
     fn answer(&mut self, slot: u32, word: u64) {
-        let before = self.room.get(slot) as u32;
+        let before = self.room.get(slot);
         self.room.set(slot, word);
         self.give_back(before);
     }
 
-    fn give_back(&mut self, entry: u32) {
+    fn give_back(&mut self, word: u64) {
+        let entry = word as u32;
         if entry & DEEPER != 0 {
-            let node = entry & !DEEPER;
-            for position in 0..NODE_ENTRIES {
-                let below = self.room.get(node * LINE_LONGS + position) as u32;
-                self.give_back(below);
+            let (node, bits) = (entry & !DEEPER, node_bits(word));
+            for position in 0..1 << bits {
+                self.give_back(self.room.get(node * LINE_LONGS + position));
             }
-            self.room.give_back(node);
+            // A larger one stays unused until the image is compiled anew.
+            if bits == NODE_BITS {
+                self.room.give_back(node);
+            }
         } else if entry & LONE != 0 {
             self.room.give_back(entry & !LONE);
         }
@@ -320,23 +395,18 @@ impl<'a, R: Room> Index<'a, R> {
             for slot in first..first + (1 << (decided + NODE_BITS - key.len)) {
                 self.room.set(slot, binding);
             }
-            self.room.set(slot, u64::from(DEEPER | node));
+            self.room.set(slot, node_entry(node, NODE_BITS));
             self.room.give_back(lone);
         } else {
             self.room.set(first, u64::from(LONE | lone));
-            self.room.set(slot, u64::from(DEEPER | node));
+            self.room.set(slot, node_entry(node, NODE_BITS));
         }
         Ok(node)
     }
 
     fn record(&mut self, key: Key, binding: Binding) -> Result<u32, Unfit> {
         let line = self.room.take().ok_or(Unfit::NoRoom)?;
-        for (at, value) in [(record::PREFIX, key.bits), (record::MASK, key.mask())] {
-            self.room.set(line * LINE_LONGS + at, (value >> 64) as u64);
-            self.room.set(line * LINE_LONGS + at + 1, value as u64);
-        }
-        self.room
-            .set(line * LINE_LONGS + record::BINDING, binding.word());
+        write_record(self.room, line, key, binding);
         Ok(line)
     }
 

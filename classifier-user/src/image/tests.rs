@@ -226,6 +226,70 @@ proptest! {
 }
 
 #[test]
+fn pools_are_tables_and_change_in_place() {
+    // Two pools and a few strays of each family; every third address of a pool is free.
+    let v4 = |n: u32| -> IpNet { IpNet::from(IpAddr::from(Ipv4Addr::from_bits(n))) };
+    let v6 = |bits: u128, len| IpNet::V6(Ipv6Net::new(Ipv6Addr::from_bits(bits), len).unwrap());
+    let mut wanted: std::collections::BTreeMap<IpNet, u32> = std::collections::BTreeMap::new();
+    let pool = |n: u32| [0x6440_0000 + n, 0x0a00_0000 + n].map(v4);
+    let pool6 = |n: u32| {
+        [0x2001_0db8_u128 << 96, 0x2a00 << 112].map(|base| v6(base | u128::from(n) << 72, 56))
+    };
+    for n in (0..6000).filter(|n| n % 3 != 0) {
+        for net in pool(n).into_iter().chain(pool6(n)) {
+            wanted.insert(net, 1 + n);
+        }
+    }
+    for n in 0..50_u32 {
+        wanted.insert(v4(n.wrapping_mul(0x0905_3b21) | 0xc000_0000), 100_000 + n);
+        wanted.insert(v6(0xfd << 120 | u128::from(n) << 60, 128), 200_000 + n);
+    }
+    let all: Vec<(IpNet, u32)> = wanted.iter().map(|(net, row)| (*net, *row)).collect();
+    let subscribers = bound(&all);
+    let image = Source {
+        subscribers,
+        ..Source::default()
+    }
+    .compile()
+    .unwrap();
+    // Nodes of sixteen entries alone would take several times as much.
+    assert!(image.words.len() < 500_000, "{}", image.words.len());
+    let lines = image.words.len() as u32 / LINE_WORDS;
+    let mut image = Roomy {
+        image,
+        free: (0..2000).map(|n| lines + 2 * n).rev().collect(),
+        resting: Vec::new(),
+    };
+    image
+        .image
+        .words
+        .resize((lines + 4000) as usize * LINE_WORDS as usize, 0);
+    // The free ones are taken, every seventh of the others is given up, every fifth changes hands.
+    for n in 0..6000 {
+        for net in pool(n).into_iter().chain(pool6(n)) {
+            if n % 3 == 0 || n % 5 == 0 {
+                bindings::bind(&mut image, &net, Binding::new(50_000 + n, 3, true)).unwrap();
+                wanted.insert(net, 50_000 + n);
+            } else if n % 7 == 0 {
+                bindings::unbind(&mut image, &net);
+                wanted.remove(&net);
+            }
+        }
+    }
+    for n in 0..6100 {
+        for net in pool(n).into_iter().chain(pool6(n)) {
+            let expected = wanted.get(&net).copied().unwrap_or(0);
+            for address in [net.network(), net.broadcast()] {
+                assert_eq!(found(&image.image, address).1, expected, "{address}");
+            }
+        }
+    }
+    for (net, row) in &wanted {
+        assert_eq!(found(&image.image, net.network()).1, *row, "{net}");
+    }
+}
+
+#[test]
 fn the_value_that_stands_for_an_escape_is_found_like_any_other() {
     let classes = ["169.254.0.0/17", "fe80::/11"];
     let classes = classes.map(|net| (net.parse().unwrap(), 63)).to_vec();
