@@ -237,6 +237,12 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             figure("restart_seconds"),
         ),
         goal(
+            "sessions changed a second, every tenth of the most subscribers at once",
+            "≥ 50,000",
+            AtLeast(50_000.0),
+            figure("session_changes_per_second"),
+        ),
+        goal(
             "kernel memory of them, 8 meters and 4 buckets each, MB",
             "≤ 512",
             AtMost(512.0),

@@ -142,5 +142,4 @@ fn measure(course: &Course, tables: &Tables, results: &mut Results) -> Result<()
     figures::compile::run(tables, course, results).context("compiling")?;
     figures::swap::run(tables, course, &cpus, results).context("publishing")?;
     figures::start::run(course, results).context("the agent's start")
-    // Session changes a second: here, as soon as there is a call that changes sessions.
 }

@@ -47,7 +47,8 @@ enum Next {
 pub fn read_frame(link: u32, captured: &[u8], original: u64) -> Result<Reading, UnsupportedLink> {
     let next = match link {
         1 => ethertype_at(captured, 12),
-        12 | 14 | 101 | 228 | 229 if captured.is_empty() => Next::NonIp,
+        // Nothing says which of the two it is. Link types 228 and 229 say it themselves.
+        12 | 14 | 101 if captured.is_empty() => Next::NonIp,
         12 | 14 | 101 => match captured.first().map(|byte| byte >> 4) {
             Some(4) => Next::V4(0),
             Some(6) => Next::V6(0),

@@ -1,5 +1,5 @@
-//! How long the agent takes to start with many subscribers, when it begins and when it takes over, and how much
-//! memory of the kernel they take at rest.
+//! How long the agent takes to start with many subscribers, when it begins and when it takes over, how much memory of
+//! the kernel they take at rest, and how many sessions it changes in a second.
 
 use std::env;
 use std::fmt::Write as _;
@@ -72,15 +72,12 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
     let [_, _, subscribers] = course.largest;
     let gateway = NetNs::new("gateway")?;
     let _wire = Veth::new((&gateway, "access0"), (&gateway, "beyond"), 1_500)?;
-    let mut lines = String::with_capacity(subscribers * 40);
-    for number in 0..subscribers {
-        let [_, a, b, c] = (number as u32).to_be_bytes();
-        let _ = writeln!(lines, "s{number},bench,active,10.{a}.{b}.{c}/32");
-    }
+    let lines = list(subscribers, |_| false);
     let mut agent = Agent::builder(&gateway)
         .policy(POLICY)
         .subscribers(&lines)
         .interface("access0", "access", "")
+        .setting("watch = false")
         .prepare()?;
     results.figure("start_seconds", start(&mut agent)?);
     let bytes = pinned_bytes(agent.pin_dir())?;
@@ -92,8 +89,30 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
     // Killed, not asked: what is taken over is then what the kernel has, and nothing else.
     agent.kill9()?;
     results.figure("restart_seconds", start(&mut agent)?);
+    // Every tenth subscriber moves to another address: as many sessions end and begin.
+    agent.write_subscribers(&list(subscribers, |number| number % 10 == 0))?;
+    let begun = Instant::now();
+    let said = agent.reload()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let moved = subscribers.div_ceil(10);
+    ensure!(
+        said.contains(&format!("{moved} with other addresses")),
+        "the agent says: {said}"
+    );
+    results.figure("session_changes_per_second", moved as f64 / seconds);
     agent.kill9()?;
     Ok(())
+}
+
+/// Subscribers of consecutive addresses; those that moved have one in the next sixteenth of the network.
+fn list(subscribers: usize, moved: impl Fn(usize) -> bool) -> String {
+    let mut lines = String::with_capacity(subscribers * 40);
+    for number in 0..subscribers {
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        let a = if moved(number) { a + 16 } else { a };
+        let _ = writeln!(lines, "s{number},bench,active,10.{a}.{b}.{c}/32");
+    }
+    lines
 }
 
 /// From the start of the process to its first answer that all is in order.
