@@ -43,7 +43,7 @@ impl Course {
     pub(crate) fn full() -> Self {
         Self {
             effort: Effort {
-                rounds: 5,
+                rounds: 3,
                 sample: Duration::from_millis(120),
             },
             headers: 1 << 19,
