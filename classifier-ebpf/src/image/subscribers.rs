@@ -4,7 +4,8 @@
 //! table, and what is still open is found in nodes, each for as many bits as its addresses fill: up to 2^20 entries
 //! for a pool, sixteen where there are few. So the addresses of one pool are one load apart, whatever their number,
 //! and those of several two. Where a single prefix is alone below an entry, it is kept as a record of its own instead
-//! of a chain of nodes.
+//! of a chain of nodes; where the rows of neighbours stand in memory as their addresses do, one entry is a *run* that
+//! answers for all of them, and the table of a pool shrinks to what stays in the cache.
 //!
 //! An index changes in place while packets read it: every change of an answer is the store of one word.
 
@@ -28,6 +29,11 @@ pub struct Binding(u64);
 
 impl Binding {
     const SUSPENDED: u64 = 1 << 48;
+    /// Of a run: where the bits it answers for, and the lines from one row to the next, stand.
+    const RUN_BITS: u32 = 49;
+    const RUN_STRIDE: u32 = 54;
+    /// Most lines from one row of a run to the next.
+    pub const MAX_STRIDE: u32 = 255;
     /// Plan layouts there can be.
     pub const MAX_PLANS: u32 = 1 << 16;
 
@@ -36,6 +42,31 @@ impl Binding {
     pub const fn new(line: u32, plan: u32, suspended: bool) -> Self {
         let plan = (plan & (Self::MAX_PLANS - 1)) as u64;
         Self(line as u64 | plan << 32 | if suspended { Self::SUSPENDED } else { 0 })
+    }
+    /// A run: this binding is the first of those for the next `bits` bits of an address, whose rows are `stride` lines
+    /// apart.
+    #[must_use]
+    pub const fn run(self, bits: u32, stride: u32) -> u64 {
+        self.0 | RUN as u64 | (bits as u64) << Self::RUN_BITS | (stride as u64) << Self::RUN_STRIDE
+    }
+    /// The binding of a run's number-th address; the run is an entry that is marked [`RUN`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_run(self, number: u32) -> Self {
+        let stride = (self.0 >> Self::RUN_STRIDE) & Self::MAX_STRIDE as u64;
+        let line = (self.0 as u32 & !RUN).wrapping_add(number.wrapping_mul(stride as u32));
+        Self(self.0 >> 32 << 32 & ((1 << Self::RUN_BITS) - 1) | line as u64)
+    }
+    /// How many bits of an address a run answers for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn run_bits(self) -> u32 {
+        (self.0 >> Self::RUN_BITS) as u32 & 31
+    }
+    /// An entry of an index.
+    #[must_use]
+    pub const fn of_word(word: u64) -> Self {
+        Self(word)
     }
     /// As it stands in an index.
     #[must_use]
@@ -70,6 +101,9 @@ impl Binding {
 
 /// Entry bit: not a row but the record of a single prefix, at this line.
 pub const LONE: u32 = 1 << 30;
+
+/// Entry bit: not the binding of one prefix but the first of a run.
+pub const RUN: u32 = 1 << 29;
 
 /// Where the record of a single prefix has what, in 64-bit words from its beginning.
 pub mod record {
@@ -112,7 +146,7 @@ pub(super) fn find4<W: Words>(words: W, address: u32) -> Binding {
         entry = below(words, entry, rest);
         rest <<= bits;
     }
-    leave(words, entry, [upper, 0])
+    leave(words, entry, rest, [upper, 0])
 }
 
 #[inline(always)]
@@ -129,7 +163,7 @@ pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
         upper = upper << bits | (lower >> 1) >> (63 - bits);
         lower <<= bits;
     }
-    leave(words, entry, address)
+    leave(words, entry, upper, address)
 }
 
 /// The table's entry for an address, and the address's bits behind those that led there; `None` outside the
@@ -161,11 +195,14 @@ fn below<W: Words>(words: W, entry: Binding, rest: u64) -> Binding {
     Binding(words.long(node + ((rest >> 1) >> (63 - entry.node_bits())) as u32))
 }
 
-/// The binding the entry for an address stands for.
+/// The binding the entry for an address stands for; `rest` are the bits behind those that led to it.
 #[inline(always)]
-fn leave<W: Words>(words: W, entry: Binding, address: [u64; 2]) -> Binding {
-    if entry.line() & LONE == 0 {
+fn leave<W: Words>(words: W, entry: Binding, rest: u64, address: [u64; 2]) -> Binding {
+    if entry.line() & (LONE | RUN) == 0 {
         return entry;
+    }
+    if entry.line() & RUN != 0 {
+        return entry.of_run(((rest >> 1) >> (63 - entry.run_bits())) as u32);
     }
     let record = (entry.line() & !LONE) * (LINE_WORDS / 2);
     let differs = |half: usize| {

@@ -84,7 +84,10 @@ impl Accounts {
     ) -> Result<Change, Full> {
         let mut planning = Planning::new(self, policy, at)?;
         planning.change.bindings.reserve(subscribers.len());
-        for subscriber in subscribers {
+        // By address: rows that stand in memory as their addresses do are found without a table.
+        let mut by_address: Vec<&Subscriber> = subscribers.iter().collect();
+        by_address.sort_by_key(|subscriber| subscriber.prefixes.first().map(|first| first.net));
+        for subscriber in by_address {
             planning.subscriber(subscriber)?;
         }
         planning.departures(subscribers);

@@ -4,12 +4,12 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use classifier::image::subscribers::NODE_LINES;
+use classifier::image::subscribers::NODE_BITS;
 use classifier::image::{Binding, LINE_WORDS};
 use ipnet::IpNet;
 
 use super::sys::Mapping;
-use crate::image::bindings::{self, Room, Unfit};
+use crate::image::bindings::{self, Room, Unfit, node_lines};
 
 /// An image in its map.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl LiveImage {
         kept.sort_unstable();
         for net in unbound {
             if kept.binary_search(&net).is_err() {
-                bindings::unbind(&mut self.room, net);
+                bindings::unbind(&mut self.room, net)?;
             }
         }
         for (net, binding) in bound {
@@ -78,21 +78,26 @@ impl Room for MappedRoom {
     fn set(&mut self, index: u32, word: u64) {
         self.mapping.words()[index as usize].store(word, Ordering::Release);
     }
-    fn take(&mut self) -> Option<u32> {
-        let lines = match self.free.pop() {
+    fn take(&mut self, bits: u32) -> Option<u32> {
+        let reused = if bits == NODE_BITS {
+            self.free.pop()
+        } else {
+            None
+        };
+        let lines = match reused {
             Some(lines) => lines,
             None => {
                 let lines = self.next;
                 let room = (self.mapping.words().len() * 2) as u32 / LINE_WORDS;
-                if lines + NODE_LINES > room {
+                if lines + node_lines(bits) > room {
                     return None;
                 }
-                self.next += NODE_LINES;
+                self.next += node_lines(bits);
                 lines
             }
         };
         let first = lines * LINE_WORDS / 2;
-        for word in first..first + NODE_LINES * LINE_WORDS / 2 {
+        for word in first..first + (1 << bits) {
             self.set(word, 0);
         }
         Some(lines)

@@ -5,7 +5,7 @@
 //! then becomes an answer by the store of one word.
 
 use classifier::image::subscribers::{
-    LONE, MAX_COMMON_BITS, MAX_NODE_BITS, MIN_TABLE_BITS, NODE_BITS, head, record,
+    LONE, MAX_COMMON_BITS, MAX_NODE_BITS, MIN_TABLE_BITS, NODE_BITS, NODE_LINES, RUN, head, record,
 };
 use classifier::image::{Binding, DEEPER, LINE_WORDS, at};
 use ipnet::IpNet;
@@ -16,14 +16,22 @@ pub trait Room {
     fn get(&self, index: u32) -> u64;
     /// Stores a word, after everything that was stored before.
     fn set(&mut self, index: u32, word: u64);
-    /// [`NODE_LINES`] lines that nothing points at, all zero: the first one's number; `None` when there is no room.
-    fn take(&mut self) -> Option<u32>;
-    /// Gives back lines that nothing points at any more, but that packets may still be reading.
+    /// The lines of a node of so many bits, all zero, that nothing points at: the first one's number; `None` when
+    /// there is no room.
+    fn take(&mut self, bits: u32) -> Option<u32>;
+    /// Gives back the lines of a node of [`NODE_BITS`] bits that nothing points at any more, but that packets may
+    /// still be reading.
     fn give_back(&mut self, lines: u32);
 }
 
 /// 64-bit words of a line.
 const LINE_LONGS: u32 = LINE_WORDS / 2;
+
+/// Lines of a node of so many bits.
+#[must_use]
+pub const fn node_lines(bits: u32) -> u32 {
+    NODE_LINES << (bits - NODE_BITS)
+}
 
 /// How many bits the node behind an entry decides.
 const fn node_bits(word: u64) -> u32 {
@@ -112,7 +120,11 @@ impl Shape {
                 bits => first.bits >> (128 - bits) << (128 - bits),
             },
             common_bits,
-            table_bits: bits_of_node(keys, common_bits).max(least),
+            table_bits: leave_room_for_runs(
+                keys,
+                common_bits,
+                bits_of_node(keys, common_bits).max(least),
+            ),
         }
     }
 }
@@ -141,6 +153,46 @@ fn bits_of_node(keys: &[(Key, Binding)], decided: u32) -> u32 {
         }
     }
     best
+}
+
+/// Bits a run answers for, where a node can choose.
+const RUN_BITS: u32 = 8;
+
+/// Takes from the bits of a node those that runs answer for, if most of its prefixes are in runs then.
+fn leave_room_for_runs(keys: &[(Key, Binding)], decided: u32, bits: u32) -> u32 {
+    let fewer = bits.saturating_sub(RUN_BITS);
+    if fewer < NODE_BITS {
+        return bits;
+    }
+    let same = |a: &(Key, Binding), b: &(Key, Binding)| {
+        a.0.digits(decided, fewer) == b.0.digits(decided, fewer)
+    };
+    let (runs, all) = keys.chunk_by(same).fold((0, 0), |(runs, all), group| {
+        let run = run_of(group, decided + fewer).is_some();
+        (runs + usize::from(run), all + 1)
+    });
+    if 2 * runs >= all { fewer } else { bits }
+}
+
+/// The entry of a run, if the sorted prefixes behind an entry are one: all there can be of their length, and their rows
+/// in the same order, equally far apart.
+fn run_of(keys: &[(Key, Binding)], decided: u32) -> Option<u64> {
+    let [(first_key, first), (_, second), ..] = keys else {
+        return None;
+    };
+    let bits = first_key.len.checked_sub(decided)?;
+    let stride = second.line().checked_sub(first.line())?;
+    let whole = (NODE_BITS..=MAX_NODE_BITS).contains(&bits) && keys.len() == 1 << bits;
+    if !whole || stride == 0 || stride > Binding::MAX_STRIDE {
+        return None;
+    }
+    let run = first.run(bits, stride);
+    (0..)
+        .zip(keys)
+        .all(|(number, (key, binding))| {
+            key.len == first_key.len && *binding == Binding::of_word(run).of_run(number)
+        })
+        .then_some(run)
 }
 
 /// Lays out the index of one family at the end of an image. `index` is where in the header it is described.
@@ -188,12 +240,14 @@ impl Growing<'_> {
                 for slot in slot..slot + (1 << (after - key.len)) {
                     self.set(base + slot, binding.word());
                 }
+            } else if let Some(run) = run_of(behind, after) {
+                self.set(base + slot, run);
             } else if behind.len() == 1 && key.len > after + NODE_BITS {
                 let line = self.table(NODE_BITS);
                 write_record(self, line, *key, *binding);
                 self.set(base + slot, u64::from(LONE | line));
             } else {
-                let bits = bits_of_node(behind, after);
+                let bits = leave_room_for_runs(behind, after, bits_of_node(behind, after));
                 let node = self.table(bits);
                 self.set(base + slot, node_entry(node, bits));
                 self.fill(behind, node * LINE_LONGS, after, bits);
@@ -213,8 +267,8 @@ impl Room for Growing<'_> {
         self.words[index] = word as u32;
         self.words[index + 1] = (word >> 32) as u32;
     }
-    fn take(&mut self) -> Option<u32> {
-        Some(self.table(NODE_BITS))
+    fn take(&mut self, bits: u32) -> Option<u32> {
+        Some(self.table(bits))
     }
     fn give_back(&mut self, _: u32) {}
 }
@@ -243,8 +297,11 @@ pub fn bind(room: &mut impl Room, net: &IpNet, binding: Binding) -> Result<(), U
 }
 
 /// Takes a prefix from whoever has it.
-pub fn unbind(room: &mut impl Room, net: &IpNet) {
-    Index::of(room, index_of(net)).unbind(Key::of(net));
+///
+/// # Errors
+/// When the index cannot let go of it; it then answers as before.
+pub fn unbind(room: &mut impl Room, net: &IpNet) -> Result<(), Unfit> {
+    Index::of(room, index_of(net)).unbind(Key::of(net))
 }
 
 const fn index_of(net: &IpNet) -> u32 {
@@ -305,6 +362,9 @@ impl<'a, R: Room> Index<'a, R> {
             let node = if entry & DEEPER != 0 {
                 bits = node_bits(word);
                 entry & !DEEPER
+            } else if entry & RUN != 0 {
+                bits = Binding::of_word(word).run_bits();
+                self.spell_out(slot, word)?
             } else if entry & LONE != 0 {
                 let lone = entry & !LONE;
                 if self.key(lone) == key {
@@ -319,7 +379,7 @@ impl<'a, R: Room> Index<'a, R> {
                 return Ok(());
             } else {
                 // The last node: filled out of sight.
-                let node = self.room.take().ok_or(Unfit::NoRoom)?;
+                let node = self.room.take(NODE_BITS).ok_or(Unfit::NoRoom)?;
                 let first = node * LINE_LONGS + key.digits(decided, NODE_BITS);
                 for slot in first..first + (1 << (decided + NODE_BITS - key.len)) {
                     self.room.set(slot, binding.word());
@@ -331,13 +391,13 @@ impl<'a, R: Room> Index<'a, R> {
         }
     }
 
-    fn unbind(&mut self, key: Key) {
+    fn unbind(&mut self, key: Key) -> Result<(), Unfit> {
         let mut decided = self.shape.common_bits;
         let mut base = self.table;
         let mut bits = self.shape.table_bits;
         let foreign = decided > 0 && (key.bits ^ self.shape.common).leading_zeros() < decided;
         if key.len < decided || foreign {
-            return;
+            return Ok(());
         }
         loop {
             let slot = base + key.digits(decided, bits);
@@ -346,7 +406,7 @@ impl<'a, R: Room> Index<'a, R> {
                 for slot in slot..slot + (1 << (decided - key.len)) {
                     self.answer(slot, 0);
                 }
-                return;
+                return Ok(());
             }
             let word = self.room.get(slot);
             let entry = word as u32;
@@ -355,11 +415,29 @@ impl<'a, R: Room> Index<'a, R> {
                 base = (entry & !DEEPER) * LINE_LONGS;
                 continue;
             }
+            if entry & RUN != 0 {
+                bits = Binding::of_word(word).run_bits();
+                base = self.spell_out(slot, word)? * LINE_LONGS;
+                continue;
+            }
             if entry & LONE != 0 && self.key(entry & !LONE) == key {
                 self.answer(slot, 0);
             }
-            return;
+            return Ok(());
         }
+    }
+
+    /// Puts a node in place of a run: an entry for each of its addresses.
+    fn spell_out(&mut self, slot: u32, word: u64) -> Result<u32, Unfit> {
+        let run = Binding::of_word(word);
+        let bits = run.run_bits();
+        let node = self.room.take(bits).ok_or(Unfit::NoRoom)?;
+        for number in 0..1 << bits {
+            let binding = run.of_run(number);
+            self.room.set(node * LINE_LONGS + number, binding.word());
+        }
+        self.room.set(slot, node_entry(node, bits));
+        Ok(node)
     }
 
     /// Makes an entry an answer. What stood below it is given back.
@@ -387,7 +465,7 @@ impl<'a, R: Room> Index<'a, R> {
 
     /// Puts a node between an entry and its single prefix, of which `decided` bits led to the entry.
     fn push_down(&mut self, slot: u32, lone: u32, decided: u32) -> Result<u32, Unfit> {
-        let node = self.room.take().ok_or(Unfit::NoRoom)?;
+        let node = self.room.take(NODE_BITS).ok_or(Unfit::NoRoom)?;
         let key = self.key(lone);
         let first = node * LINE_LONGS + key.digits(decided, NODE_BITS);
         if key.len <= decided + NODE_BITS {
@@ -405,7 +483,7 @@ impl<'a, R: Room> Index<'a, R> {
     }
 
     fn record(&mut self, key: Key, binding: Binding) -> Result<u32, Unfit> {
-        let line = self.room.take().ok_or(Unfit::NoRoom)?;
+        let line = self.room.take(NODE_BITS).ok_or(Unfit::NoRoom)?;
         write_record(self.room, line, key, binding);
         Ok(line)
     }

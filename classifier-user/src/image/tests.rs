@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use classifier::image::Image;
+use classifier::image::subscribers::NODE_BITS;
 use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
@@ -137,7 +138,13 @@ impl bindings::Room for Roomy {
         self.image.words[index as usize * 2] = word as u32;
         self.image.words[index as usize * 2 + 1] = (word >> 32) as u32;
     }
-    fn take(&mut self) -> Option<u32> {
+    fn take(&mut self, bits: u32) -> Option<u32> {
+        if bits > NODE_BITS {
+            let lines = self.image.words.len() as u32 / LINE_WORDS;
+            let more = (bindings::node_lines(bits) * LINE_WORDS) as usize;
+            self.image.words.resize(self.image.words.len() + more, 0);
+            return Some(lines);
+        }
         let lines = self.free.pop()?;
         let begin = (lines * LINE_WORDS) as usize;
         self.image.words[begin..begin + 2 * LINE_WORDS as usize].fill(0);
@@ -175,7 +182,7 @@ proptest! {
         image.free.extend((0..room as u32).map(|n| lines + 2 * n).rev());
         for (net, _) in &before {
             if !wanted.iter().any(|(other, _)| other == net) {
-                bindings::unbind(&mut image, net);
+                prop_assert!(bindings::unbind(&mut image, net).is_ok());
             }
         }
         let mut fitting = Vec::new();
@@ -271,7 +278,7 @@ fn pools_are_tables_and_change_in_place() {
                 bindings::bind(&mut image, &net, Binding::new(50_000 + n, 3, true)).unwrap();
                 wanted.insert(net, 50_000 + n);
             } else if n % 7 == 0 {
-                bindings::unbind(&mut image, &net);
+                bindings::unbind(&mut image, &net).unwrap();
                 wanted.remove(&net);
             }
         }
@@ -287,6 +294,83 @@ fn pools_are_tables_and_change_in_place() {
     for (net, row) in &wanted {
         assert_eq!(found(&image.image, net.network()).1, *row, "{net}");
     }
+}
+
+#[test]
+fn rows_in_the_order_of_their_addresses_need_no_table() {
+    let pool = |base: u32, n: u32| IpNet::from(IpAddr::from(Ipv4Addr::from_bits(base + n)));
+    let delegated = |n: u32| {
+        let bits = 0x2001_0db8_u128 << 96 | u128::from(n) << 72;
+        IpNet::V6(Ipv6Net::new(Ipv6Addr::from_bits(bits), 56).unwrap())
+    };
+    // Three pools whose rows are 6, 6 and 3 lines apart; in the second they leave a gap, as at the end of a chunk.
+    let mut wanted = std::collections::BTreeMap::new();
+    for n in 0..8192 {
+        wanted.insert(pool(0x6440_0000, n), 7 + 6 * n);
+        wanted.insert(
+            pool(0x0a00_0000, n),
+            60_000 + 6 * n + if n > 5000 { 4 } else { 0 },
+        );
+        wanted.insert(delegated(n), 200_000 + 3 * n);
+    }
+    let subscribers = bound(&wanted.clone().into_iter().collect::<Vec<_>>());
+    let image = Source {
+        subscribers,
+        ..Source::default()
+    }
+    .compile()
+    .unwrap();
+    let without = Source::default().compile().unwrap();
+    let taken = image.words.len() - without.words.len();
+    // A table of 2^16 entries that tells the pools apart, and little besides.
+    assert!(taken < (2 << 16) + 8_000, "{taken} words");
+    let lines = image.words.len() as u32 / LINE_WORDS;
+    let mut image = Roomy {
+        image,
+        free: (0..100).map(|n| lines + 2 * n).rev().collect(),
+        resting: Vec::new(),
+    };
+    image
+        .image
+        .words
+        .resize((lines + 200) as usize * LINE_WORDS as usize, 0);
+    let check = |image: &Roomy, wanted: &std::collections::BTreeMap<IpNet, u32>| {
+        for n in 0..8300 {
+            for net in [pool(0x6440_0000, n), pool(0x0a00_0000, n), delegated(n)] {
+                let expected = wanted.get(&net).copied().unwrap_or(0);
+                for address in [net.network(), net.broadcast()] {
+                    assert_eq!(found(&image.image, address).1, expected, "{address}");
+                }
+            }
+        }
+    };
+    check(&image, &wanted);
+    for (net, row) in [
+        (pool(0x6440_0000, 77), 5),
+        (pool(0x0a00_0000, 8000), 0),
+        (delegated(4099), 9),
+    ] {
+        match row {
+            0 => {
+                bindings::unbind(&mut image, &net).unwrap();
+                wanted.remove(&net);
+            }
+            row => {
+                bindings::bind(&mut image, &net, Binding::new(row, 1, true)).unwrap();
+                wanted.insert(net, row);
+            }
+        }
+    }
+    check(&image, &wanted);
+    // Of a run, plan and state are those of all its addresses.
+    let whose = Image::new(&image.image)
+        .unwrap()
+        .subscriber4(0x6440_0000 + 77);
+    assert_eq!((whose.plan(), whose.is_suspended()), (1, true));
+    let whose = Image::new(&image.image)
+        .unwrap()
+        .subscriber4(0x6440_0000 + 78);
+    assert_eq!((whose.plan(), whose.is_suspended()), (0, false));
 }
 
 #[test]

@@ -104,8 +104,12 @@ impl World {
         let lines = row_lines(CLASSES * charging.meters_of_class());
         // Line 0 stays zero: it is the buckets of who has none.
         let mut rows_end = 1;
-        let subscribers = (0..wanted.subscribers).map(|number| {
-            let address = subscriber(wanted.family, number as u32);
+        let mut addresses: Vec<IpNet> = (0..wanted.subscribers)
+            .map(|number| subscriber(wanted.family, number as u32))
+            .collect();
+        // As the agent gives rows out.
+        addresses.sort_unstable();
+        let subscribers = addresses.into_iter().map(|address| {
             // A row never crosses from one chunk into the next.
             if rows_end % CHUNK_LINES + lines > CHUNK_LINES {
                 rows_end = rows_end.next_multiple_of(CHUNK_LINES);
