@@ -78,9 +78,13 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let subscriber = find(tables, image.subscriber4(own), hook.direction);
+            let binding = image.subscriber4(own);
+            let Some(line) = approach(tables, binding, hook.direction) else {
+                unpriced(tables, size);
+                return Action::Pass;
+            };
             let remote = image.remote4(other);
-            settle(image, tables, hook, subscriber, remote, size, || {
+            settle(image, tables, hook, (binding, line), remote, size, || {
                 image.remote4(own)
             })
         }
@@ -93,9 +97,13 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 return Action::Pass;
             };
             let (own, other) = ends(ip, hook.direction);
-            let subscriber = find(tables, image.subscriber6(own), hook.direction);
+            let binding = image.subscriber6(own);
+            let Some(line) = approach(tables, binding, hook.direction) else {
+                unpriced(tables, size);
+                return Action::Pass;
+            };
             let remote = image.remote6(other);
-            settle(image, tables, hook, subscriber, remote, size, || {
+            settle(image, tables, hook, (binding, line), remote, size, || {
                 image.remote6(own)
             })
         }
@@ -136,30 +144,13 @@ fn unpriced<T: Tables>(tables: &T, size: Size) {
     tables.tally(Cell::UnpricedBytes.index(), u64::from(size.bytes));
 }
 
-/// Whose a packet is.
-#[derive(Clone, Copy)]
-enum Whose<L> {
-    /// Nobody's that is known.
-    Nobody,
-    /// A subscriber's whose row cannot be reached.
-    Lost,
-    /// A subscriber's, and where its row begins.
-    Subscriber(Binding, L),
-}
-
-/// Finds the row a packet may be counted in, before it is known where it goes.
+/// Goes to the row a packet may be counted in, before it is known where the packet goes. Whose address is nobody's
+/// goes to line 0, which always is there: the verifier follows one way more easily than two.
 #[inline(always)]
-fn find<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Whose<T::Line> {
-    if binding.line() == 0 {
-        return Whose::Nobody;
-    }
-    match tables.line(binding.line()) {
-        Some(line) => {
-            tables.approach(line, meter_word(0, direction.is_down()));
-            Whose::Subscriber(binding, line)
-        }
-        None => Whose::Lost,
-    }
+fn approach<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Option<T::Line> {
+    let line = tables.line(binding.line())?;
+    tables.approach(line, meter_word(0, direction.is_down()));
+    Some(line)
 }
 
 /// Charges a known subscriber's packet; counts an unknown one's as unattributed.
@@ -168,33 +159,26 @@ fn settle<T: Tables>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook,
-    whose: Whose<T::Line>,
+    (binding, line): (Binding, T::Line),
     remote: Remote,
     size: Size,
     own: impl FnOnce() -> Remote,
 ) -> Action {
     let n = u64::from(size.bytes);
-    let (binding, line) = match whose {
-        Whose::Subscriber(binding, line) => (binding, line),
-        Whose::Lost => {
-            unpriced(tables, size);
+    if binding.line() == 0 {
+        let cell = Cell::unattributed(remote.class());
+        tables.tally(cell, size.packets);
+        tables.tally(cell + 1, n);
+        if !hook.drop_unknown
+            || sent_by_gateway(hook, remote)
+            || keeps_link_alive(hook.direction, own(), remote)
+        {
             return Action::Pass;
         }
-        Whose::Nobody => {
-            let cell = Cell::unattributed(remote.class());
-            tables.tally(cell, size.packets);
-            tables.tally(cell + 1, n);
-            if !hook.drop_unknown
-                || sent_by_gateway(hook, remote)
-                || keeps_link_alive(hook.direction, own(), remote)
-            {
-                return Action::Pass;
-            }
-            tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
-            tables.tally(Cell::UnknownDroppedBytes.index(), n);
-            return Action::Drop;
-        }
-    };
+        tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
+        tables.tally(Cell::UnknownDroppedBytes.index(), n);
+        return Action::Drop;
+    }
     let charge = charge(
         image,
         tables,

@@ -25,7 +25,7 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("ours", "access"),
 ];
 
-/// Measures packets a second in a world whose reference is filled.
+/// Measures packets a second in a world whose reference is filled: of one flow, and of all subscribers.
 pub(crate) fn run(
     world: &World,
     lab: &mut Lab,
@@ -33,9 +33,21 @@ pub(crate) fn run(
     cpu: usize,
     results: &mut Results,
 ) -> Result<()> {
+    one(world, lab, course, cpu, (Pattern::Hot, ""), results)?;
+    one(world, lab, course, cpu, (Pattern::Zipf, "_zipf"), results)
+}
+
+fn one(
+    world: &World,
+    lab: &mut Lab,
+    course: &Course,
+    cpu: usize,
+    (pattern, suffix): (Pattern, &str),
+    results: &mut Results,
+) -> Result<()> {
     let (near, far) = (NetNs::new("sender")?, NetNs::new("gateway")?);
     let _wire = Veth::new((&near, "out"), (&far, "in"), 1_500)?;
-    let headers = headers(world, Pattern::Zipf, course.headers);
+    let headers = headers(world, pattern, course.headers);
     lab.show(&headers, &[cpu])?;
     let lab = &*lab;
     let first = fd(lab, "pass")?;
@@ -70,9 +82,10 @@ pub(crate) fn run(
     lab.judged
         .fetch_add(sent, std::sync::atomic::Ordering::Relaxed);
     for ((name, _), timing) in PROGRAMS.iter().zip(&timings) {
-        results.figure(&format!("veth_pps_{name}"), 1e9 / timing.ns);
+        results.figure(&format!("veth_pps_{name}{suffix}"), 1e9 / timing.ns);
     }
-    results.figure("veth_ratio", timings[0].ns / timings[2].ns);
+    let ratio = timings[0].ns / timings[2].ns;
+    results.figure(&format!("veth_ratio{suffix}"), ratio);
     Ok(())
 }
 
