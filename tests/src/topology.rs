@@ -170,6 +170,15 @@ impl Lab {
         }
     }
 
+    /// How many interfaces of the gateway have an XDP program.
+    ///
+    /// # Errors
+    /// When `ip` does not list them.
+    pub fn xdp_programs(&self) -> Result<usize> {
+        let links = self.gateway.run("ip", &["link"])?;
+        Ok(links.matches("prog/xdp").count())
+    }
+
     /// The subscriber of that name.
     ///
     /// # Panics

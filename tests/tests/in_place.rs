@@ -110,6 +110,43 @@ fn an_owner_that_is_suspended_in_place_has_what_is_essential_only() -> Result<()
 }
 
 #[test]
+fn own_prefixes_that_nest_are_one_s_own_in_place() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).setting("watch = false").start()?;
+    agent.write_subscribers(&among_many(SUBSCRIBERS))?;
+    agent.reload()?;
+    let image = published(&agent)?;
+    let bob = lab.subscriber("bob");
+    let offices = lab.remote(town::GOVERNMENT);
+    let mut echoes = 0;
+    // The inner one comes, goes, is left alone, and is covered again.
+    for addresses in [
+        "10.1.0.8/29 10.1.0.9",
+        "10.1.0.8/29",
+        "10.1.0.9 10.1.0.14 10.1.0.8/29",
+        "10.1.0.9 10.1.0.14",
+        "10.1.0.8/29 10.1.0.8/30 10.1.0.14",
+    ] {
+        agent.write_subscribers(&among_many(&format!("bob,small,active,{addresses}")))?;
+        agent.reload()?;
+        for address in ["10.1.0.9", "10.1.0.14"] {
+            assert_eq!(ping(&bob.at(address), &offices, 1, 72)?, 1, "{addresses}");
+            echoes += 1;
+        }
+    }
+    assert_eq!(published(&agent)?, image);
+    lab.settle()?;
+    let bill = agent.bill()?;
+    let all = volume(echoes, 100);
+    let flow = Flow { up: all, down: all };
+    assert_eq!(bill.usage, lines([("bob", "government", "free", flow)]));
+    agent.check_order()
+}
+
+#[test]
 fn what_has_no_place_in_the_index_is_compiled_anew() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());

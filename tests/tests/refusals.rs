@@ -7,7 +7,6 @@ use anyhow::Result;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::netns::NetNs;
-use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, SUBSCRIBERS};
 use zerorate_tests::xdp::Mode;
 
@@ -28,15 +27,6 @@ fn refuses(agent: &mut Agent, parts: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// How many interfaces of the gateway have an XDP program.
-fn programs(lab: &Lab) -> Result<usize> {
-    Ok(lab
-        .gateway
-        .run("ip", &["link"])?
-        .matches("prog/xdp")
-        .count())
-}
-
 #[test]
 fn an_interface_that_does_not_exist() -> Result<()> {
     if !can_use_namespaces() {
@@ -49,15 +39,15 @@ fn an_interface_that_does_not_exist() -> Result<()> {
         &["interface `core9` does not exist in this network namespace; see `ip link`"],
     )?;
     // Nor does it count on those that do.
-    assert_eq!(programs(&lab)?, 0);
+    assert_eq!(lab.xdp_programs()?, 0);
     // Where an agent counted before, it goes on.
     agent.configure("name = \"core9\"", "name = \"lo\"\nmode = \"generic\"")?;
     agent.start()?;
     agent.sigterm()?;
-    assert_eq!(programs(&lab)?, 4);
+    assert_eq!(lab.xdp_programs()?, 4);
     agent.configure("name = \"lo\"", "name = \"core9\"")?;
     refuses(&mut agent, &["interface `core9` does not exist"])?;
-    assert_eq!(programs(&lab)?, 4);
+    assert_eq!(lab.xdp_programs()?, 4);
     Ok(())
 }
 
@@ -80,7 +70,7 @@ fn an_interface_that_has_a_program_of_somebody_else() -> Result<()> {
             ],
         )?;
         // The other's program is where it was, and no other.
-        assert_eq!(programs(&lab)?, 1);
+        assert_eq!(lab.xdp_programs()?, 1);
         core.detach_program(mode)?;
         agent.start()?;
     }
@@ -223,7 +213,7 @@ fn a_configuration_with_mistakes() -> Result<()> {
         refuses(&mut agent, &parts)?;
         agent.configure(to, from)?;
     }
-    assert_eq!(programs(&lab)?, 0);
+    assert_eq!(lab.xdp_programs()?, 0);
     fs::remove_file(agent.config())?;
     refuses(
         &mut agent,
@@ -270,7 +260,7 @@ fn a_second_agent() -> Result<()> {
         &mut second,
         &["interface `access0`", "another XDP program is attached"],
     )?;
-    assert_eq!(programs(&lab)?, 3);
+    assert_eq!(lab.xdp_programs()?, 3);
     first.check_order()
 }
 
@@ -288,6 +278,6 @@ fn a_ledger_that_is_none() -> Result<()> {
     fs::remove_file(agent.ledger())?;
     fs::create_dir(agent.ledger())?;
     refuses(&mut agent, &["ledger.db: unable to open database file"])?;
-    assert_eq!(programs(&lab)?, 0);
+    assert_eq!(lab.xdp_programs()?, 0);
     Ok(())
 }

@@ -181,10 +181,10 @@ fn told_to_detach_it_keeps_the_counters_and_counts_no_more() -> Result<()> {
     let lab = town::lab().build()?;
     let mut agent = town::agent(&lab).setting("on_exit = \"detach\"").start()?;
     let mut expected = twenty_datagrams(&lab)?;
-    assert_eq!(xdp_programs(&lab)?, 3);
+    assert_eq!(lab.xdp_programs()?, 3);
     let ended = agent.sigterm()?;
     assert!(ended.success(), "{ended}");
-    assert_eq!(xdp_programs(&lab)?, 0);
+    assert_eq!(lab.xdp_programs()?, 0);
     twenty_datagrams(&lab)?;
     agent.start()?;
     expected += twenty_datagrams(&lab)?;
@@ -198,15 +198,6 @@ fn told_to_detach_it_keeps_the_counters_and_counts_no_more() -> Result<()> {
         "{log}"
     );
     agent.check_order()
-}
-
-/// How many interfaces of the gateway have an XDP program.
-fn xdp_programs(lab: &Lab) -> Result<usize> {
-    Ok(lab
-        .gateway
-        .run("ip", &["link"])?
-        .matches("prog/xdp")
-        .count())
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::datapath::maps::Maps;
 use crate::image::Source;
 use crate::policy::Policy;
 
-/// Of so many prefixes, one may change in place; when more do, a new image costs less.
+/// One prefix in so many may change in place; when more do, a new image costs less.
 const IN_PLACE_SHARE: usize = 8;
 
 impl Node {
@@ -33,7 +33,8 @@ impl Node {
         let gateway = gateway_addresses();
         let summary = change.summary;
         if self.only_subscribers_differ(&policy, &change, &gateway, now) {
-            self.commit(&mut change, self.serial, 0)?;
+            self.check_room(&change, 0)?;
+            self.commit(&mut change, self.serial)?;
             if self.rebind(&change)? {
                 return Ok(summary);
             }
@@ -63,22 +64,19 @@ impl Node {
         })
     }
 
-    /// Gives the change the memory it needs, and writes it down. From here on the ledger knows: what is in force
-    /// must follow.
-    fn commit(
-        &mut self,
-        change: &mut Change,
-        serial: u32,
-        image_bytes: u64,
-    ) -> Result<(), NodeError> {
+    /// Compares the memory a change and its image take with what is available.
+    fn check_room(&self, change: &Change, image_bytes: u64) -> Result<(), NodeError> {
         let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
+        let prefixes = change.bindings.len();
         preflight::check_memory(
             rows + image_bytes,
-            &format!(
-                "{} prefixes of subscribers and an image of {image_bytes} bytes",
-                change.bindings.len()
-            ),
+            &format!("{prefixes} prefixes of subscribers and an image map of {image_bytes} bytes"),
         )?;
+        Ok(())
+    }
+
+    /// Gives the change its rows, and writes it down. From here on the ledger knows: what is in force must follow.
+    fn commit(&mut self, change: &mut Change, serial: u32) -> Result<(), NodeError> {
         self.maps.rows.grow(&mut self.lines, change.next_line)?;
         change.write_new(&self.lines);
         self.ledger.begin(&self.accounts, change, serial)?;
@@ -116,11 +114,7 @@ impl Node {
         let image_bytes = image.words().len() * 4;
         let room = room_for(image.words().len(), &self.config);
         let fits = image.words().len() <= self.maps.image.words() as usize;
-        let map_bytes = u64::from(room.max(self.maps.image.words())) * 4;
-        preflight::check_memory(
-            map_bytes,
-            &format!("an image of {image_bytes} bytes with room to grow"),
-        )?;
+        self.check_room(&change, u64::from(room.max(self.maps.image.words())) * 4)?;
         let larger = if fits && self.interfaces.any_attached() {
             None
         } else {
@@ -128,7 +122,7 @@ impl Node {
         };
         let prepared = target(&larger, &self.maps).prepare(&image)?;
         // Known already when it was to be in place.
-        self.commit(&mut change, serial, map_bytes)?;
+        self.commit(&mut change, serial)?;
         self.maps.set_serial(serial)?;
         target(&larger, &self.maps).publish(&prepared)?;
         self.live = Some(prepared);

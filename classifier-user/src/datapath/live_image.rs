@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::sys::Mapping;
 use crate::image::bindings::{self, Room, Unfit, node_lines};
+use crate::image::outermost;
 
 /// An image in its map.
 #[derive(Debug)]
@@ -35,20 +36,22 @@ impl LiveImage {
     }
 
     /// Takes prefixes from those who have them and binds others, one after the other: a packet meets each address
-    /// before or after. What is bound anew stays bound all the while.
+    /// before or after. What is bound anew stays bound all the while. Of one's own prefixes that nest, the outermost
+    /// counts.
     ///
     /// # Errors
     /// When the index cannot take one in place; those before it are bound.
     pub fn rebind(&mut self, unbound: &[IpNet], bound: &[(IpNet, Binding)]) -> Result<(), Unfit> {
-        let mut kept: Vec<&IpNet> = bound.iter().map(|(net, _)| net).collect();
-        kept.sort_unstable();
-        for net in unbound {
-            if kept.binary_search(&net).is_err() {
-                bindings::unbind(&mut self.room, net)?;
-            }
+        let bound = outermost(bound);
+        let is_bound = |net: &IpNet| {
+            let after = bound.partition_point(|(other, _)| *other <= net);
+            after > 0 && bound[after - 1].0.contains(net)
+        };
+        for net in unbound.iter().filter(|net| !is_bound(net)) {
+            bindings::unbind(&mut self.room, net)?;
         }
         for (net, binding) in bound {
-            bindings::bind(&mut self.room, net, *binding)?;
+            bindings::bind(&mut self.room, net, binding)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! neighbours of the same class together; the tables are then filled from those.
 
 pub mod bindings;
+mod index;
 mod intervals;
 mod plans;
 mod table4;
@@ -110,8 +111,8 @@ impl Source {
         let bound = outermost(&self.subscribers);
         let (bound4, bound6) =
             bound.split_at(bound.partition_point(|(net, _)| matches!(net, IpNet::V4(_))));
-        bindings::write(&mut words, at::SUBSCRIBERS4, bound4);
-        bindings::write(&mut words, at::SUBSCRIBERS6, bound6);
+        index::write(&mut words, at::SUBSCRIBERS4, bound4);
+        index::write(&mut words, at::SUBSCRIBERS6, bound6);
         words.resize(words.len().next_multiple_of(LINE_WORDS as usize), 0);
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
@@ -150,7 +151,7 @@ impl Source {
 }
 
 /// Prefixes without those inside another.
-fn outermost(prefixes: &[(IpNet, Binding)]) -> Vec<(&IpNet, Binding)> {
+pub(crate) fn outermost(prefixes: &[(IpNet, Binding)]) -> Vec<(&IpNet, Binding)> {
     let mut sorted: Vec<_> = prefixes
         .iter()
         .map(|(net, binding)| (net, *binding))
