@@ -3,16 +3,22 @@
 //! every policy image carries it, so that old and new never read each other's memory.
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
-/// Bytes of a line, the unit rows and bucket blocks are allocated in: one cache line.
-pub const LINE_BYTES: u32 = 64;
-/// Lines in a chunk. A chunk is one mmapable map (16 MiB); a row never crosses from one into the next. The kernel
-/// takes some 10 ms to add one, whatever its size.
-pub const CHUNK_LINES: u32 = 1 << 18;
+/// Bytes of half a line: one cache line.
+pub const HALF_BYTES: u32 = 64;
+/// Bytes of a line, the unit rows and bucket blocks are allocated in: a half for what goes up, a half for what comes
+/// down, and a head.
+pub const LINE_BYTES: u32 = 2 * HALF_BYTES + 8;
+/// Lines in a chunk. A chunk is one mmapable map (17 MiB): the upper halves of all its lines, then the lower halves,
+/// then the heads, so that packets of one direction meet in as little memory as can be. A row never crosses from one
+/// chunk into the next. The kernel takes some 10 ms to add one, whatever its size.
+pub const CHUNK_LINES: u32 = 1 << 17;
 /// Bytes of a chunk.
 pub const CHUNK_BYTES: u32 = CHUNK_LINES * LINE_BYTES;
-/// Most chunks there can be (8 GiB of rows). They are created when they are needed.
+/// Bytes of a chunk's halves; its heads stand behind them.
+pub const HALVES_BYTES: u32 = CHUNK_LINES * HALF_BYTES * 2;
+/// Most chunks there can be (8.5 GiB of lines). They are created when they are needed.
 pub const MAX_CHUNKS: u32 = 512;
 
 /// Service classes a node can know during the life of its pins, the default one included. Six bits of a
@@ -45,27 +51,33 @@ pub struct FrameSlot {
 }
 const _: () = assert!(size_of::<FrameSlot>() == 8 + 256);
 
-/// Head of a row, at the beginning of its first line. The lines behind hold the counters: one line what the
-/// subscriber sent on the first four meters, one what it received, and so on for the next four, so that packets of one
-/// direction meet in one line. The plan says what the meters are; packets know it from the image, and read the head
-/// for the buckets only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
+/// Head of a row, in the head of its first line. The row's lines hold the counters of four meters each, in the upper
+/// halves what the subscriber sent and in the lower halves what it received. The plan says what the meters are;
+/// packets know it from the image, and read the head for the buckets only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RowHead {
-    /// Number of the plan layout whose meters the row holds: index into the image's plans.
-    pub plan: u32,
-    /// Zero.
-    pub reserved: u32,
     /// Line of the subscriber's bucket block; line 0, which stays all zero, for who has no buckets.
     pub bucket_line: u32,
     /// Where in the block the plan's buckets 0 to 7 stand, four bits each.
     pub bucket_map: u32,
-    /// Number of the session the row belongs to.
-    pub session: u64,
-    /// Zero.
-    pub reserved_too: u64,
 }
-const _: () = assert!(size_of::<RowHead>() == 32);
+
+impl RowHead {
+    /// As it stands in memory.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        (self.bucket_map as u64) << 32 | self.bucket_line as u64
+    }
+    /// From how it stands in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_word(word: u64) -> Self {
+        Self {
+            bucket_line: word as u32,
+            bucket_map: (word >> 32) as u32,
+        }
+    }
+}
 
 /// One (class, charged) pair of a row: what was counted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,22 +92,24 @@ pub struct Meter {
     pub packets_down: u64,
 }
 
-/// 64-bit words of a line.
-const LINE_LONGS: u32 = LINE_BYTES / 8;
-/// Meters a pair of lines counts for: bytes and packets, up in the one, down in the other.
-const METERS_EACH: u32 = LINE_LONGS / 2;
+/// 64-bit words of half a line.
+pub const HALF_WORDS: u32 = HALF_BYTES / 8;
+/// From a line's upper half to its lower one, in 64-bit words.
+pub const LOWER_HALF: u32 = CHUNK_LINES * HALF_WORDS;
+/// Meters a line counts for: bytes and packets.
+const METERS_EACH: u32 = HALF_WORDS / 2;
 
 /// Lines a row of `meters` meters takes.
 #[must_use]
 pub const fn row_lines(meters: u32) -> u32 {
-    1 + 2 * meters.div_ceil(METERS_EACH)
+    meters.div_ceil(METERS_EACH)
 }
 
-/// Position, in 64-bit words from the row's first line, of a meter's bytes in one direction; its packets stand behind
-/// them.
+/// Position, in 64-bit words from the upper half of the row's first line, of a meter's bytes in one direction; its
+/// packets stand behind them.
 #[inline(always)]
 #[must_use]
 pub const fn meter_word(meter: u32, down: bool) -> u32 {
-    let line = 1 + 2 * (meter / METERS_EACH) + if down { 1 } else { 0 };
-    line * LINE_LONGS + 2 * (meter % METERS_EACH)
+    2 * meter + if down { LOWER_HALF } else { 0 }
 }
+const _: () = assert!(METERS_EACH * 2 == HALF_WORDS);

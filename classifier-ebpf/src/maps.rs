@@ -14,8 +14,8 @@ use classifier::books::{self, BOOKS_WORDS, Books};
 use classifier::charge::Direction;
 use classifier::image::Words;
 use classifier::layout::{
-    CHUNK_BYTES, CHUNK_LINES, FrameSlot, HEAD_BYTES, LAYOUT_VERSION, LINE_BYTES, MAX_CHUNKS,
-    MAX_INTERFACES, RowHead,
+    CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
+    LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES, RowHead,
 };
 use classifier::packet::Packet;
 use classifier::verdict::Tables;
@@ -192,7 +192,7 @@ impl Words for MapWords {
     }
 }
 
-/// A line: its chunk, and where in the chunk it begins.
+/// A line: its chunk, and where in the chunk its upper half begins.
 #[derive(Clone, Copy)]
 pub(crate) struct MapLine {
     chunk: *mut u8,
@@ -200,15 +200,28 @@ pub(crate) struct MapLine {
 }
 
 impl MapLine {
-    /// The 64-bit word `word` words behind the beginning of the line. User space never lets a row cross its
+    /// The 64-bit word `word` words behind the beginning of the upper half. User space never lets a row cross its
     /// chunk's end, so the mask changes nothing; it is what the verifier knows. Hidden before it is masked:
     /// LLVM too sees that the mask changes nothing, would leave it out and add by OR, and the verifier of
     /// Linux 6.1 knows no bounds of an OR.
     #[inline(always)]
     fn at(self, word: u32) -> *mut u64 {
-        let offset = opaque(u64::from(self.offset + word * 8)) & u64::from(CHUNK_BYTES - 8);
-        // SAFETY: the chunk's value has CHUNK_BYTES bytes.
+        let offset = self.offset.wrapping_add(word.wrapping_mul(8));
+        let offset = opaque(u64::from(offset)) & u64::from(HALVES_BYTES - 8);
+        // SAFETY: the chunk's value has more than HALVES_BYTES bytes.
         unsafe { self.chunk.add(offset as usize).cast() }
+    }
+
+    /// The line's head.
+    #[inline(always)]
+    fn head(self) -> *mut u64 {
+        let offset = opaque(u64::from(self.offset / HALF_WORDS)) & u64::from(CHUNK_LINES * 8 - 8);
+        // SAFETY: the heads, eight bytes each, stand behind the halves.
+        unsafe {
+            self.chunk
+                .add(HALVES_BYTES as usize + offset as usize)
+                .cast()
+        }
     }
 }
 
@@ -229,7 +242,7 @@ impl Tables for KernelTables {
         let chunk = ROWS.get_value_ptr_mut(line / CHUNK_LINES, &0)?;
         Some(MapLine {
             chunk: chunk.cast(),
-            offset: line % CHUNK_LINES * LINE_BYTES,
+            offset: line % CHUNK_LINES * HALF_BYTES,
         })
     }
 
@@ -240,17 +253,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn row(&self, line: MapLine) -> RowHead {
-        // SAFETY: `at` stays in the chunk, and a row head is four 64-bit words at the beginning of a line.
-        let (first, second) = unsafe { (ptr::read(line.at(0)), ptr::read(line.at(1))) };
-        RowHead {
-            plan: first as u32,
-            reserved: 0,
-            bucket_line: second as u32,
-            bucket_map: (second >> 32) as u32,
-            session: 0,
-            reserved_too: 0,
+    fn approach_buckets(&self, line: MapLine) {
+        // SAFETY: `head` and `at` stay in the chunk; nobody waits for these loads either.
+        unsafe {
+            ptr::read_volatile(line.head());
+            ptr::read_volatile(line.at(0u32.wrapping_sub(HALF_WORDS)));
         }
+    }
+
+    #[inline(always)]
+    fn row(&self, line: MapLine) -> RowHead {
+        // SAFETY: `head` stays in the chunk.
+        RowHead::of_word(unsafe { ptr::read(line.head()) })
     }
 
     #[inline(always)]
@@ -329,5 +343,11 @@ impl Packet for MapFrame {
         // SAFETY: `at` found all N words; see above for their address.
         self.at(offset, 4 * N as u32)
             .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
+    }
+    #[inline(always)]
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+        // SAFETY: `at` found all N; see above for their address.
+        self.at(offset, 8 * N as u32)
+            .map(|at| unsafe { ptr::read(at.cast::<[u64; N]>()) }.map(u64::from_be))
     }
 }

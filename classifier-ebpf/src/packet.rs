@@ -21,6 +21,8 @@ pub trait Packet {
     fn half(&self, offset: u32) -> Option<u16>;
     /// `N` 32-bit words at `offset`, each a number in network order, if all were captured.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+    /// `N` 64-bit words at `offset`, likewise.
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]>;
     /// What the frame becomes on the wire; a frame from a wire is one packet.
     #[inline(always)]
     fn train(&self) -> Train {
@@ -79,31 +81,33 @@ pub fn parse<P: Packet>(packet: &P) -> Parsed {
     let Some(mut kind) = packet.half(offset - 2) else {
         return Parsed::NonIp;
     };
-    // Twice, written out: the verifier likes it better than a loop, and there is no third.
-    if is_tag(kind) {
-        offset += VLAN;
-        let Some(next) = packet.half(offset - 2) else {
-            return Parsed::NonIp;
-        };
-        kind = next;
+    if kind != IPV4 && kind != IPV6 {
+        // Twice, written out: the verifier likes it better than a loop, and there is no third.
         if is_tag(kind) {
             offset += VLAN;
             let Some(next) = packet.half(offset - 2) else {
                 return Parsed::NonIp;
             };
             kind = next;
+            if is_tag(kind) {
+                offset += VLAN;
+                let Some(next) = packet.half(offset - 2) else {
+                    return Parsed::NonIp;
+                };
+                kind = next;
+            }
         }
-    }
-    if kind == PPPOE_SESSION {
-        if packet.half(offset) != Some(PPPOE_DATA) {
-            return Parsed::NonIp;
+        if kind == PPPOE_SESSION {
+            if packet.half(offset) != Some(PPPOE_DATA) {
+                return Parsed::NonIp;
+            }
+            kind = match packet.half(offset + PPPOE - 2) {
+                Some(PPP_IPV4) => IPV4,
+                Some(PPP_IPV6) => IPV6,
+                _ => return Parsed::NonIp,
+            };
+            offset += PPPOE;
         }
-        kind = match packet.half(offset + PPPOE - 2) {
-            Some(PPP_IPV4) => IPV4,
-            Some(PPP_IPV6) => IPV6,
-            _ => return Parsed::NonIp,
-        };
-        offset += PPPOE;
     }
     match kind {
         IPV4 => ipv4(packet, offset),
@@ -137,39 +141,32 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Parsed {
 
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &P, offset: u32) -> Parsed {
-    let Some([first, second, s0, s1, s2, s3, d0, d1, d2, d3]) = packet.words::<10>(offset) else {
+    let Some([first, s0, s1, d0, d1]) = packet.longs::<5>(offset) else {
         return Parsed::Malformed;
     };
-    let payload = second >> 16;
-    let next_header = (second >> 8) & 0xff;
-    // A jumbogram (RFC 2675) says its length in an option; it cannot pass a link of ours. A train can: the stack
-    // puts that option before long ones ("BIG TCP", Linux 5.19), and takes it out again when it cuts them apart.
+    let payload = (first >> 16) as u32 & 0xffff;
     let train = packet.train();
-    let endless = payload == 0 && train.is_many();
-    let jumbogram = payload == 0 && next_header == HOP_BY_HOP;
-    let option = if endless && jumbogram {
-        JUMBO_OPTION
-    } else {
-        0
-    };
-    let bytes = if endless {
-        packet.room().saturating_sub(offset + option)
-    } else {
-        payload + 40
-    };
-    if first >> 28 != 6 || (jumbogram && !endless) || !packet.has(offset + bytes) {
+    let mut bytes = payload + 40;
+    let mut option = 0;
+    if payload == 0 {
+        // A jumbogram (RFC 2675) says its length in an option; it cannot pass a link of ours. A train can: the stack
+        // puts that option before long ones ("BIG TCP", Linux 5.19), and takes it out again when it cuts them apart.
+        let jumbogram = (first >> 8) as u32 & 0xff == HOP_BY_HOP;
+        if train.is_many() {
+            option = if jumbogram { JUMBO_OPTION } else { 0 };
+            bytes = packet.room().saturating_sub(offset + option);
+        } else if jumbogram {
+            return Parsed::Malformed;
+        }
+    }
+    if first >> 60 != 6 || !packet.has(offset + bytes) {
         return Parsed::Malformed;
     }
     Parsed::V6(Ip {
-        source: [join(s0, s1), join(s2, s3)],
-        destination: [join(d0, d1), join(d2, d3)],
+        source: [s0, s1],
+        destination: [d0, d1],
         bytes: train.bytes(bytes, offset + option),
     })
-}
-
-#[inline(always)]
-const fn join(upper: u32, lower: u32) -> u64 {
-    (upper as u64) << 32 | lower as u64
 }
 
 /// Bytes before the payload of a TCP or UDP packet that is not in a tunnel: what each packet of its train repeats.
@@ -236,11 +233,16 @@ impl Packet for Frame<'_> {
     }
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         let mut words = [0; N];
-        let mut at = offset;
-        for word in &mut words {
+        for (word, at) in words.iter_mut().zip((offset..).step_by(4)) {
             *word = u32::from_be_bytes(self.array(at)?);
-            at += 4;
         }
         Some(words)
+    }
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+        let mut longs = [0; N];
+        for (long, at) in longs.iter_mut().zip((offset..).step_by(8)) {
+            *long = u64::from_be_bytes(self.array(at)?);
+        }
+        Some(longs)
     }
 }

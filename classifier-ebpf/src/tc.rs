@@ -85,6 +85,11 @@ impl Packet for SkbFrame<'_> {
             .map(|words| words.map(u32::from_be))
     }
     #[inline(always)]
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+        self.read::<[u64; N]>(offset)
+            .map(|longs| longs.map(u64::from_be))
+    }
+    #[inline(always)]
     fn train(&self) -> Train {
         self.train
     }

@@ -132,6 +132,9 @@ mod tests {
         fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
             self.0.words(offset)
         }
+        fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+            self.0.longs(offset)
+        }
         fn train(&self) -> Train {
             self.1
         }

@@ -22,9 +22,11 @@ pub trait Tables {
     /// Says that a word behind the beginning of a line will be asked for: memory that is far away can be fetched while
     /// something else is looked up.
     fn approach(&self, line: Self::Line, word: u32);
+    /// Says that the row that begins at a line will be asked for its buckets, whose block stands before it.
+    fn approach_buckets(&self, line: Self::Line);
     /// Head of the row that begins at a line.
     fn row(&self, line: Self::Line) -> RowHead;
-    /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line, atomically.
+    /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line's upper half, atomically.
     fn add(&self, line: Self::Line, word: u32, n: u64);
     /// Level of the bucket at a position of a block; it may be below zero.
     fn level(&self, block: Self::Line, position: u32) -> i64;
@@ -150,6 +152,9 @@ fn unpriced<T: Tables>(tables: &T, size: Size) {
 fn approach<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Option<T::Line> {
     let line = tables.line(binding.line())?;
     tables.approach(line, meter_word(0, direction.is_down()));
+    if binding.has_block_before() {
+        tables.approach_buckets(line);
+    }
     Some(line)
 }
 

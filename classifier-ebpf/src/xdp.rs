@@ -67,4 +67,10 @@ impl Packet for XdpFrame<'_> {
         self.at(offset, 4 * N as u32)
             .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
     }
+    #[inline(always)]
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+        // SAFETY: as above.
+        self.at(offset, 8 * N as u32)
+            .map(|at| unsafe { ptr::read(at.cast::<[u64; N]>()) }.map(u64::from_be))
+    }
 }

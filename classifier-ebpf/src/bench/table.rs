@@ -107,6 +107,12 @@ impl Packet for TableFrame {
         self.at(offset, 4 * N as u32)
             .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
     }
+    #[inline(always)]
+    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
+        // SAFETY: `at` found all N; see above for their address.
+        self.at(offset, 8 * N as u32)
+            .map(|at| unsafe { ptr::read(at.cast::<[u64; N]>()) }.map(u64::from_be))
+    }
 }
 
 /// Parses, and keeps the compiler from noticing that nobody wants the result.
@@ -118,9 +124,11 @@ pub(crate) fn only_parse<P: Packet>(packet: &P) {
             wanted(u64::from(ip.bytes));
         }
         Parsed::V6(ip) => {
-            for half in ip.source.into_iter().chain(ip.destination) {
-                wanted(half);
-            }
+            let ([s0, s1], [d0, d1]) = (ip.source, ip.destination);
+            wanted(s0);
+            wanted(s1);
+            wanted(d0);
+            wanted(d1);
             wanted(u64::from(ip.bytes));
         }
         Parsed::NonIp | Parsed::Malformed => {}

@@ -15,10 +15,12 @@ use super::{DEEPER, LINE_WORDS, Words, at};
 pub mod head {
     /// First entry of the table, in 64-bit words.
     pub const TABLE: u32 = 0;
-    /// Bits all addresses share in the low byte, and 64 minus the bits that index the table in the next.
+    /// Bits all addresses share in the low byte, and these and those that index the table in the next: 63 at most.
     pub const BITS: u32 = 1;
     /// The shared bits, as the upper half of an address: two words, 64-bit aligned.
     pub const COMMON: u32 = 2;
+    /// The greatest upper half of an address without its shared bits, likewise.
+    pub const LIMIT: u32 = 4;
 }
 
 /// Who a subscriber's address belongs to: what a packet needs to know before its row has been read. An entry of a
@@ -29,6 +31,7 @@ pub struct Binding(u64);
 
 impl Binding {
     const SUSPENDED: u64 = 1 << 48;
+    const BLOCK_BEFORE: u64 = 1 << 62;
     /// Of a run: where the bits it answers for, and the lines from one row to the next, stand.
     const RUN_BITS: u32 = 49;
     const RUN_STRIDE: u32 = 54;
@@ -43,6 +46,11 @@ impl Binding {
         let plan = (plan & (Self::MAX_PLANS - 1)) as u64;
         Self(line as u64 | plan << 32 | if suspended { Self::SUSPENDED } else { 0 })
     }
+    /// Says that the subscriber's bucket block is the line before the row.
+    #[must_use]
+    pub const fn with_block_before(self) -> Self {
+        Self(self.0 | Self::BLOCK_BEFORE)
+    }
     /// A run: this binding is the first of those for the next `bits` bits of an address, whose rows are `stride` lines
     /// apart.
     #[must_use]
@@ -55,7 +63,8 @@ impl Binding {
     pub const fn of_run(self, number: u32) -> Self {
         let stride = (self.0 >> Self::RUN_STRIDE) & Self::MAX_STRIDE as u64;
         let line = (self.0 as u32 & !RUN).wrapping_add(number.wrapping_mul(stride as u32));
-        Self(self.0 >> 32 << 32 & ((1 << Self::RUN_BITS) - 1) | line as u64)
+        let kept = ((1 << Self::RUN_BITS) - (1 << 32)) | Self::BLOCK_BEFORE;
+        Self(self.0 & kept | line as u64)
     }
     /// How many bits of an address a run answers for.
     #[inline(always)]
@@ -91,6 +100,12 @@ impl Binding {
     pub const fn node_bits(self) -> u32 {
         (self.0 >> 32) as u32 & 31
     }
+    /// Whether the subscriber's bucket block is the line before the row.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_block_before(self) -> bool {
+        self.0 & Self::BLOCK_BEFORE != 0
+    }
     /// Whether the subscriber is suspended.
     #[inline(always)]
     #[must_use]
@@ -122,7 +137,7 @@ pub const MAX_NODE_BITS: u32 = 20;
 /// Fewest bits a table decides.
 pub const MIN_TABLE_BITS: u32 = 8;
 /// Most bits taken as shared.
-pub const MAX_COMMON_BITS: u32 = 48;
+pub const MAX_COMMON_BITS: u32 = 63 - MAX_NODE_BITS;
 const LEVELS4: u32 = (32 - MIN_TABLE_BITS) / NODE_BITS;
 const LEVELS6: u32 = (128 - MIN_TABLE_BITS) / NODE_BITS;
 
@@ -135,9 +150,10 @@ const _: () = assert!(NODE_ENTRIES * 8 == NODE_LINES * LINE_WORDS * 4);
 #[inline(always)]
 pub(super) fn find4<W: Words>(words: W, address: u32) -> Binding {
     let upper = u64::from(address) << 32;
-    let Some((mut entry, mut rest, _)) = enter(words, at::SUBSCRIBERS4, [upper, 0]) else {
+    let Some((mut entry, decided)) = enter(words, at::SUBSCRIBERS4, upper) else {
         return Binding::default();
     };
+    let mut rest = upper << decided;
     for _ in 0..LEVELS4 {
         if entry.line() & DEEPER == 0 {
             break;
@@ -151,9 +167,11 @@ pub(super) fn find4<W: Words>(words: W, address: u32) -> Binding {
 
 #[inline(always)]
 pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
-    let Some((mut entry, mut upper, mut lower)) = enter(words, at::SUBSCRIBERS6, address) else {
+    let Some((mut entry, decided)) = enter(words, at::SUBSCRIBERS6, address[0]) else {
         return Binding::default();
     };
+    let mut upper = address[0] << decided | (address[1] >> 1) >> (63 - decided);
+    let mut lower = address[1] << decided;
     for _ in 0..LEVELS6 {
         if entry.line() & DEEPER == 0 {
             break;
@@ -166,26 +184,17 @@ pub(super) fn find6<W: Words>(words: W, address: [u64; 2]) -> Binding {
     leave(words, entry, upper, address)
 }
 
-/// The table's entry for an address, and the address's bits behind those that led there; `None` outside the
-/// shared bits.
+/// The table's entry for the upper half of an address, and how many bits led to it; `None` outside the shared bits.
 #[inline(always)]
-fn enter<W: Words>(words: W, index: u32, address: [u64; 2]) -> Option<(Binding, u64, u64)> {
-    let bits = words.head(index + head::BITS);
-    let (common, shift) = (bits & 63, (bits >> 8) & 63);
-    let open = address[0] ^ words.long_head((index + head::COMMON) / 2);
-    let upper = open << common;
-    if upper >> common != open {
+fn enter<W: Words>(words: W, index: u32, upper: u64) -> Option<(Binding, u32)> {
+    let open = upper ^ words.long_head((index + head::COMMON) / 2);
+    if open > words.long_head((index + head::LIMIT) / 2) {
         return None;
     }
-    let upper = upper | (address[1] >> 1) >> (63 - common);
-    let lower = address[1] << common;
-    let entry = words.long(words.head(index + head::TABLE) + (upper >> shift) as u32);
-    let table = 64 - shift;
-    Some((
-        Binding(entry),
-        upper << table | (lower >> 1) >> (63 - table),
-        lower << table,
-    ))
+    let decided = (words.head(index + head::BITS) >> 8) & 63;
+    let number = (open >> ((64 - decided) & 63)) as u32;
+    let entry = words.long(words.head(index + head::TABLE) + number);
+    Some((Binding(entry), decided))
 }
 
 /// The entry of the node behind an entry for the next bits of an address.

@@ -107,7 +107,7 @@ pub enum Full {
     },
     /// Too many rows.
     #[error(
-        "no room for {rows} more rows: {lines} of {capacity} lines of 64 bytes are in use; rows of ended \
+        "no room for {rows} more rows: {lines} of {capacity} lines of 136 bytes are in use; rows of ended \
          sessions are kept until their counters are taken away with `zerorate detach --purge`"
     )]
     Rows {

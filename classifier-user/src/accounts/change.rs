@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use classifier::image::Binding;
-use classifier::layout::{CHUNK_LINES, LINE_BYTES, MAX_BUCKETS, MAX_CHUNKS, RowHead, row_lines};
+use classifier::layout::{CHUNK_LINES, MAX_BUCKETS, MAX_CHUNKS, RowHead, row_lines};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub struct Change {
     pub subscribers: Vec<(Arc<str>, Account)>,
     /// Rows that cease to count.
     pub ended: Vec<EndedRow>,
-    /// New rows: first line, and head.
-    pub rows: Vec<(u32, RowHead)>,
+    /// New rows, and their heads.
+    pub rows: Vec<(Row, RowHead)>,
     /// New bucket blocks.
     pub blocks: Vec<u32>,
     /// Levels of buckets that are new: line, position, bytes.
@@ -110,15 +110,15 @@ impl Change {
     /// the change is published. A change that was given up may have left something there.
     pub fn write_new(&self, lines: &Lines) {
         for block in &self.blocks {
-            lines.clear(*block, LINE_BYTES / 8);
+            lines.clear(*block, 1);
         }
         for (line, position, bytes) in &self.levels {
             lines.set_level(*line, *position, *bytes);
         }
-        for (line, head) in &self.rows {
-            let meters = self.catalog.layouts[head.plan as usize].meters.len() as u32;
-            lines.clear(*line, row_lines(meters) * LINE_BYTES / 8);
-            lines.set_head(*line, head);
+        for (row, head) in &self.rows {
+            let meters = self.catalog.layouts[row.layout as usize].meters.len() as u32;
+            lines.clear(row.line, row_lines(meters));
+            lines.set_head(row.line, *head);
         }
     }
 
@@ -216,16 +216,20 @@ impl<'a> Planning<'a> {
             }
         };
         let old = before.and_then(|account| account.session.as_ref());
+        let new_row = old.is_none_or(|old| old.row != session.row);
         let change = &mut self.change;
-        change.bindings.extend(session.bindings());
-        if old.is_none_or(|old| old.binding() != session.binding()) {
-            change.bound.extend(session.bindings());
+        account.session = Some(session);
+        change.bindings.extend(account.bindings());
+        if before.and_then(Account::binding) != account.binding() {
+            change.bound.extend(account.bindings());
             let gone = old.into_iter().flat_map(|old| &old.addresses);
-            let gone = gone.filter(|net| session.addresses.binary_search(net).is_err());
+            let kept = account
+                .session
+                .as_ref()
+                .map_or(&[][..], |session| &session.addresses);
+            let gone = gone.filter(|net| kept.binary_search(net).is_err());
             change.unbound.extend(gone);
         }
-        let new_row = old.is_none_or(|old| old.row != session.row);
-        account.session = Some(session);
         if before == Some(&account) {
             return Ok(());
         }
@@ -233,7 +237,7 @@ impl<'a> Planning<'a> {
             && new_row
         {
             let head = row_head(&change.catalog, &account, session);
-            change.rows.push((session.row.line, head));
+            change.rows.push((session.row, head));
         }
         change.subscribers.push((Arc::clone(id), account));
         Ok(())

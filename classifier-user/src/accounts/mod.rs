@@ -150,22 +150,31 @@ impl Accounts {
     #[must_use]
     pub fn bindings(&self) -> Vec<(IpNet, Binding)> {
         self.present()
-            .flat_map(|(_, _, session)| session.bindings())
+            .flat_map(|(_, account, _)| account.bindings())
             .collect()
     }
 }
 
-impl Session {
-    /// What a packet learns from one of the session's addresses.
+impl Account {
+    /// What a packet learns from one of the running session's addresses.
     #[must_use]
-    pub const fn binding(&self) -> Binding {
-        Binding::new(self.row.line, self.row.layout, self.suspended)
+    pub fn binding(&self) -> Option<Binding> {
+        let session = self.session.as_ref()?;
+        let Row { line, layout, .. } = session.row;
+        let binding = Binding::new(line, layout, session.suspended);
+        // Line 0 is nobody's block, and line 1 may be a row.
+        Some(match self.bucket_line {
+            1.. if self.bucket_line + 1 == line => binding.with_block_before(),
+            _ => binding,
+        })
     }
 
-    /// The session's prefixes, bound to it.
+    /// The running session's prefixes, bound to it.
     pub fn bindings(&self) -> impl Iterator<Item = (IpNet, Binding)> {
-        let binding = self.binding();
-        self.addresses.iter().map(move |net| (*net, binding))
+        let addresses = self.session.iter().flat_map(|session| &session.addresses);
+        self.binding()
+            .into_iter()
+            .flat_map(move |binding| addresses.clone().map(move |net| (*net, binding)))
     }
 }
 
@@ -181,12 +190,8 @@ fn row_head(catalog: &Catalog, account: &Account, session: &Session) -> RowHead 
         bucket_map |= (position.unwrap_or(0) as u32) << (number * 4);
     }
     RowHead {
-        plan: session.row.layout,
-        reserved: 0,
         bucket_line: account.bucket_line,
         bucket_map,
-        session: session.number,
-        reserved_too: 0,
     }
 }
 

@@ -103,7 +103,7 @@ fn a_new_bucket_of_the_plan_is_granted_and_the_old_one_kept() {
     let line = desk.accounts.subscribers["ann"].bucket_line;
     assert_eq!(change.levels, [(line, 1, 2000)]);
     // The plan's bucket 0 stands at position 0, bucket 1 at position 1, as before.
-    assert_eq!(desk.lines.head(change.rows[0].0).bucket_map, 0x10);
+    assert_eq!(desk.lines.head(change.rows[0].0.line).bucket_map, 0x10);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn another_plan_is_another_row_of_the_same_session() {
     let change = desk.apply(POLICY, "ann,b,active,10.0.0.1\n");
     assert_eq!((change.summary.replanned, change.rows.len()), (1, 1));
     assert_eq!(desk.session("ann").number, 1);
-    assert_eq!(desk.session("ann").row.line, change.rows[0].0);
+    assert_eq!(desk.session("ann").row.line, change.rows[0].0.line);
     assert_eq!(desk.accounts.ended.len(), 1);
     // Her bucket waits for the plan that names it.
     assert_eq!(desk.accounts.subscribers["ann"].buckets.len(), 1);

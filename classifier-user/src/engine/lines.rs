@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use classifier::layout::{CHUNK_BYTES, CHUNK_LINES, LINE_BYTES, Meter, RowHead, meter_word};
+use classifier::layout::{
+    CHUNK_BYTES, CHUNK_LINES, HALF_WORDS, HALVES_BYTES, LOWER_HALF, Meter, RowHead, meter_word,
+};
 
 /// A chunk: [`CHUNK_BYTES`] bytes of counters shared with whoever counts in them.
 pub trait Chunk: Send + Sync {
@@ -73,45 +75,33 @@ impl Lines {
         line / CHUNK_LINES < self.len()
     }
 
-    /// The 64-bit word that stands `word` words behind the beginning of a line.
+    /// The 64-bit word that stands `word` words behind the beginning of a line's upper half.
     ///
     /// # Panics
     /// When the line lies in no chunk.
     #[must_use]
     pub fn word(&self, line: u32, word: u32) -> &AtomicU64 {
-        let chunk = self
-            .chunks
-            .get((line / CHUNK_LINES) as usize)
-            .expect(MISSING);
-        &chunk.words()[(line % CHUNK_LINES * (LINE_BYTES / 8) + word) as usize]
+        &self.chunk(line)[(line % CHUNK_LINES * HALF_WORDS + word) as usize]
+    }
+
+    fn chunk(&self, line: u32) -> &[AtomicU64] {
+        let chunk = self.chunks.get((line / CHUNK_LINES) as usize);
+        chunk.expect(MISSING).words()
+    }
+
+    fn head_word(&self, line: u32) -> &AtomicU64 {
+        &self.chunk(line)[(HALVES_BYTES / 8 + line % CHUNK_LINES) as usize]
     }
 
     /// Head of the row at a line.
     #[must_use]
     pub fn head(&self, line: u32) -> RowHead {
-        let word = |n| self.word(line, n).load(Ordering::Acquire);
-        let (first, second) = (word(0), word(1));
-        RowHead {
-            plan: first as u32,
-            reserved: 0,
-            bucket_line: second as u32,
-            bucket_map: (second >> 32) as u32,
-            session: word(2),
-            reserved_too: 0,
-        }
+        RowHead::of_word(self.head_word(line).load(Ordering::Acquire))
     }
 
     /// Writes the head of the row at a line.
-    pub fn set_head(&self, line: u32, head: &RowHead) {
-        let words = [
-            u64::from(head.plan),
-            u64::from(head.bucket_map) << 32 | u64::from(head.bucket_line),
-            head.session,
-            0,
-        ];
-        for (n, value) in words.into_iter().enumerate() {
-            self.word(line, n as u32).store(value, Ordering::Release);
-        }
+    pub fn set_head(&self, line: u32, head: RowHead) {
+        self.head_word(line).store(head.word(), Ordering::Release);
     }
 
     /// A meter of the row at a line.
@@ -127,10 +117,15 @@ impl Lines {
         }
     }
 
-    /// Sets `words` 64-bit words from the beginning of a line to zero, where nobody counts.
-    pub fn clear(&self, line: u32, words: u32) {
-        for word in 0..words {
-            self.word(line, word).store(0, Ordering::Relaxed);
+    /// Sets lines to zero, where nobody counts.
+    pub fn clear(&self, first: u32, lines: u32) {
+        for line in first..first + lines {
+            for word in 0..HALF_WORDS {
+                self.word(line, word).store(0, Ordering::Relaxed);
+                self.word(line, LOWER_HALF + word)
+                    .store(0, Ordering::Relaxed);
+            }
+            self.head_word(line).store(0, Ordering::Relaxed);
         }
     }
 

@@ -59,6 +59,9 @@ impl<'a> Tables for NativeTables<'a> {
     fn approach(&self, line: u32, word: u32) {
         black_box(self.lines.word(line, word).load(Ordering::Relaxed));
     }
+    fn approach_buckets(&self, line: u32) {
+        black_box(self.lines.head(line));
+    }
     fn row(&self, line: u32) -> RowHead {
         self.lines.head(line)
     }

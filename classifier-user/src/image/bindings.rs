@@ -142,7 +142,7 @@ impl<'a, R: Room> Index<'a, R> {
             shape: Shape {
                 common: u128::from(room.get((index + head::COMMON) / 2)) << 64,
                 common_bits: bits & 63,
-                table_bits: 64 - ((bits >> 8) & 63),
+                table_bits: (bits >> 8) - (bits & 63),
             },
             table,
             room,

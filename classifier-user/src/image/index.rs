@@ -126,12 +126,13 @@ pub(super) fn write(words: &mut Vec<u32>, index: u32, prefixes: &[(&IpNet, Bindi
     let mut growing = Growing { words };
     let table = growing.table(shape.table_bits) * LINE_LONGS;
     let head = index / 2;
-    let bits = shape.common_bits | (64 - shape.table_bits) << 8;
+    let bits = shape.common_bits | (shape.common_bits + shape.table_bits) << 8;
     growing.set(
         head + head::TABLE / 2,
         u64::from(bits) << 32 | u64::from(table),
     );
     growing.set(head + head::COMMON / 2, (shape.common >> 64) as u64);
+    growing.set(head + head::LIMIT / 2, u64::MAX >> shape.common_bits);
     growing.fill(&keys, table, shape.common_bits, shape.table_bits);
 }
 

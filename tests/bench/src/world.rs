@@ -101,8 +101,10 @@ impl World {
             .iter()
             .map(|net| (*net, class_of(net)))
             .collect();
-        let lines = row_lines(CLASSES * charging.meters_of_class());
-        // Line 0 stays zero: it is the buckets of who has none.
+        // Line 0 stays zero: it is the buckets of who has none. As in the agent, who has buckets has them in the line
+        // before the row.
+        let block = u32::from(charging.has_buckets());
+        let lines = block + row_lines(CLASSES * charging.meters_of_class());
         let mut rows_end = 1;
         let mut addresses: Vec<IpNet> = (0..wanted.subscribers)
             .map(|number| subscriber(wanted.family, number as u32))
@@ -114,7 +116,7 @@ impl World {
             if rows_end % CHUNK_LINES + lines > CHUNK_LINES {
                 rows_end = rows_end.next_multiple_of(CHUNK_LINES);
             }
-            let row = rows_end;
+            let row = rows_end + block;
             rows_end += lines;
             (address, row)
         });
@@ -140,39 +142,40 @@ impl World {
             subscribers: self
                 .subscribers
                 .iter()
-                .map(|(net, row)| (*net, Binding::new(*row, 0, false)))
+                .map(|(net, row)| (*net, self.binding(*row)))
                 .collect(),
             gateway: Vec::new(),
             plans: vec![(0, self.charging.plan())],
         }
     }
 
-    /// First line behind everything.
-    pub(crate) fn lines_end(&self) -> u32 {
-        let blocks = if self.charging.has_buckets() {
-            self.subscribers.len() as u32
+    fn binding(&self, row: u32) -> Binding {
+        let binding = Binding::new(row, 0, false);
+        if self.charging.has_buckets() {
+            binding.with_block_before()
         } else {
-            0
-        };
-        self.rows_end + blocks
+            binding
+        }
+    }
+
+    /// First line behind everything.
+    pub(crate) const fn lines_end(&self) -> u32 {
+        self.rows_end
     }
 
     /// Writes the rows, and buckets that last for as long as anybody measures.
     pub(crate) fn write_rows(&self, lines: &Lines) {
-        for (number, (_, row)) in self.subscribers.iter().enumerate() {
-            let mut head = RowHead {
-                plan: 0,
-                reserved: 0,
-                bucket_line: 0,
+        if !self.charging.has_buckets() {
+            return;
+        }
+        for (_, row) in &self.subscribers {
+            let bucket_line = row - 1;
+            lines.set_level(bucket_line, u32::from(FULL), i64::MAX / 2);
+            let head = RowHead {
+                bucket_line,
                 bucket_map: 0x7654_3210,
-                session: number as u64 + 1,
-                reserved_too: 0,
             };
-            if self.charging.has_buckets() {
-                head.bucket_line = self.rows_end + number as u32;
-                lines.set_level(head.bucket_line, u32::from(FULL), i64::MAX / 2);
-            }
-            lines.set_head(*row, &head);
+            lines.set_head(*row, head);
         }
     }
 
