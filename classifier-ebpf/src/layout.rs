@@ -26,7 +26,7 @@ pub const MAX_CHUNKS: u32 = 512;
 pub const MAX_CLASSES: u32 = 64;
 /// Interfaces a node can count on during the life of its pins.
 pub const MAX_INTERFACES: u32 = 64;
-/// Buckets of one subscriber: the eight signed 64-bit levels of one line.
+/// Buckets of one subscriber: what one line has room for.
 pub const MAX_BUCKETS: u32 = 8;
 /// Buckets of one charge chain, and of one gate.
 pub const MAX_STEPS: u32 = 4;
@@ -113,3 +113,20 @@ pub const fn meter_word(meter: u32, down: bool) -> u32 {
     2 * meter + if down { LOWER_HALF } else { 0 }
 }
 const _: () = assert!(METERS_EACH * 2 == HALF_WORDS);
+
+/// Position, in 64-bit words from the upper half of a bucket block, of what was drawn from a bucket; what was granted to
+/// it stands behind that. The first four buckets are in the upper half, the others in the lower one.
+///
+/// Both only ever mean their difference, which is what is left. Packets add to the one and the agent alone stores the
+/// other, so that nothing they do at the same time is lost, and storing what was granted a second time changes nothing.
+#[inline(always)]
+#[must_use]
+pub const fn bucket_word(position: u32) -> u32 {
+    2 * (position % METERS_EACH)
+        + if position < METERS_EACH {
+            0
+        } else {
+            LOWER_HALF
+        }
+}
+const _: () = assert!(MAX_BUCKETS == 2 * METERS_EACH);

@@ -15,7 +15,7 @@ use classifier::charge::Direction;
 use classifier::image::Words;
 use classifier::layout::{
     CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
-    LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES, RowHead,
+    LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
 };
 use classifier::packet::Packet;
 use classifier::verdict::Tables;
@@ -275,14 +275,21 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn level(&self, block: MapLine, position: u32) -> i64 {
-        // SAFETY: `at` stays in the chunk. Volatile, because another CPU may draw meanwhile.
-        unsafe { ptr::read_volatile(block.at(position).cast()) }
+        let word = bucket_word(position);
+        // SAFETY: `at` stays in the chunk. Volatile, because others may draw and grant meanwhile.
+        let (drawn, granted) = unsafe {
+            (
+                ptr::read_volatile(block.at(word)),
+                ptr::read_volatile(block.at(word + 1)),
+            )
+        };
+        granted.wrapping_sub(drawn) as i64
     }
 
     #[inline(always)]
     fn draw(&self, block: MapLine, position: u32, bytes: u32) {
         // SAFETY: `at` stays in the chunk.
-        unsafe { atomic_add(block.at(position), u64::from(bytes).wrapping_neg()) }
+        unsafe { atomic_add(block.at(bucket_word(position)), u64::from(bytes)) }
     }
 
     #[inline(always)]

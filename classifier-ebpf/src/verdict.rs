@@ -28,7 +28,7 @@ pub trait Tables {
     fn row(&self, line: Self::Line) -> RowHead;
     /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line's upper half, atomically.
     fn add(&self, line: Self::Line, word: u32, n: u64);
-    /// Level of the bucket at a position of a block; it may be below zero.
+    /// What is left in the bucket at a position of a block; it may be below zero.
     fn level(&self, block: Self::Line, position: u32) -> i64;
     /// Draws a bucket down, atomically.
     fn draw(&self, block: Self::Line, position: u32, bytes: u32);

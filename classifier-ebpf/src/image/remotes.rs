@@ -1,8 +1,8 @@
 //! From a remote address to its service class.
 //!
-//! IPv4: 2^16 entries for the upper half of the address, one byte for each /24 below where they differ, and one
-//! byte for each address where those differ. Nearly every address of a full routing table is found with one
-//! load that can miss the cache.
+//! IPv4: 2^16 entries for the upper half of the address; half a byte for each /24 below where they differ, or a byte
+//! where there are classes of high numbers; and one byte for each address where those differ. Nearly every address of
+//! a full routing table is found with one load that can miss the cache.
 //!
 //! IPv6: 2^16 entries for the upper 16 bits; where these do not decide, as many more bits as make the parts small
 //! (a second level of 2^k entries); then a search tree over elementary intervals, whose nodes are one cache line
@@ -12,8 +12,14 @@
 use super::{DEEPER, Words, at};
 use crate::layout::MAX_CLASSES;
 
-/// Words of an IPv4 node: 256 bytes, then where its groups are.
-pub const NODE4_WORDS: u32 = 65;
+/// Words of the values of a wide IPv4 node, bytes; behind them stands where its groups are.
+pub const WIDE4_WORDS: u32 = 64;
+/// Words of the values of a narrow one, half bytes, the even /24 in the lower half.
+pub const NARROW4_WORDS: u32 = 32;
+/// Entry bit beside [`DEEPER`]: the node is narrow.
+pub const NARROW: u32 = 1 << 30;
+/// Like [`ESCAPE`], in a narrow node.
+pub const NARROW_ESCAPE: u32 = 0xf;
 /// Value byte of an IPv4 node that stands for "look at the last byte of the address", and of an IPv6 leaf for
 /// "look at the whole address". What happens to have this value is put there too.
 pub const ESCAPE: u32 = 0xff;
@@ -76,14 +82,25 @@ pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
     if top & DEEPER == 0 {
         return Remote(top);
     }
-    let node = (top & !DEEPER) * 4;
-    let value = words.byte(node + ((address >> 8) & 0xff));
-    if value != ESCAPE {
-        return Remote(value);
-    }
+    let node = top & (NARROW - 1);
+    let octet = (address >> 8) & 0xff;
+    let groups = if top & NARROW != 0 {
+        let pair = words.byte(node * 4 + (octet >> 1));
+        let value = (pair >> ((octet & 1) * 4)) & NARROW_ESCAPE;
+        if value != NARROW_ESCAPE {
+            return Remote(value);
+        }
+        node + NARROW4_WORDS
+    } else {
+        let value = words.byte(node * 4 + octet);
+        if value != ESCAPE {
+            return Remote(value);
+        }
+        node + WIDE4_WORDS
+    };
     // The node's groups: which one each /24 has, then the groups of 256 bytes.
-    let groups = words.word((top & !DEEPER) + NODE4_WORDS - 1) * 4;
-    let group = words.byte(groups + ((address >> 8) & 0xff));
+    let groups = words.word(groups) * 4;
+    let group = words.byte(groups + octet);
     Remote(words.byte(groups + 256 + group * 256 + (address & 0xff)))
 }
 

@@ -29,8 +29,8 @@ pub struct Change {
     pub rows: Vec<(Row, RowHead)>,
     /// New bucket blocks.
     pub blocks: Vec<u32>,
-    /// Levels of buckets that are new: line, position, bytes.
-    pub levels: Vec<(u32, u32, i64)>,
+    /// What buckets that are new are granted: line, position, bytes.
+    pub grants: Vec<(u32, u32, u64)>,
     /// Who all prefixes belong to after the change.
     pub bindings: Vec<(IpNet, Binding)>,
     /// Those of `bindings` that are new or not as they were.
@@ -106,14 +106,14 @@ impl Accounts {
 }
 
 impl Change {
-    /// Lays out new rows and bucket blocks, and stores the levels of new buckets: where nobody counts or draws before
+    /// Lays out new rows and bucket blocks, and stores what new buckets are granted: where nobody counts or draws before
     /// the change is published. A change that was given up may have left something there.
     pub fn write_new(&self, lines: &Lines) {
         for block in &self.blocks {
             lines.clear(*block, 1);
         }
-        for (line, position, bytes) in &self.levels {
-            lines.set_level(*line, *position, *bytes);
+        for (line, position, bytes) in &self.grants {
+            lines.set_granted(*line, *position, *bytes);
         }
         for (row, head) in &self.rows {
             let meters = self.catalog.layouts[row.layout as usize].meters.len() as u32;
@@ -133,7 +133,7 @@ impl Change {
 #[derive(Clone)]
 struct Endowment {
     buckets: Arc<[Bucket]>,
-    grants: Arc<[(u32, i64)]>,
+    grants: Arc<[(u32, u64)]>,
 }
 
 struct Planning<'a> {
@@ -164,7 +164,7 @@ impl<'a> Planning<'a> {
                 ended: Vec::new(),
                 rows: Vec::new(),
                 blocks: Vec::new(),
-                levels: Vec::new(),
+                grants: Vec::new(),
                 bindings: Vec::new(),
                 bound: Vec::new(),
                 unbound: Vec::new(),
@@ -278,7 +278,7 @@ impl<'a> Planning<'a> {
             self.change.blocks.push(account.bucket_line);
         }
         let line = account.bucket_line;
-        self.change.levels.extend(
+        self.change.grants.extend(
             grants
                 .iter()
                 .map(|(position, bytes)| (line, *position, *bytes)),
@@ -320,7 +320,7 @@ impl<'a> Planning<'a> {
             {
                 bucket.granted = true;
                 let bytes = match planned.grant {
-                    Grant::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+                    Grant::Bytes(bytes) => bytes,
                     Grant::Money(_) => 0,
                 };
                 grants.push((position, bytes));

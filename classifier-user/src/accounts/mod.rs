@@ -127,7 +127,7 @@ impl Accounts {
         // Laid out once: from now on somebody may count there.
         change.rows.clear();
         change.blocks.clear();
-        change.levels.clear();
+        change.grants.clear();
     }
 
     /// Subscribers with a running session.

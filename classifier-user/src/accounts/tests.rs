@@ -83,12 +83,12 @@ fn a_bucket_is_granted_once() {
     let mut desk = Desk::new();
     let first = desk.apply(POLICY, ANN);
     let line = desk.accounts.subscribers["ann"].bucket_line;
-    assert_eq!(first.levels, [(line, 0, 1000)]);
-    assert_eq!(desk.apply(POLICY, ANN).levels, []);
+    assert_eq!(first.grants, [(line, 0, 1000)]);
+    assert_eq!(desk.apply(POLICY, ANN).grants, []);
     // Not when she comes back either.
     desk.apply(POLICY, "");
     assert!(desk.accounts.subscribers["ann"].session.is_none());
-    assert_eq!(desk.apply(POLICY, ANN).levels, []);
+    assert_eq!(desk.apply(POLICY, ANN).grants, []);
     assert_eq!(desk.session("ann").number, 2);
 }
 
@@ -101,7 +101,7 @@ fn a_new_bucket_of_the_plan_is_granted_and_the_old_one_kept() {
         .replace("[\"main\", \"drop\"]", "[\"extra\", \"main\", \"drop\"]");
     let change = desk.apply(&policy, ANN);
     let line = desk.accounts.subscribers["ann"].bucket_line;
-    assert_eq!(change.levels, [(line, 1, 2000)]);
+    assert_eq!(change.grants, [(line, 1, 2000)]);
     // The plan's bucket 0 stands at position 0, bucket 1 at position 1, as before.
     assert_eq!(desk.lines.head(change.rows[0].0.line).bucket_map, 0x10);
 }

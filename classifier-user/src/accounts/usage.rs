@@ -15,8 +15,8 @@ pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
     let mut found: BTreeMap<(&str, &str, &str, &str), UsageRow> = BTreeMap::new();
     for (row, subscriber) in accounts.rows() {
         let layout = &catalog.layouts[row.layout as usize];
-        for (number, key) in layout.meters.iter().enumerate() {
-            let meter = lines.meter(row.line, number as u32);
+        let meters = lines.meters(row.line, layout.meters.len() as u32);
+        for (key, meter) in layout.meters.iter().zip(meters) {
             if meter.packets_up == 0 && meter.packets_down == 0 {
                 continue;
             }

@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use classifier::layout::{
-    CHUNK_BYTES, CHUNK_LINES, HALF_WORDS, HALVES_BYTES, LOWER_HALF, Meter, RowHead, meter_word,
+    CHUNK_BYTES, CHUNK_LINES, HALF_WORDS, HALVES_BYTES, LOWER_HALF, Meter, RowHead, bucket_word,
+    meter_word,
 };
 
 /// A chunk: [`CHUNK_BYTES`] bytes of counters shared with whoever counts in them.
@@ -105,39 +106,81 @@ impl Lines {
     }
 
     /// A meter of the row at a line.
+    ///
+    /// # Panics
+    /// When the line lies in no chunk.
     #[must_use]
     pub fn meter(&self, line: u32, meter: u32) -> Meter {
-        let word = |n| self.word(line, n).load(Ordering::Relaxed);
-        let (up, down) = (meter_word(meter, false), meter_word(meter, true));
-        Meter {
-            bytes_up: word(up),
-            packets_up: word(up + 1),
-            bytes_down: word(down),
-            packets_down: word(down + 1),
-        }
+        let found = self.meters(line, meter + 1).nth(meter as usize);
+        found.expect("there are as many as were asked for")
     }
 
-    /// Sets lines to zero, where nobody counts.
+    /// The first meters of the row at a line.
+    ///
+    /// # Panics
+    /// When the line lies in no chunk.
+    pub fn meters(&self, line: u32, meters: u32) -> impl Iterator<Item = Meter> {
+        let chunk = self.chunk(line);
+        let first = (line % CHUNK_LINES * HALF_WORDS) as usize;
+        let half = |down| {
+            let first = first + meter_word(0, down) as usize;
+            chunk[first..][..2 * meters as usize].as_chunks::<2>().0
+        };
+        let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        half(false)
+            .iter()
+            .zip(half(true))
+            .map(move |(up, down)| Meter {
+                bytes_up: read(&up[0]),
+                packets_up: read(&up[1]),
+                bytes_down: read(&down[0]),
+                packets_down: read(&down[1]),
+            })
+    }
+
+    /// Sets lines of one chunk to zero, where nobody counts.
     pub fn clear(&self, first: u32, lines: u32) {
-        for line in first..first + lines {
-            for word in 0..HALF_WORDS {
-                self.word(line, word).store(0, Ordering::Relaxed);
-                self.word(line, LOWER_HALF + word)
-                    .store(0, Ordering::Relaxed);
+        let chunk = self.chunk(first);
+        let first = (first % CHUNK_LINES) as usize;
+        let (upper, words) = (first * HALF_WORDS as usize, (lines * HALF_WORDS) as usize);
+        let lower = upper + LOWER_HALF as usize;
+        let heads = (HALVES_BYTES / 8) as usize + first;
+        let parts = [(upper, words), (lower, words), (heads, lines as usize)];
+        for word in parts
+            .into_iter()
+            .flat_map(|(at, count)| &chunk[at..][..count])
+        {
+            // What is zero already need not be written: most often it is memory nobody has touched yet.
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Relaxed);
             }
-            self.head_word(line).store(0, Ordering::Relaxed);
         }
     }
 
-    /// Level of the bucket at a position of a block, in bytes.
+    /// What is left in the bucket at a position of a block, in bytes; it may be below zero.
     #[must_use]
     pub fn level(&self, block: u32, position: u32) -> i64 {
-        self.word(block, position).load(Ordering::Relaxed) as i64
+        let drawn = self.drawn(block, position);
+        self.granted(block, position).wrapping_sub(drawn) as i64
     }
 
-    /// Stores the level of a bucket nobody draws from yet.
-    pub fn set_level(&self, block: u32, position: u32, bytes: i64) {
-        self.word(block, position)
-            .store(bytes as u64, Ordering::Release);
+    /// What packets ever drew from a bucket, in bytes.
+    #[must_use]
+    pub fn drawn(&self, block: u32, position: u32) -> u64 {
+        self.word(block, bucket_word(position))
+            .load(Ordering::Relaxed)
+    }
+
+    /// What a bucket was ever granted, less what was taken back, in bytes.
+    #[must_use]
+    pub fn granted(&self, block: u32, position: u32) -> u64 {
+        self.word(block, bucket_word(position) + 1)
+            .load(Ordering::Relaxed)
+    }
+
+    /// Stores what a bucket was ever granted. Packets may draw from it meanwhile.
+    pub fn set_granted(&self, block: u32, position: u32, bytes: u64) {
+        self.word(block, bucket_word(position) + 1)
+            .store(bytes, Ordering::Release);
     }
 }

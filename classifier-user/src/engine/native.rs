@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use classifier::books::BOOKS_WORDS;
-use classifier::layout::RowHead;
+use classifier::layout::{RowHead, bucket_word};
 use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, Tables, verdict};
 
@@ -73,8 +73,8 @@ impl<'a> Tables for NativeTables<'a> {
     }
     fn draw(&self, block: u32, position: u32, bytes: u32) {
         self.lines
-            .word(block, position)
-            .fetch_sub(u64::from(bytes), Ordering::Relaxed);
+            .word(block, bucket_word(position))
+            .fetch_add(u64::from(bytes), Ordering::Relaxed);
     }
     fn tally(&self, cell: u32, n: u64) {
         self.books.0[cell as usize].fetch_add(n, Ordering::Relaxed);

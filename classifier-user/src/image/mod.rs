@@ -101,7 +101,7 @@ impl Source {
     /// Compiles the image.
     ///
     /// # Errors
-    /// When it does not fit word numbers (2^31 words).
+    /// When it does not fit word numbers (2^30 words).
     pub fn compile(&self) -> Result<Compiled, TooLarge> {
         let mut words = vec![0; HEADER_WORDS as usize];
         let (v4, v6) = self.remotes();
@@ -117,7 +117,7 @@ impl Source {
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
         words[at::SERIAL as usize] = self.serial;
-        if words.len() > i32::MAX as usize || v6.len() > table6::MAX_LONG {
+        if words.len() > classifier::image::remotes::NARROW as usize || v6.len() > table6::MAX_LONG {
             return Err(TooLarge { words: words.len() });
         }
         words[at::LENGTH as usize] = words.len() as u32;

@@ -1,7 +1,7 @@
 //! Writing the remotes' IPv4 table: see [`classifier::image::remotes`].
 
 use classifier::image::DEEPER;
-use classifier::image::remotes::{ESCAPE, NODE4_WORDS};
+use classifier::image::remotes::{ESCAPE, NARROW, NARROW_ESCAPE};
 
 use super::intervals::Interval;
 
@@ -16,10 +16,7 @@ pub(super) fn write(words: &mut Vec<u32>, intervals: &[Interval]) -> u32 {
         let part = parts.until((upper + 1) << 16);
         words[top + upper as usize] = match part {
             [all] => all.value,
-            _ => {
-                let node = node(words, part, upper << 16);
-                DEEPER | node
-            }
+            _ => DEEPER | node(words, part, upper << 16),
         };
     }
     top as u32
@@ -53,7 +50,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The node of a /16 whose addresses differ; its first word.
+/// The node of a /16 whose addresses differ: its first word, and whether it is narrow.
 fn node(words: &mut Vec<u32>, intervals: &[Interval], base: u64) -> u32 {
     let mut values = [0_u8; 256];
     let mut groups = Groups::default();
@@ -68,16 +65,38 @@ fn node(words: &mut Vec<u32>, intervals: &[Interval], base: u64) -> u32 {
             }
         };
     }
-    let node = words.len();
-    pack(words, &values);
+    let node = words.len() as u32;
+    let narrow = values.map(|value| match u32::from(value) {
+        ESCAPE => Some(NARROW_ESCAPE as u8),
+        NARROW_ESCAPE.. => None,
+        _ => Some(value),
+    });
+    let narrow = if let Some(halves) = all(narrow) {
+        let pairs = halves.as_chunks::<2>().0;
+        let bytes: Vec<u8> = pairs.iter().map(|[even, odd]| odd << 4 | even).collect();
+        pack(words, &bytes);
+        NARROW
+    } else {
+        pack(words, &values);
+        0
+    };
+    let where_groups_are = words.len();
     words.push(0);
-    debug_assert_eq!(words.len() - node, NODE4_WORDS as usize);
     if !groups.values.is_empty() {
-        words[node + NODE4_WORDS as usize - 1] = words.len() as u32;
+        words[where_groups_are] = words.len() as u32;
         pack(words, &groups.of_octet);
         pack(words, &groups.values);
     }
-    node as u32
+    narrow | node
+}
+
+/// All of them, if none is missing.
+fn all(values: [Option<u8>; 256]) -> Option<[u8; 256]> {
+    let mut found = [0; 256];
+    for (found, value) in found.iter_mut().zip(values) {
+        *found = value?;
+    }
+    Some(found)
 }
 
 /// The addresses of those /24 of a node that differ.

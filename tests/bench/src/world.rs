@@ -170,7 +170,7 @@ impl World {
         }
         for (_, row) in &self.subscribers {
             let bucket_line = row - 1;
-            lines.set_level(bucket_line, u32::from(FULL), i64::MAX / 2);
+            lines.set_granted(bucket_line, u32::from(FULL), i64::MAX as u64 / 2);
             let head = RowHead {
                 bucket_line,
                 bucket_map: 0x7654_3210,

@@ -17,8 +17,7 @@ pub(crate) fn run(world: &World, lab: &Lab, course: &Course, results: &mut Resul
         let begun = Instant::now();
         let mut sum = 0_u64;
         for (_, row) in &world.subscribers {
-            for meter in 0..crate::world::CLASSES {
-                let meter = lab.lines.meter(*row, meter);
+            for meter in lab.lines.meters(*row, crate::world::CLASSES) {
                 sum = sum
                     .wrapping_add(meter.bytes_up ^ meter.bytes_down)
                     .wrapping_add(meter.packets_up ^ meter.packets_down);
