@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod agent;
 pub mod api;
+pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod datapath;

@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Account, Accounts, Bucket, Catalog, EndedRow, Full, Numbers, Row, Session, row_head};
 use crate::engine::lines::Lines;
+use crate::ledger::records::{Entry, What};
 use crate::policy::{Grant, Policy};
-use crate::subscribers::{State, Subscriber};
+use crate::subscribers::{State, Subscriber, Wish};
+
+/// Why subscribers change when nobody says.
+const FILE: &str = "the subscribers' file";
 
 /// A planned change from one policy and list of subscribers to the next.
 #[derive(Debug, Clone)]
@@ -43,6 +47,23 @@ pub struct Change {
     pub next_session: u64,
     /// What changed, for the log.
     pub summary: Summary,
+    /// When.
+    pub at: Timestamp,
+    /// It is about one subscriber: `bindings` says nothing of the others.
+    pub of_one: bool,
+    /// What was asked for subscribers otherwise than by their file, and what no longer holds of it.
+    pub wishes: Vec<(Arc<str>, Option<Wish>)>,
+    /// What is to be recorded: subscribers that have another plan or state, or are gone.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a subscriber changes.
+#[derive(Debug, Clone, Default)]
+pub struct Cause {
+    /// The caller's id of the order.
+    pub id: Option<String>,
+    /// Why, as the caller said.
+    pub reason: Option<String>,
 }
 
 /// How many subscribers a change touches.
@@ -94,6 +115,32 @@ impl Accounts {
         Ok(planning.change)
     }
 
+    /// Plans what one subscriber is to be, under the policy that is in force; `None`: nobody's.
+    ///
+    /// # Errors
+    /// When it does not fit; nothing has changed then.
+    pub fn plan_one(
+        &self,
+        policy: &Policy,
+        id: &str,
+        subscriber: Option<&Subscriber>,
+        at: Timestamp,
+        cause: Cause,
+    ) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.cause = cause;
+        planning.change.of_one = true;
+        match subscriber {
+            Some(subscriber) => planning.subscriber(subscriber)?,
+            None => {
+                if let Some((id, account)) = self.subscribers.get_key_value(id) {
+                    planning.departure(id, account);
+                }
+            }
+        }
+        Ok(planning.change)
+    }
+
     /// The change to the same policy with the same subscribers, at another time or behind another gateway.
     ///
     /// # Errors
@@ -125,7 +172,7 @@ impl Change {
     /// Whether it changes nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.subscribers.is_empty()
+        self.subscribers.is_empty() && self.wishes.is_empty()
     }
 }
 
@@ -140,6 +187,7 @@ struct Planning<'a> {
     accounts: &'a Accounts,
     policy: &'a Policy,
     at: Timestamp,
+    cause: Cause,
     /// Subscribers that were never seen before.
     newcomers: u32,
     /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
@@ -155,6 +203,10 @@ impl<'a> Planning<'a> {
             accounts,
             policy,
             at,
+            cause: Cause {
+                id: None,
+                reason: Some(FILE.to_owned()),
+            },
             newcomers: 0,
             endowments: HashMap::new(),
             change: Change {
@@ -171,6 +223,10 @@ impl<'a> Planning<'a> {
                 next_line: accounts.next_line,
                 next_session: accounts.next_session,
                 summary: Summary::default(),
+                at,
+                of_one: false,
+                wishes: Vec::new(),
+                entries: Vec::new(),
             },
         })
     }
@@ -184,13 +240,19 @@ impl<'a> Planning<'a> {
             None => (&subscriber.id, None),
         };
         let mut account = self.account(id, before, subscriber.plan)?;
+        let mut other_service = false;
         let summary = &mut self.change.summary;
         let session = match before.and_then(|account| account.session.as_ref()) {
             Some(session) => {
                 let layouts = &self.change.catalog.layouts;
                 let plan = |layout: u32| &layouts[layout as usize].plan;
-                summary.state_changed += usize::from(session.suspended != suspended);
-                summary.replanned += usize::from(plan(session.row.layout) != plan(layout));
+                let (other_state, other_plan) = (
+                    session.suspended != suspended,
+                    plan(session.row.layout) != plan(layout),
+                );
+                summary.state_changed += usize::from(other_state);
+                summary.replanned += usize::from(other_plan);
+                other_service = other_state || other_plan;
                 if !same_addresses(&session.addresses, subscriber) {
                     summary.readdressed += 1;
                     self.end(id, session);
@@ -239,8 +301,31 @@ impl<'a> Planning<'a> {
             let head = row_head(&change.catalog, &account, session);
             change.rows.push((session.row, head));
         }
-        change.subscribers.push((Arc::clone(id), account));
+        // Who is new in a file is in its sessions' records; whom somebody adds by name is recorded.
+        if other_service || change.of_one {
+            self.record(id, &account, State::as_str(subscriber.state));
+        }
+        self.change.subscribers.push((Arc::clone(id), account));
         Ok(())
+    }
+
+    /// Notes what a subscriber has now.
+    fn record(&mut self, id: &str, account: &Account, state: &str) {
+        let Some(session) = &account.session else {
+            return;
+        };
+        let layout = &self.change.catalog.layouts[session.row.layout as usize];
+        self.change.entries.push(Entry {
+            kind: "state".to_owned(),
+            subscriber: id.to_owned(),
+            id: self.cause.id.clone(),
+            reason: self.cause.reason.clone(),
+            what: What::State {
+                plan: layout.plan.clone(),
+                state: state.to_owned(),
+                addresses: session.addresses.to_vec(),
+            },
+        });
     }
 
     /// The account with every bucket of the plan's layout, and without a session.
@@ -392,18 +477,28 @@ impl<'a> Planning<'a> {
             .iter()
             .map(|subscriber| &*subscriber.id)
             .collect();
-        for (id, account, session) in self.accounts.present() {
+        let accounts = self.accounts;
+        for (id, account, _) in accounts.present() {
             if !listed.contains(&**id) {
-                self.change.summary.removed += 1;
-                self.end(id, session);
-                self.change.unbound.extend(&session.addresses);
-                let gone = Account {
-                    session: None,
-                    ..account.clone()
-                };
-                self.change.subscribers.push((Arc::clone(id), gone));
+                self.departure(id, account);
             }
         }
+    }
+
+    /// Ends a subscriber's session.
+    fn departure(&mut self, id: &Arc<str>, account: &Account) {
+        let Some(session) = &account.session else {
+            return;
+        };
+        self.change.summary.removed += 1;
+        self.end(id, session);
+        self.change.unbound.extend(&session.addresses);
+        self.record(id, account, "removed");
+        let gone = Account {
+            session: None,
+            ..account.clone()
+        };
+        self.change.subscribers.push((Arc::clone(id), gone));
     }
 
     /// Gives out consecutive lines of one chunk.

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
-pub use self::change::{Change, Summary};
+pub use self::change::{Cause, Change, Summary};
 
 /// All a node knows about who is counted where.
 #[derive(Debug, Clone, Default)]
@@ -128,6 +128,7 @@ impl Accounts {
         change.rows.clear();
         change.blocks.clear();
         change.grants.clear();
+        change.entries.clear();
     }
 
     /// Subscribers with a running session.

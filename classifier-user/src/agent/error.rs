@@ -60,6 +60,14 @@ pub enum NodeError {
         /// Serial number in the ledger.
         known: u32,
     },
+    /// What is in force is not what it should be, and has to be mended first.
+    #[error(
+        "what is in force is behind and cannot be changed before it has been brought up to date: {why}"
+    )]
+    Behind {
+        /// What is in the way.
+        why: String,
+    },
     /// Pins and ledger do not belong together.
     #[error(
         "the counters pinned in {pins} are not those that ledger {ledger} knows (epoch {counting:016x}, ledger \

@@ -32,14 +32,24 @@ impl Node {
     ) -> Result<Summary, NodeError> {
         let gateway = gateway_addresses();
         let summary = change.summary;
+        let ended = !change.ended.is_empty();
         if self.only_subscribers_differ(&policy, &change, &gateway, now) {
             self.check_room(&change, 0)?;
             self.commit(&mut change, self.serial)?;
-            if self.rebind(&change)? {
+            if self.rebind(&change, ended)? {
                 return Ok(summary);
             }
             // No room where it is: the image is compiled anew, and leaves room again.
             tracing::debug!("the image in force has no room for the change in place");
+            if change.of_one {
+                change.bindings = self.accounts.bindings();
+                change.of_one = false;
+            }
+        }
+        if change.of_one {
+            return Err(NodeError::Behind {
+                why: self.refused.clone().unwrap_or_default(),
+            });
         }
         self.publish(policy, change, gateway, now)?;
         Ok(summary)
@@ -53,8 +63,9 @@ impl Node {
         gateway: &[IpNet],
         now: Timestamp,
     ) -> bool {
-        let few = (change.bound.len() + change.unbound.len()).saturating_mul(IN_PLACE_SHARE)
-            <= change.bindings.len();
+        let few = change.of_one
+            || (change.bound.len() + change.unbound.len()).saturating_mul(IN_PLACE_SHARE)
+                <= change.bindings.len();
         self.in_force.as_ref().is_some_and(|before| {
             few && !self.unpublished
                 && before.policy.version == policy.version
@@ -82,21 +93,30 @@ impl Node {
         self.ledger.begin(&self.accounts, change, serial)?;
         self.serial = serial;
         self.accounts.adopt(change);
+        for (id, wish) in change.wishes.drain(..) {
+            match wish {
+                Some(wish) => self.wishes.insert(id, wish),
+                None => self.wishes.remove(&id),
+            };
+        }
         self.unpublished = true;
         Ok(())
     }
 
-    /// Changes the image in force in place. `false` when it has no room for that.
-    fn rebind(&mut self, change: &Change) -> Result<bool, NodeError> {
+    /// Changes the image in force in place; `ended`: rows cease to count. `false` when it has no room for that.
+    fn rebind(&mut self, change: &Change, ended: bool) -> Result<bool, NodeError> {
         let Some(live) = &mut self.live else {
             return Ok(false);
         };
         if live.rebind(&change.unbound, &change.bound).is_err() {
             return Ok(false);
         }
-        // The same image once more: for the grace period, after which rows that ended are final.
-        self.maps.image.publish(live)?;
-        live.rested();
+        // Who is suspended, or has its service again, need not wait for a grace period.
+        if ended {
+            // The same image once more, for the grace period: after it rows that ended are final.
+            self.maps.image.publish(live)?;
+            live.rested();
+        }
         self.unpublished = false;
         Ok(true)
     }

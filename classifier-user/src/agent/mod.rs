@@ -3,12 +3,14 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
+pub mod balances;
 pub mod error;
 mod in_force;
 pub mod interfaces;
 pub mod nat;
 pub mod node;
 pub mod preflight;
+pub mod service;
 mod triggers;
 pub mod views;
 

@@ -23,7 +23,7 @@ use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{self, Changes, Policy};
-use crate::subscribers;
+use crate::subscribers::{self, Wish};
 
 /// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
 const BEHIND: &str = "bringing the policy up to date";
@@ -44,6 +44,8 @@ pub struct Node {
     pub(super) live: Option<LiveImage>,
     /// The ledger knows a change that the image in force does not: something was in the way of publishing it.
     pub(super) unpublished: bool,
+    /// What was asked for subscribers otherwise than by their file.
+    pub(super) wishes: BTreeMap<Arc<str>, Wish>,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
 }
@@ -148,8 +150,10 @@ impl Node {
             unpublished: false,
             ledger,
             serial: recalled.serial,
+            wishes: recalled.wishes,
             refused: None,
         };
+        node.recall_grants()?;
         let reloaded = node.load()?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
@@ -177,7 +181,8 @@ impl Node {
 
     fn load(&mut self) -> Result<Reloaded, NodeError> {
         let checked = policy::load(&self.config.policy)?;
-        let listed = subscribers::load(&self.config.subscribers, &checked.policy)?;
+        let listed =
+            subscribers::load_with(&self.config.subscribers, &checked.policy, &self.wishes)?;
         let limit = self.config.limits.subscribers;
         if limit != 0 && listed.subscribers.len() > limit {
             return Err(NodeError::TooMany {
@@ -194,7 +199,11 @@ impl Node {
         };
         let policy = Arc::new(checked.policy);
         let policy_version = policy.version.clone();
-        let change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        let mut change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        let overtaken = listed.overtaken.iter();
+        change
+            .wishes
+            .extend(overtaken.map(|id| (Arc::clone(id), None)));
         // Not needed any more, and large.
         drop(listed);
         let same = self.in_force.as_ref().is_some_and(|before| {

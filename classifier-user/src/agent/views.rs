@@ -283,12 +283,6 @@ impl Node {
     }
 
     fn view(&self, id: &str, account: &Account, session: &Session) -> SubscriberView {
-        let buckets = (0..)
-            .zip(&*account.buckets)
-            .map(|(position, bucket)| BucketView {
-                bucket: bucket.name.clone(),
-                left: self.lines.level(account.bucket_line, position),
-            });
         SubscriberView {
             subscriber: id.to_owned(),
             plan: self.accounts.catalog.layouts[session.row.layout as usize]
@@ -303,8 +297,19 @@ impl Node {
             session: session.number,
             start: session.start,
             addresses: session.addresses.to_vec(),
-            buckets: buckets.collect(),
+            buckets: self.bucket_views(account),
         }
+    }
+
+    /// An account's buckets, with what is left in them now.
+    pub(super) fn bucket_views(&self, account: &Account) -> Vec<BucketView> {
+        (0..)
+            .zip(&*account.buckets)
+            .map(|(position, bucket)| BucketView {
+                bucket: bucket.name.clone(),
+                left: self.lines.level(account.bucket_line, position),
+            })
+            .collect()
     }
 
     fn counted(&self) -> Result<Vec<Counted>, MapsError> {

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -40,6 +41,41 @@ pub enum ApiError {
 /// # Errors
 /// When there is no answer, or it is a refusal.
 pub fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, ApiError> {
+    exchange(socket, method, path, Bytes::new())
+}
+
+/// Asks the agent for something that takes more than a path to say.
+///
+/// # Errors
+/// As above.
+pub fn tell<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, ApiError> {
+    exchange(socket, method, path, serde_json::to_vec(body)?.into())
+}
+
+/// Text as a segment of a path, or a value of a query: RFC 3986 percent-encoding.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<T, ApiError> {
     let unreachable = |error| ApiError::Unreachable {
         socket: socket.to_owned(),
         error,
@@ -57,7 +93,8 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Re
             .method(method)
             .uri(path)
             .header("host", "zerorate")
-            .body(Empty::<Bytes>::new())?;
+            .header("content-type", "application/json")
+            .body(Full::new(body))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();

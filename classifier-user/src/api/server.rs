@@ -5,7 +5,12 @@
 //! | `GET /v1/status` | [`crate::agent::views::Status`] |
 //! | `GET /v1/usage` | [`crate::report::Report`] |
 //! | `GET /v1/subscribers` | list of [`crate::agent::views::SubscriberView`] |
+//! | `POST /v1/subscribers` | adds the one a [`NewSubscriber`] says; 409 when it is there |
 //! | `GET /v1/subscribers/{id}` | one of them, or 404 |
+//! | `PATCH /v1/subscribers/{id}` | changes what a [`Wanted`] says: plan, state, addresses |
+//! | `DELETE /v1/subscribers/{id}?reason=TEXT` | removes it; the answer says what was left in its buckets |
+//! | `POST /v1/subscribers/{id}/buckets/{bucket}/{action}` | follows a [`NewOrder`]: `grant`, `debit`, `return`, `set` or `restart`; 409 when its id was used for another one |
+//! | `GET /v1/records?after=SEQ&subscriber=ID&limit=N` | [`crate::ledger::records::Record`]s behind a number, oldest first; at most 10,000 |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
 use std::io;
@@ -13,15 +18,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path as PathOf, State};
+use axum::extract::{Path as PathOf, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+use crate::agent::balances::OrderError;
 use crate::agent::node::Node;
+use crate::agent::service::{ServiceError, Wanted};
+use crate::balance::{Action, Order};
 
 /// The node, as tasks share it.
 pub type Shared = Arc<Mutex<Node>>;
@@ -61,8 +69,16 @@ pub async fn serve(
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/usage", get(usage))
-        .route("/v1/subscribers", get(subscribers))
-        .route("/v1/subscribers/{id}", get(subscriber))
+        .route("/v1/subscribers", get(subscribers).post(add))
+        .route(
+            "/v1/subscribers/{id}",
+            get(subscriber).patch(set).delete(remove),
+        )
+        .route(
+            "/v1/subscribers/{id}/buckets/{bucket}/{action}",
+            post(order),
+        )
+        .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reload))
         .with_state(node);
     axum::serve(listener, router)
@@ -94,6 +110,118 @@ async fn subscriber(State(node): State<Shared>, PathOf(id): PathOf<String>) -> R
     }
 }
 
+/// A subscriber to be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewSubscriber {
+    /// Its id.
+    pub subscriber: String,
+    /// Everything else; plan and addresses have to be there.
+    #[serde(flatten)]
+    pub wanted: Wanted,
+}
+
+async fn add(State(node): State<Shared>, Json(new): Json<NewSubscriber>) -> Response {
+    let NewSubscriber { subscriber, wanted } = new;
+    served(with(node, move |node| node.add_subscriber(&subscriber, wanted)).await)
+}
+
+async fn set(
+    State(node): State<Shared>,
+    PathOf(id): PathOf<String>,
+    Json(wanted): Json<Wanted>,
+) -> Response {
+    served(with(node, move |node| node.set_subscriber(&id, wanted)).await)
+}
+
+/// Why something is done.
+#[derive(Debug, Deserialize)]
+struct Why {
+    reason: Option<String>,
+}
+
+async fn remove(
+    State(node): State<Shared>,
+    PathOf(id): PathOf<String>,
+    Query(why): Query<Why>,
+) -> Response {
+    served(with(node, move |node| node.remove_subscriber(&id, why.reason)).await)
+}
+
+fn served<T: Serialize>(result: Result<T, ServiceError>) -> Response {
+    refused_with(result, |error| match error {
+        ServiceError::Unknown(_) => StatusCode::NOT_FOUND,
+        ServiceError::Exists(_) => StatusCode::CONFLICT,
+        ServiceError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        ServiceError::Node(_) => StatusCode::SERVICE_UNAVAILABLE,
+    })
+}
+
+/// An order for the bucket the path names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    /// The caller's id.
+    pub id: String,
+    /// How many bytes, where the action says so.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+async fn order(
+    State(node): State<Shared>,
+    PathOf((subscriber, bucket, action)): PathOf<(String, String, Action)>,
+    Json(new): Json<NewOrder>,
+) -> Response {
+    let order = Order {
+        id: new.id,
+        subscriber,
+        bucket,
+        action,
+        bytes: new.bytes,
+        reason: new.reason,
+    };
+    let result = with(node, move |node| node.order(order)).await;
+    refused_with(result, |error| match error {
+        OrderError::Subscriber(_) | OrderError::Bucket { .. } => StatusCode::NOT_FOUND,
+        OrderError::Conflict { .. } => StatusCode::CONFLICT,
+        OrderError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        OrderError::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
+    })
+}
+
+/// Which records.
+#[derive(Debug, Deserialize)]
+struct Which {
+    #[serde(default)]
+    after: u64,
+    subscriber: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn records(State(node): State<Shared>, Query(which): Query<Which>) -> Response {
+    const MOST: usize = 10_000;
+    let limit = which.limit.unwrap_or(MOST).min(MOST);
+    answer(
+        with(node, move |node| {
+            node.records(which.after, which.subscriber.as_deref(), limit)
+        })
+        .await,
+    )
+}
+
+fn refused_with<T: Serialize, E: std::fmt::Display>(
+    result: Result<T, E>,
+    status: impl FnOnce(&E) -> StatusCode,
+) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => (status(&error), error.to_string()).into_response(),
+    }
+}
+
 async fn reload(State(node): State<Shared>) -> Response {
     match with(node, Node::reload).await {
         Ok(reloaded) => Json(reloaded).into_response(),
@@ -119,8 +247,5 @@ pub(crate) async fn with<T: Send + 'static>(
 }
 
 fn answer<T: Serialize, E: std::fmt::Display>(result: Result<T, E>) -> Response {
-    match result {
-        Ok(value) => Json(value).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    refused_with(result, |_| StatusCode::INTERNAL_SERVER_ERROR)
 }

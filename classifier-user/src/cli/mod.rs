@@ -1,10 +1,12 @@
 //! The command line: one file a command.
 
 pub mod agent;
+pub mod bucket;
 pub mod check;
 pub mod detach;
 pub mod explain;
 pub mod policy;
+pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;
@@ -33,6 +35,8 @@ enum Command {
     Status(status::Args),
     Usage(usage::Args),
     Subscriber(subscriber::Args),
+    Bucket(bucket::Args),
+    Record(record::Args),
     Policy(policy::Args),
     Detach(detach::Args),
 }
@@ -51,6 +55,8 @@ impl Cli {
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),
             Command::Subscriber(args) => subscriber::run(&args),
+            Command::Bucket(args) => bucket::run(&args),
+            Command::Record(args) => record::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),
         }

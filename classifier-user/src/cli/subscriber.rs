@@ -1,6 +1,7 @@
-//! `zerorate subscriber`: who has a session on the running agent.
+//! `zerorate subscriber`: who has a session on the running agent, and one who is to change while it runs.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -8,9 +9,12 @@ use hyper::Method;
 
 use super::agent::Socket;
 use super::records::{self, Line};
+use crate::agent::service::Wanted;
 use crate::agent::views::SubscriberView;
-use crate::api::client::ask;
+use crate::api::client::{ask, escape, tell};
+use crate::api::server::NewSubscriber;
 use crate::report::Format;
+use crate::subscribers::State;
 
 /// Subscribers of the running agent.
 #[derive(Debug, clap::Args)]
@@ -39,6 +43,79 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Adds a subscriber.
+    Add {
+        /// Its id.
+        id: String,
+        /// Its plan.
+        #[arg(long)]
+        plan: String,
+        /// A prefix of it; may be said several times.
+        #[arg(long = "address", value_name = "PREFIX", required = true)]
+        addresses: Vec<String>,
+        /// Without its service, but for essential classes.
+        #[arg(long)]
+        suspended: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Changes a subscriber; what is not said stays.
+    Set {
+        /// Its id.
+        id: String,
+        /// Its plan.
+        #[arg(long)]
+        plan: Option<String>,
+        /// A prefix of it, instead of those it has: a new session begins. May be said several times.
+        #[arg(long = "address", value_name = "PREFIX")]
+        addresses: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Puts a subscriber on another plan. Buckets of the same name keep what is left.
+    Plan {
+        /// Its id.
+        id: String,
+        /// The plan.
+        plan: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Takes a subscriber's service away; essential classes stay reachable.
+    Suspend {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Gives a subscriber its service back.
+    Resume {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Removes a subscriber, and says what was left in its buckets.
+    Remove {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What the commands that change something share. What they change wins over the subscribers' file until that
+/// subscriber's line changes.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Why; it is recorded.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    socket: Socket,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
 }
 
 impl Line for SubscriberView {
@@ -80,23 +157,89 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ask(&socket.socket, Method::GET, "/v1/subscribers")?,
             *format,
         ),
-        Command::Show { id, socket, format } => {
-            let path = format!("/v1/subscribers/{}", escape(id));
-            (vec![ask(&socket.socket, Method::GET, &path)?], *format)
+        Command::Show { id, socket, format } => (
+            vec![ask(&socket.socket, Method::GET, &path_of(id))?],
+            *format,
+        ),
+        Command::Add {
+            id,
+            plan,
+            addresses,
+            suspended,
+            common,
+        } => {
+            let new = NewSubscriber {
+                subscriber: id.clone(),
+                wanted: Wanted {
+                    plan: Some(plan.clone()),
+                    state: suspended.then_some(State::Suspended),
+                    addresses: Some(addresses.clone()),
+                    reason: common.reason.clone(),
+                },
+            };
+            let socket: &Path = &common.socket.socket;
+            let added = tell(socket, Method::POST, "/v1/subscribers", &new)?;
+            (vec![added], common.format)
+        }
+        Command::Set {
+            id,
+            plan,
+            addresses,
+            common,
+        } => {
+            let wanted = Wanted {
+                plan: plan.clone(),
+                addresses: (!addresses.is_empty()).then(|| addresses.clone()),
+                ..Wanted::default()
+            };
+            change(id, wanted, common)?
+        }
+        Command::Plan { id, plan, common } => {
+            let plan = Some(plan.clone());
+            change(
+                id,
+                Wanted {
+                    plan,
+                    ..Wanted::default()
+                },
+                common,
+            )?
+        }
+        Command::Suspend { id, common } => change(id, in_state(State::Suspended), common)?,
+        Command::Resume { id, common } => change(id, in_state(State::Active), common)?,
+        Command::Remove { id, common } => {
+            let why = common.reason.as_deref();
+            let query = why.map_or_else(String::new, |why| format!("?reason={}", escape(why)));
+            let path = path_of(id) + &query;
+            let removed = ask(&common.socket.socket, Method::DELETE, &path)?;
+            (vec![removed], common.format)
         }
     };
     records::write(&mut io::stdout().lock(), format, &found)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// An id as a path segment: RFC 3986 percent-encoding.
-fn escape(id: &str) -> String {
-    id.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+fn path_of(id: &str) -> String {
+    format!("/v1/subscribers/{}", escape(id))
+}
+
+fn in_state(state: State) -> Wanted {
+    Wanted {
+        state: Some(state),
+        ..Wanted::default()
+    }
+}
+
+fn change(
+    id: &str,
+    wanted: Wanted,
+    common: &Common,
+) -> anyhow::Result<(Vec<SubscriberView>, Format)> {
+    let wanted = Wanted {
+        reason: common.reason.clone(),
+        ..wanted
+    };
+    let socket: &Path = &common.socket.socket;
+    let changed = tell(socket, Method::PATCH, &path_of(id), &wanted)?;
+    Ok((vec![changed], common.format))
 }

@@ -63,6 +63,7 @@ impl RowsMap {
         loop {
             let path = self.chunk_pin(lines.len());
             if !path.exists() {
+                lines.used_before();
                 return Ok(lines);
             }
             let chunk =

@@ -1,7 +1,7 @@
 //! The memory that counts: rows and bucket blocks in chunks of lines, read and written the same way whether a
 //! chunk is a kernel map or a piece of this process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use classifier::layout::{
     CHUNK_BYTES, CHUNK_LINES, HALF_WORDS, HALVES_BYTES, LOWER_HALF, Meter, RowHead, bucket_word,
@@ -27,6 +27,8 @@ impl Chunk for HeapChunk {
 #[derive(Default)]
 pub struct Lines {
     chunks: Vec<Box<dyn Chunk>>,
+    /// First line of those nobody has touched: they are zero.
+    untouched: AtomicU32,
 }
 
 impl std::fmt::Debug for Lines {
@@ -138,8 +140,17 @@ impl Lines {
             })
     }
 
+    /// Notes that all lines of the chunks there are may have been touched, by a process before this one.
+    pub fn used_before(&self) {
+        self.untouched
+            .store(self.len() * CHUNK_LINES, Ordering::Relaxed);
+    }
+
     /// Sets lines of one chunk to zero, where nobody counts.
     pub fn clear(&self, first: u32, lines: u32) {
+        if self.untouched.fetch_max(first + lines, Ordering::Relaxed) <= first {
+            return;
+        }
         let chunk = self.chunk(first);
         let first = (first % CHUNK_LINES) as usize;
         let (upper, words) = (first * HALF_WORDS as usize, (lines * HALF_WORDS) as usize);
@@ -150,10 +161,7 @@ impl Lines {
             .into_iter()
             .flat_map(|(at, count)| &chunk[at..][..count])
         {
-            // What is zero already need not be written: most often it is memory nobody has touched yet.
-            if word.load(Ordering::Relaxed) != 0 {
-                word.store(0, Ordering::Relaxed);
-            }
+            word.store(0, Ordering::Relaxed);
         }
     }
 

@@ -117,7 +117,8 @@ impl Source {
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
         words[at::SERIAL as usize] = self.serial;
-        if words.len() > classifier::image::remotes::NARROW as usize || v6.len() > table6::MAX_LONG {
+        if words.len() > classifier::image::remotes::NARROW as usize || v6.len() > table6::MAX_LONG
+        {
             return Err(TooLarge { words: words.len() });
         }
         words[at::LENGTH as usize] = words.len() as u32;

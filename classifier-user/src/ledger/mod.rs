@@ -5,6 +5,7 @@
 //! into force after: at whatever point a start finds it, it is either as if it had never been, or complete.
 
 mod accounts;
+pub mod records;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
+use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// The ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,8 @@ pub struct Recalled {
     pub serial: u32,
     /// Who is counted where.
     pub accounts: Accounts,
+    /// What was asked for subscribers otherwise than by their file.
+    pub wishes: BTreeMap<Arc<str>, Wish>,
 }
 
 type Result<T> = std::result::Result<T, LedgerError>;
@@ -119,6 +123,7 @@ impl Ledger {
             bucket_lists: HashMap::new(),
         };
         ledger.prepare()?;
+        ledger.forget_old_orders()?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }
@@ -181,6 +186,7 @@ impl Ledger {
             epoch: self.number("epoch")?,
             serial: self.number("serial")?.unwrap_or(0) as u32,
             accounts,
+            wishes: self.wishes()?,
         })
     }
 
@@ -215,6 +221,7 @@ impl Ledger {
                 "bucket_list",
                 "subscriber",
                 "ended",
+                "granted",
             ] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }
@@ -241,12 +248,21 @@ impl Ledger {
             )?;
             accounts::put_subscribers(transaction, &change.subscribers, &mut lists)?;
             accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
+            records::put_wishes(transaction, &change.wishes)?;
+            records::append(transaction, &change.entries, change.at)?;
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;
             set_number(transaction, "serial", u64::from(serial))
         })?;
         self.bucket_lists = lists;
         Ok(())
+    }
+
+    fn damaged(&self, what: String) -> LedgerError {
+        LedgerError::Damaged {
+            path: self.path.clone(),
+            what,
+        }
     }
 
     fn write(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
@@ -321,6 +337,17 @@ CREATE TABLE ended (
     number INTEGER PRIMARY KEY, line INTEGER NOT NULL, layout INTEGER NOT NULL, row_start INTEGER NOT NULL,
     session INTEGER NOT NULL, subscriber TEXT NOT NULL, row_end INTEGER NOT NULL
 );
+CREATE TABLE granted (
+    account INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (account, position)
+) WITHOUT ROWID;
+CREATE TABLE wish (subscriber TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE request (
+    id TEXT PRIMARY KEY, time INTEGER NOT NULL, content TEXT NOT NULL, answer TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE record (
+    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, subscriber TEXT NOT NULL, content TEXT NOT NULL
+);
+CREATE INDEX record_of_subscriber ON record (subscriber, seq);
 ";
 
 fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> LedgerError {

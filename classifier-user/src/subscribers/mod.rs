@@ -6,10 +6,11 @@
 
 mod fields;
 mod overlap;
+mod wish;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use crate::policy::{
     suggest,
 };
 use fields::{Field, InvalidLine, split};
+use serde::{Deserialize, Serialize};
+pub use wish::{Listed, UnknownPlan, Wish, sorted};
 
 /// The first line of every subscriber file.
 pub const HEADER: &str = "id,plan,state,addresses";
@@ -42,7 +45,8 @@ pub struct Subscriber {
 }
 
 /// Whether a subscriber has its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// It has.
     Active,
@@ -65,6 +69,8 @@ impl State {
 pub struct Loaded {
     /// Subscribers in the order of the file.
     pub subscribers: Vec<Subscriber>,
+    /// Ids of subscribers whose wish is no more, because their line changed since.
+    pub overtaken: Vec<Arc<str>>,
     /// Warnings, sorted by place.
     pub warnings: Vec<Diagnostic>,
 }
@@ -74,8 +80,20 @@ pub struct Loaded {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
+    load_with(path, policy, &BTreeMap::new())
+}
+
+/// The same, with what was asked for subscribers otherwise laid over the lines.
+///
+/// # Errors
+/// As above.
+pub fn load_with(
+    path: &Path,
+    policy: &Policy,
+    wishes: &BTreeMap<Arc<str>, Wish>,
+) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
-    let subscribers = match SourceFile::read(path) {
+    let mut subscribers = match SourceFile::read(path) {
         Ok(source) => read(&source, policy, &mut out),
         Err(error) => {
             let place = Place {
@@ -87,9 +105,11 @@ pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
             Vec::new()
         }
     };
+    let overtaken = wish::lay_over(&mut subscribers, wishes, policy, &mut out);
     overlap::check(&subscribers, &mut out);
     Ok(Loaded {
         subscribers,
+        overtaken,
         warnings: out.finish()?,
     })
 }
@@ -128,6 +148,25 @@ fn read(source: &SourceFile, policy: &Policy, out: &mut Diagnostics) -> Vec<Subs
         .collect()
 }
 
+/// What an id is made of.
+pub const ID_HELP: &str = "an id has 1 to 64 printable ASCII characters and no spaces";
+const _: () = assert!(MAX_ID == 64);
+
+/// What is wrong with an id, if anything is.
+#[must_use]
+pub fn wrong_id(id: &str) -> Option<String> {
+    if id.is_empty() {
+        return Some("the id is empty".to_owned());
+    }
+    if id.len() > MAX_ID {
+        let id = quote(id);
+        return Some(format!("the id {id} is longer than {MAX_ID} characters"));
+    }
+    id.chars()
+        .find(|c| !c.is_ascii_graphic())
+        .map(|c| format!("the id {} has the character {c:?}", quote(id)))
+}
+
 struct Reader<'a> {
     source: &'a SourceFile,
     plans: HashMap<&'a str, usize>,
@@ -162,21 +201,8 @@ impl<'a> Reader<'a> {
     }
 
     fn check_id(&mut self, id: Cow<'a, str>, place: &Place) {
-        let wrong = if id.is_empty() {
-            Some("the id is empty".to_owned())
-        } else if id.len() > MAX_ID {
-            Some(format!(
-                "the id {} is longer than {MAX_ID} characters",
-                quote(&id)
-            ))
-        } else {
-            id.chars()
-                .find(|c| !c.is_ascii_graphic())
-                .map(|c| format!("the id {} has the character {c:?}", quote(&id)))
-        };
-        if let Some(message) = wrong {
-            let help = format!("an id has 1 to {MAX_ID} printable ASCII characters and no spaces");
-            self.out.error(place.clone(), "bad-id", message, help);
+        if let Some(message) = wrong_id(&id) {
+            self.out.error(place.clone(), "bad-id", message, ID_HELP);
             return;
         }
         match self.ids.entry(id) {

@@ -1,0 +1,233 @@
+//! One subscriber changes while everybody else goes on: it is added, put on another plan, suspended, resumed, removed.
+//! In the kernel at once; kept until its line in the subscribers' file changes.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::NodeError;
+use super::node::Node;
+use super::views::SubscriberView;
+use crate::accounts::Cause;
+use crate::balance::MAX_REASON;
+use crate::diagnostic::quote;
+use crate::policy::parse_prefix;
+use crate::subscribers::{ID_HELP, Listed, State, Wish, sorted, wrong_id};
+
+/// What a subscriber is to be; what is not said stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Its plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Whether it has its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Its prefixes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A change that is not made. Nothing is different from before.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// There is no such subscriber.
+    #[error("no subscriber {} has a session", quote(.0))]
+    Unknown(String),
+    /// There is one already.
+    #[error("subscriber {} is there already; `zerorate subscriber set` changes it", quote(.0))]
+    Exists(String),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The node could not.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl Node {
+    /// Adds a subscriber.
+    ///
+    /// # Errors
+    /// When it is there, or cannot be.
+    pub fn add_subscriber(
+        &mut self,
+        id: &str,
+        wanted: Wanted,
+    ) -> Result<SubscriberView, ServiceError> {
+        if let Some(wrong) = wrong_id(id) {
+            return Err(ServiceError::Invalid(format!("{wrong}; {ID_HELP}")));
+        }
+        if self.subscriber(id).is_some() {
+            return Err(ServiceError::Exists(id.to_owned()));
+        }
+        let (limit, found) = (
+            self.config.limits.subscribers,
+            self.accounts.present().count() + 1,
+        );
+        if limit != 0 && found > limit {
+            return Err(NodeError::TooMany { found, limit }.into());
+        }
+        let (Some(plan), Some(addresses)) = (&wanted.plan, &wanted.addresses) else {
+            let missing = "a new subscriber needs a plan and addresses";
+            return Err(ServiceError::Invalid(missing.to_owned()));
+        };
+        let listed = Listed {
+            plan: plan.clone(),
+            state: wanted.state.unwrap_or(State::Active),
+            addresses: prefixes(addresses)?,
+        };
+        self.serve(id, Some(listed), wanted.reason)?;
+        self.found(id)
+    }
+
+    /// Changes a subscriber.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be so.
+    pub fn set_subscriber(
+        &mut self,
+        id: &str,
+        wanted: Wanted,
+    ) -> Result<SubscriberView, ServiceError> {
+        let now = self
+            .listed(id)
+            .ok_or_else(|| ServiceError::Unknown(id.to_owned()))?;
+        let addresses = match &wanted.addresses {
+            Some(addresses) => prefixes(addresses)?,
+            None => now.addresses.clone(),
+        };
+        let listed = Listed {
+            plan: wanted.plan.unwrap_or_else(|| now.plan.clone()),
+            state: wanted.state.unwrap_or(now.state),
+            addresses,
+        };
+        if listed != now {
+            self.serve(id, Some(listed), wanted.reason)?;
+        }
+        self.found(id)
+    }
+
+    /// Removes a subscriber; says what it was, with what was left in its buckets.
+    ///
+    /// # Errors
+    /// When there is none, or the node cannot.
+    pub fn remove_subscriber(
+        &mut self,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<SubscriberView, ServiceError> {
+        self.found(id)?;
+        let account = self.accounts.subscribers.get(id).cloned();
+        let view = self.found(id)?;
+        self.serve(id, None, reason)?;
+        // What was drawn until nobody drew any more.
+        let buckets = account.map_or_else(Vec::new, |account| self.bucket_views(&account));
+        Ok(SubscriberView {
+            state: "removed".to_owned(),
+            buckets,
+            ..view
+        })
+    }
+
+    fn found(&self, id: &str) -> Result<SubscriberView, ServiceError> {
+        self.subscriber(id)
+            .ok_or_else(|| ServiceError::Unknown(id.to_owned()))
+    }
+
+    /// What a subscriber is.
+    fn listed(&self, id: &str) -> Option<Listed> {
+        let session = self.accounts.subscribers.get(id)?.session.as_ref()?;
+        let layout = &self.accounts.catalog.layouts[session.row.layout as usize];
+        Some(Listed {
+            plan: layout.plan.clone(),
+            state: if session.suspended {
+                State::Suspended
+            } else {
+                State::Active
+            },
+            addresses: session.addresses.to_vec(),
+        })
+    }
+
+    /// Puts what a subscriber is to be in force.
+    fn serve(
+        &mut self,
+        id: &str,
+        wanted: Option<Listed>,
+        reason: Option<String>,
+    ) -> Result<(), ServiceError> {
+        if reason
+            .as_ref()
+            .is_some_and(|reason| reason.len() > MAX_REASON)
+        {
+            let long = format!("a reason has at most {MAX_REASON} bytes");
+            return Err(ServiceError::Invalid(long));
+        }
+        // Time, or the gateway, may have gone on since the last look.
+        self.keep_up();
+        let Some(in_force) = &self.in_force else {
+            let why = "no policy is in force".to_owned();
+            return Err(NodeError::Behind { why }.into());
+        };
+        let policy = Arc::clone(&in_force.policy);
+        let id: Arc<str> = id.into();
+        let subscriber = match &wanted {
+            Some(listed) => {
+                self.check_overlap(&id, &listed.addresses)?;
+                let subscriber = listed.subscriber(&id, &policy);
+                Some(subscriber.map_err(|error| ServiceError::Invalid(error.to_string()))?)
+            }
+            None => None,
+        };
+        let now = Timestamp::now();
+        let cause = Cause { id: None, reason };
+        let mut change = self
+            .accounts
+            .plan_one(&policy, &id, subscriber.as_ref(), now, cause)
+            .map_err(NodeError::from)?;
+        let line = match self.wishes.get(&id) {
+            Some(wish) => wish.line.clone(),
+            None => self.listed(&id),
+        };
+        // Who is again what the file says needs no wish.
+        let wish = (line != wanted).then_some(Wish { line, now: wanted });
+        change.wishes.push((id, wish));
+        self.put_in_force(policy, change, now)?;
+        Ok(())
+    }
+
+    fn check_overlap(&self, id: &str, addresses: &[IpNet]) -> Result<(), ServiceError> {
+        for (other, _, session) in self.accounts.present() {
+            for theirs in session.addresses.iter().filter(|_| **other != *id) {
+                let clash = |own: &&IpNet| own.contains(theirs) || theirs.contains(*own);
+                if let Some(own) = addresses.iter().find(clash) {
+                    return Err(ServiceError::Invalid(format!(
+                        "{own} overlaps {theirs} of subscriber {}; give each address to one subscriber",
+                        quote(other)
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn prefixes(addresses: &[String]) -> Result<Vec<IpNet>, ServiceError> {
+    if addresses.is_empty() {
+        let none = "a subscriber has at least one address".to_owned();
+        return Err(ServiceError::Invalid(none));
+    }
+    let parsed = addresses.iter().map(|text| {
+        parse_prefix(text).map_err(|error| {
+            ServiceError::Invalid(format!("{}: {error}; {}", quote(text), error.help()))
+        })
+    });
+    Ok(sorted(parsed.collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,241 @@
+//! What was done for and to subscribers, other than traffic: orders on buckets, changes of plan, state and addresses.
+//! Records are appended, numbered without gaps, and never changed; they stay when counters and epochs go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{nanoseconds, timestamp};
+use super::{Ledger, Result, failed, to_json};
+use crate::balance::Order;
+use crate::subscribers::Wish;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number on this node, from 1, without gaps.
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// What was done.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
+    pub kind: String,
+    /// Id of the subscriber.
+    pub subscriber: String,
+    /// The caller's id of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Why, as the caller said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What happened to it.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened to a subscriber.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum What {
+    /// Something with a bucket.
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// How many bytes.
+        bytes: u64,
+        /// What was left after the whole order.
+        left: i64,
+    },
+    /// It has another plan, state or addresses, or is gone.
+    State {
+        /// Its plan now; of one that is gone, its last.
+        plan: String,
+        /// `active`, `suspended` or `removed`.
+        state: String,
+        /// Its prefixes now.
+        addresses: Vec<IpNet>,
+    },
+}
+
+/// An order that was followed, as it was sent, and the answer it got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The order.
+    pub order: Order,
+    /// The answer.
+    pub answer: String,
+}
+
+/// How long an order's id is remembered.
+const REMEMBERED_DAYS: i64 = 2 * 366;
+
+impl Ledger {
+    /// The order that had this id, if there was one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn answered(&self, id: &str) -> Result<Option<Answered>> {
+        let query = "SELECT content, answer FROM request WHERE id = ?1";
+        let found = self
+            .connection
+            .query_row(query, [id], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
+            .optional()
+            .map_err(failed(&self.path))?;
+        found
+            .map(|(order, answer)| {
+                let order = serde_json::from_str(&order)
+                    .map_err(|error| self.damaged(format!("order `{id}`: {error}")))?;
+                Ok(Answered { order, answer })
+            })
+            .transpose()
+    }
+
+    /// Writes an order down with what it comes to: what a bucket was granted in all, before the kernel is told.
+    ///
+    /// # Errors
+    /// When it cannot be written; it must not be told then.
+    pub fn settle(
+        &mut self,
+        order: &Answered,
+        (account, position, granted): (u32, u32, u64),
+        entries: &[Entry],
+        at: Timestamp,
+    ) -> Result<()> {
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT INTO request VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    order.order.id,
+                    nanoseconds(at),
+                    to_json(&order.order)?,
+                    order.answer
+                ],
+            )?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO granted VALUES (?1, ?2, ?3)",
+                params![account, position, granted as i64],
+            )?;
+            append(transaction, entries, at)
+        })
+    }
+
+    /// What orders made of the buckets' grants: by number of account, position and bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn granted(&self) -> Result<HashMap<u32, Vec<(u32, u64)>>> {
+        let rows = self.rows("SELECT account, position, bytes FROM granted", |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64))
+        })?;
+        let mut granted: HashMap<u32, Vec<(u32, u64)>> = HashMap::new();
+        for (account, position, bytes) in rows {
+            granted.entry(account).or_default().push((position, bytes));
+        }
+        Ok(granted)
+    }
+
+    /// Records behind a number, oldest first, of one subscriber or of all.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn records(
+        &self,
+        after: u64,
+        subscriber: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>> {
+        let query = "SELECT seq, time, content FROM record \
+                     WHERE seq > ?1 AND (?2 IS NULL OR subscriber = ?2) ORDER BY seq LIMIT ?3";
+        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
+        let rows = statement
+            .query_map(params![after as i64, subscriber, limit as i64], |row| {
+                Ok((
+                    row.get::<_, i64>(0)? as u64,
+                    timestamp(row.get(1)?),
+                    row.get::<_, String>(2)?,
+                ))
+            })
+            .map_err(failed(&self.path))?;
+        rows.map(|row| {
+            let (seq, time, content) = row.map_err(failed(&self.path))?;
+            let entry = serde_json::from_str(&content)
+                .map_err(|error| self.damaged(format!("record {seq}: {error}")))?;
+            Ok(Record { seq, time, entry })
+        })
+        .collect()
+    }
+
+    /// What was asked for subscribers otherwise than by their file, by id.
+    pub(super) fn wishes(&self) -> Result<BTreeMap<Arc<str>, Wish>> {
+        Ok(self
+            .pairs::<String, Wish>("SELECT subscriber, content FROM wish")?
+            .into_iter()
+            .map(|(id, wish)| (id.into(), wish))
+            .collect())
+    }
+
+    /// Forgets ids nobody will send again.
+    pub(super) fn forget_old_orders(&mut self) -> Result<()> {
+        let now = Timestamp::now();
+        let oldest = nanoseconds(now) - REMEMBERED_DAYS * 86_400 * 1_000_000_000;
+        self.write(|transaction| {
+            transaction
+                .execute("DELETE FROM request WHERE time < ?1", [oldest])
+                .map(drop)
+        })
+    }
+}
+
+/// Appends records.
+pub(super) fn append(
+    transaction: &Transaction<'_>,
+    entries: &[Entry],
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let last: i64 =
+        transaction.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| {
+            row.get(0)
+        })?;
+    let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
+    for (seq, entry) in (last + 1..).zip(entries) {
+        put.execute(params![
+            seq,
+            nanoseconds(at),
+            entry.subscriber,
+            to_json(entry)?
+        ])?;
+    }
+    Ok(())
+}
+
+/// Writes down, or drops, what was asked for subscribers.
+pub(super) fn put_wishes(
+    transaction: &Transaction<'_>,
+    wishes: &[(Arc<str>, Option<Wish>)],
+) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare("INSERT OR REPLACE INTO wish VALUES (?1, ?2)")?;
+    let mut drop = transaction.prepare("DELETE FROM wish WHERE subscriber = ?1")?;
+    for (id, wish) in wishes {
+        match wish {
+            Some(wish) => put.execute(params![&**id, to_json(wish)?])?,
+            None => drop.execute([&**id])?,
+        };
+    }
+    Ok(())
+}
