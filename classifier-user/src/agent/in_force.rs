@@ -3,7 +3,9 @@
 //! A change of policy, of time or of many subscribers is a new image and one pointer swap. Where only subscribers
 //! changed, and not most of them, the image in force takes the change in place, an address at a time.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use classifier::layout::LINE_BYTES;
 use ipnet::IpNet;
@@ -15,6 +17,7 @@ use super::preflight;
 use crate::accounts::{Change, Summary};
 use crate::config::Config;
 use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
+use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::image::Source;
 use crate::policy::Policy;
@@ -34,8 +37,12 @@ impl Node {
         let summary = change.summary;
         let ended = !change.ended.is_empty();
         if self.only_subscribers_differ(&policy, &change, &gateway, now) {
-            self.check_room(&change, 0)?;
-            self.commit(&mut change, self.serial)?;
+            self.make_room(&change)?;
+            change.write_new(&self.lines);
+            let serial = self.serial;
+            self.ledger
+                .begin(&self.accounts, &change, serial, || Ok::<_, NodeError>(()))?;
+            self.adopt(&mut change, serial);
             if self.rebind(&change, ended)? {
                 return Ok(summary);
             }
@@ -75,22 +82,20 @@ impl Node {
         })
     }
 
-    /// Compares the memory a change and its image take with what is available.
-    fn check_room(&self, change: &Change, image_bytes: u64) -> Result<(), NodeError> {
-        let rows = u64::from(change.next_line - self.accounts.next_line) * u64::from(LINE_BYTES);
-        let prefixes = change.bindings.len();
+    /// Sees that there are lines for what a change gives out.
+    fn make_room(&mut self, change: &Change) -> Result<(), NodeError> {
+        let lines = change.next_line - self.accounts.next_line;
+        let bytes = u64::from(lines) * u64::from(LINE_BYTES);
         preflight::check_memory(
-            rows + image_bytes,
-            &format!("{prefixes} prefixes of subscribers and an image map of {image_bytes} bytes"),
+            bytes,
+            &format!("{lines} more lines for rows and bucket blocks"),
         )?;
+        self.maps.rows.grow(&mut self.lines, change.next_line)?;
         Ok(())
     }
 
-    /// Gives the change its rows, and writes it down. From here on the ledger knows: what is in force must follow.
-    fn commit(&mut self, change: &mut Change, serial: u32) -> Result<(), NodeError> {
-        self.maps.rows.grow(&mut self.lines, change.next_line)?;
-        change.write_new(&self.lines);
-        self.ledger.begin(&self.accounts, change, serial)?;
+    /// Takes over a change the ledger knows of: from here on what is in force must follow.
+    fn adopt(&mut self, change: &mut Change, serial: u32) {
         self.serial = serial;
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
@@ -100,7 +105,6 @@ impl Node {
             };
         }
         self.unpublished = true;
-        Ok(())
     }
 
     /// Changes the image in force in place; `ended`: rows cease to count. `false` when it has no room for that.
@@ -130,19 +134,26 @@ impl Node {
         now: Timestamp,
     ) -> Result<(), NodeError> {
         let serial = self.serial + 1;
-        let image = Source::new(&policy, &change, now, &gateway, serial).compile()?;
-        let image_bytes = image.words().len() * 4;
-        let room = room_for(image.words().len(), &self.config);
-        let fits = image.words().len() <= self.maps.image.words() as usize;
-        self.check_room(&change, u64::from(room.max(self.maps.image.words())) * 4)?;
-        let larger = if fits && self.interfaces.any_attached() {
-            None
-        } else {
-            self.maps.image.larger(room)?
-        };
-        let prepared = target(&larger, &self.maps).prepare(&image)?;
-        // Known already when it was to be in place.
-        self.commit(&mut change, serial)?;
+        self.make_room(&change)?;
+        let any_attached = self.interfaces.any_attached();
+        let (maps, lines, config) = (&self.maps, &self.lines, &self.config);
+        // Compiling and writing down take seconds where subscribers are many, and do not need each other. The ledger
+        // keeps what was written when the image is there, too.
+        let Prepared {
+            image: prepared,
+            larger,
+            bytes: image_bytes,
+        } = thread::scope(|scope| {
+            let change = &change;
+            let source = Source::new(&policy, change, now, &gateway, serial);
+            let prepare = scope.spawn(move || prepare(&source, maps, config, any_attached));
+            change.write_new(lines);
+            self.ledger.begin(&self.accounts, change, serial, || {
+                let prepared = prepare.join();
+                prepared.unwrap_or_else(|panic| resume_unwind(panic))
+            })
+        })?;
+        self.adopt(&mut change, serial);
         self.maps.set_serial(serial)?;
         target(&larger, &self.maps).publish(&prepared)?;
         self.live = Some(prepared);
@@ -166,6 +177,40 @@ impl Node {
         });
         Ok(())
     }
+}
+
+/// An image in a map, ready to be published.
+struct Prepared {
+    image: LiveImage,
+    /// The maps it needs, if those there are are too small.
+    larger: Option<Larger>,
+    bytes: usize,
+}
+
+/// Compiles an image and writes it into a map.
+fn prepare(
+    source: &Source,
+    maps: &Maps,
+    config: &Config,
+    any_attached: bool,
+) -> Result<Prepared, NodeError> {
+    let image = source.compile()?;
+    let bytes = image.words().len() * 4;
+    let room = room_for(image.words().len(), config);
+    let map_bytes = u64::from(room.max(maps.image.words())) * 4;
+    let what = format!("an image map of {map_bytes} bytes");
+    preflight::check_memory(map_bytes, &what)?;
+    let fits = image.words().len() <= maps.image.words() as usize;
+    let larger = if fits && any_attached {
+        None
+    } else {
+        maps.image.larger(room)?
+    };
+    Ok(Prepared {
+        image: target(&larger, maps).prepare(&image)?,
+        larger,
+        bytes,
+    })
 }
 
 /// Where the next image is published.

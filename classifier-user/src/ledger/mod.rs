@@ -231,13 +231,22 @@ impl Ledger {
         })
     }
 
-    /// Writes down what a change gives out, before any of it is used.
+    /// Writes down what a change gives out, before any of it is used, if `ready`, asked last, finds that it can come
+    /// into force.
     ///
     /// # Errors
-    /// When it cannot be written; the change must not go on then.
-    pub fn begin(&mut self, before: &Accounts, change: &Change, serial: u32) -> Result<()> {
+    /// When it cannot be written, or is not ready; nothing is written and the change must not go on then.
+    pub fn begin<T, E: From<LedgerError>>(
+        &mut self,
+        before: &Accounts,
+        change: &Change,
+        serial: u32,
+        ready: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let mut lists = self.bucket_lists.clone();
-        self.write(|transaction| {
+        let path = &self.path;
+        let transaction = self.connection.transaction().map_err(failed(path))?;
+        let mut written = |transaction: &Transaction<'_>| {
             put_numbered(transaction, "class", 0, &change.catalog.classes)?;
             let known = before.catalog.layouts.len();
             put_numbered(
@@ -253,9 +262,15 @@ impl Ledger {
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;
             set_number(transaction, "serial", u64::from(serial))
-        })?;
+        };
+        let written = written(&transaction).map_err(failed(path));
+        // Asked in any case: somebody waits to be asked.
+        let ready = ready();
+        written?;
+        let ready = ready?;
+        transaction.commit().map_err(failed(path))?;
         self.bucket_lists = lists;
-        Ok(())
+        Ok(ready)
     }
 
     fn damaged(&self, what: String) -> LedgerError {

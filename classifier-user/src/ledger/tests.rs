@@ -49,7 +49,9 @@ fn accounts_come_back_as_they_were() {
         ];
         for (serial, list) in (1..).zip(lists) {
             let mut change = change(&accounts, list);
-            ledger.begin(&accounts, &change, serial).unwrap();
+            ledger
+                .begin(&accounts, &change, serial, || Ok::<_, LedgerError>(()))
+                .unwrap();
             accounts.adopt(&mut change);
         }
         assert_eq!(
@@ -77,7 +79,12 @@ fn a_new_epoch_knows_nothing_of_the_old() {
     ledger.begin_epoch(1).unwrap();
     let accounts = Accounts::new();
     ledger
-        .begin(&accounts, &change(&accounts, "a,a,active,10.0.0.1\n"), 5)
+        .begin(
+            &accounts,
+            &change(&accounts, "a,a,active,10.0.0.1\n"),
+            5,
+            || Ok::<_, LedgerError>(()),
+        )
         .unwrap();
     ledger.begin_epoch(2).unwrap();
     drop(ledger);
