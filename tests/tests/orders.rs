@@ -198,11 +198,11 @@ fn each_order_counts_once() -> Result<()> {
                 "grant",
                 "bob",
                 "main",
-                "9223372036GB",
+                "9300000000GB",
                 "--id",
                 "x",
             ],
-            "is the most",
+            "it is more than",
         ),
         (
             &["bucket", "grant", "bob", "main", "1MB", "--id", "a b"],
@@ -501,4 +501,77 @@ fn a_service_comes_back_at_once_beside_a_crowd() -> Result<()> {
         "no other image was needed"
     );
     agent.check_order()
+}
+
+#[test]
+fn a_bucket_the_plan_has_not_granted_takes_no_orders() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).setting("watch = false").start()?;
+    let without = town::POLICY.replace("messengers = \"64kB\"", "").replace(
+        "messengers = [\"messengers\", \"metered\"]",
+        "messengers = \"metered\"",
+    );
+    agent.write_policy(&without)?;
+    agent.reload()?;
+    let add = [
+        "subscriber",
+        "add",
+        "carol",
+        "--plan",
+        "basic",
+        "--address",
+        "10.9.9.9",
+    ];
+    agent.ask(&add)?;
+    let grant = [
+        "bucket",
+        "grant",
+        "carol",
+        "messengers",
+        "1GB",
+        "--id",
+        "early",
+    ];
+    let said = format!("{:#}", agent.ask(&grant).unwrap_err());
+    assert!(said.contains("no bucket \"messengers\""), "{said}");
+    agent.write_policy(town::POLICY)?;
+    agent.reload()?;
+    assert_eq!(agent.left("carol", "messengers")?, 64_000);
+    agent.ask(&grant)?;
+    assert_eq!(agent.left("carol", "messengers")?, 1_000_064_000);
+    agent.check_order()
+}
+
+#[test]
+fn what_was_asked_and_cannot_be_any_more_does_not_keep_the_agent_from_starting() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab).setting("watch = false").start()?;
+    let plan = |agent: &Agent| -> Result<String> {
+        Ok(json(agent, &["subscriber", "show", "alice"])?[0]["plan"].to_string())
+    };
+    agent.ask(&["subscriber", "plan", "alice", "small"])?;
+    assert_eq!(plan(&agent)?, "\"small\"");
+    // The plan goes, and nobody's line names it.
+    let (kept, _) = town::POLICY
+        .split_once("[plans.small.buckets]")
+        .context("no plan")?;
+    agent.write_policy(kept)?;
+    agent.write_subscribers("alice,basic,active,10.1.0.1/32 2001:db8:a::/64")?;
+    let said = format!("{:#}", agent.reload().unwrap_err());
+    assert!(
+        said.contains("subscriber \"alice\", as asked by command"),
+        "{said}"
+    );
+    assert_eq!(plan(&agent)?, "\"small\"");
+    agent.kill9()?;
+    agent.start()?;
+    assert_eq!(plan(&agent)?, "\"basic\"");
+    // Refusing the reload was in order, too.
+    agent.status().map(drop)
 }

@@ -95,12 +95,14 @@ impl Node {
             .subscribers
             .get(&*order.subscriber)
             .ok_or_else(|| OrderError::Subscriber(order.subscriber.clone()))?;
+        // A bucket its plan has not granted yet is none: the grant would come over whatever was ordered before it.
         let named = account
             .buckets
             .iter()
-            .position(|bucket| bucket.name == order.bucket);
+            .position(|bucket| bucket.granted && bucket.name == order.bucket);
         let Some(position) = named else {
-            let names = account.buckets.iter().map(|bucket| &*bucket.name);
+            let granted = account.buckets.iter().filter(|bucket| bucket.granted);
+            let names = granted.map(|bucket| &*bucket.name);
             return Err(OrderError::Bucket {
                 help: suggest(&order.bucket, "buckets", names),
                 subscriber: order.subscriber,

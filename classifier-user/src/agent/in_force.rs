@@ -54,9 +54,7 @@ impl Node {
             }
         }
         if change.of_one {
-            return Err(NodeError::Behind {
-                why: self.refused.clone().unwrap_or_default(),
-            });
+            return Err(self.behind());
         }
         self.publish(policy, change, gateway, now)?;
         Ok(summary)
@@ -80,6 +78,14 @@ impl Node {
                 && before.gateway == gateway
                 && change.catalog == self.accounts.catalog
         })
+    }
+
+    /// Why what is in force cannot be changed now.
+    pub(super) fn behind(&self) -> NodeError {
+        let why = self.refused.clone();
+        NodeError::Behind {
+            why: why.unwrap_or_else(|| "it is changing at this moment; try again".to_owned()),
+        }
     }
 
     /// Sees that there are lines for what a change gives out.

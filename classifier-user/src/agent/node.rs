@@ -182,7 +182,10 @@ impl Node {
     fn load(&mut self) -> Result<Reloaded, NodeError> {
         let checked = policy::load(&self.config.policy)?;
         let listed =
-            subscribers::load_with(&self.config.subscribers, &checked.policy, &self.wishes)?;
+            subscribers::load_with(&self.config.subscribers, &checked.policy, &self.wishes, {
+                // Who could not start could not be told to change its wishes either.
+                self.in_force.is_some()
+            })?;
         let limit = self.config.limits.subscribers;
         if limit != 0 && listed.subscribers.len() > limit {
             return Err(NodeError::TooMany {
@@ -191,7 +194,13 @@ impl Node {
             });
         }
         let warnings = checked.warnings.iter().chain(&listed.warnings);
-        let warnings = warnings.map(ToString::to_string).collect();
+        let mut warnings: Vec<String> = warnings.map(ToString::to_string).collect();
+        warnings.extend(listed.overtaken.iter().map(|id| {
+            format!(
+                "subscriber {id:?}: its line in the subscribers' file changed and holds; what was asked by command \
+                 before is forgotten"
+            )
+        }));
         let now = Timestamp::now();
         let changes = match &self.in_force {
             Some(before) => Changes::between(&before.policy, &checked.policy, now),

@@ -34,7 +34,7 @@ pub struct Wanted {
     pub reason: Option<String>,
 }
 
-/// A change that is not made. Nothing is different from before.
+/// A change that is not made. But for [`ServiceError::Late`] nothing is different from before.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// There is no such subscriber.
@@ -49,6 +49,9 @@ pub enum ServiceError {
     /// The node could not.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// It is written down, and something is in the way of putting it in force.
+    #[error("it is written down and not in force yet, and is tried again all the time: {0}")]
+    Late(NodeError),
 }
 
 impl Node {
@@ -110,6 +113,12 @@ impl Node {
         };
         if listed != now {
             self.serve(id, Some(listed), wanted.reason)?;
+        } else if self.unpublished {
+            // Asked for before, and late: what is said to be so has to be so.
+            self.keep_up();
+            if self.unpublished {
+                return Err(ServiceError::Late(self.behind()));
+            }
         }
         self.found(id)
     }
@@ -199,15 +208,23 @@ impl Node {
         // Who is again what the file says needs no wish.
         let wish = (line != wanted).then_some(Wish { line, now: wanted });
         change.wishes.push((id, wish));
-        self.put_in_force(policy, change, now)?;
-        Ok(())
+        match self.put_in_force(policy, change, now) {
+            Ok(_) => Ok(()),
+            Err(error) if self.unpublished => Err(ServiceError::Late(error)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn check_overlap(&self, id: &str, addresses: &[IpNet]) -> Result<(), ServiceError> {
+        // Without those that lie in another, the only one that can hold an address is the last that begins before it.
+        let mut own = addresses.to_vec();
+        own.dedup_by(|inner, outer| outer.contains(&*inner));
         for (other, _, session) in self.accounts.present() {
             for theirs in session.addresses.iter().filter(|_| **other != *id) {
-                let clash = |own: &&IpNet| own.contains(theirs) || theirs.contains(*own);
-                if let Some(own) = addresses.iter().find(clash) {
+                let after = own.partition_point(|own| own <= theirs);
+                let before = own[..after].last().filter(|own| own.contains(theirs));
+                let clash = before.or(own.get(after).filter(|own| theirs.contains(*own)));
+                if let Some(own) = clash {
                     return Err(ServiceError::Invalid(format!(
                         "{own} overlaps {theirs} of subscriber {}; give each address to one subscriber",
                         quote(other)

@@ -101,9 +101,12 @@ fn exchange<T: DeserializeOwned>(
         if status.is_success() {
             Ok(serde_json::from_slice(&body)?)
         } else {
-            Err(ApiError::Refused(
-                String::from_utf8_lossy(&body).into_owned(),
-            ))
+            let said = String::from_utf8_lossy(&body).into_owned();
+            Err(ApiError::Refused(if said.is_empty() {
+                format!("the agent answers {status} to {path}")
+            } else {
+                said
+            }))
         }
     })
 }

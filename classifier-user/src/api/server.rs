@@ -27,9 +27,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
 use crate::agent::balances::OrderError;
+use crate::agent::error::NodeError;
 use crate::agent::node::Node;
 use crate::agent::service::{ServiceError, Wanted};
 use crate::balance::{Action, Order};
+use crate::subscribers::State as SubscriberState;
 
 /// The node, as tasks share it.
 pub type Shared = Arc<Mutex<Node>>;
@@ -112,17 +114,35 @@ async fn subscriber(State(node): State<Shared>, PathOf(id): PathOf<String>) -> R
 
 /// A subscriber to be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewSubscriber {
     /// Its id.
     pub subscriber: String,
-    /// Everything else; plan and addresses have to be there.
-    #[serde(flatten)]
-    pub wanted: Wanted,
+    /// Its plan.
+    pub plan: String,
+    /// Its prefixes.
+    pub addresses: Vec<String>,
+    /// Whether it has its service; it has when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<SubscriberState>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 async fn add(State(node): State<Shared>, Json(new): Json<NewSubscriber>) -> Response {
-    let NewSubscriber { subscriber, wanted } = new;
-    served(with(node, move |node| node.add_subscriber(&subscriber, wanted)).await)
+    let wanted = Wanted {
+        plan: Some(new.plan),
+        state: new.state,
+        addresses: Some(new.addresses),
+        reason: new.reason,
+    };
+    served(
+        with(node, move |node| {
+            node.add_subscriber(&new.subscriber, wanted)
+        })
+        .await,
+    )
 }
 
 async fn set(
@@ -135,6 +155,7 @@ async fn set(
 
 /// Why something is done.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Why {
     reason: Option<String>,
 }
@@ -151,8 +172,11 @@ fn served<T: Serialize>(result: Result<T, ServiceError>) -> Response {
     refused_with(result, |error| match error {
         ServiceError::Unknown(_) => StatusCode::NOT_FOUND,
         ServiceError::Exists(_) => StatusCode::CONFLICT,
-        ServiceError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        ServiceError::Node(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ServiceError::Invalid(_)
+        | ServiceError::Node(
+            NodeError::Full(_) | NodeError::TooMany { .. } | NodeError::TooLarge(_),
+        ) => StatusCode::UNPROCESSABLE_ENTITY,
+        ServiceError::Node(_) | ServiceError::Late(_) => StatusCode::SERVICE_UNAVAILABLE,
     })
 }
 
@@ -194,6 +218,7 @@ async fn order(
 
 /// Which records.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Which {
     #[serde(default)]
     after: u64,

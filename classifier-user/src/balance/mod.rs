@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_ORDER_ID: usize = 128;
 /// Longest reason, in bytes.
 pub const MAX_REASON: usize = 512;
-/// Most bytes a bucket may have left: a pebibyte short of what a signed number holds, so that no sum overflows.
-pub const MAX_LEFT: i64 = i64::MAX - (1 << 50);
+/// Fewest bytes an order may leave in a bucket. The most is what a plan may grant, 2^63 - 1.
+pub const MIN_LEFT: i64 = -(1 << 62);
 
 /// What an order does to a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +87,11 @@ pub enum Refusal {
     /// No bytes.
     #[error("`{}` says how many bytes, at least 1", .0.as_str())]
     Bytes(Action),
-    /// More than a bucket holds.
-    #[error("the bucket would have {left} bytes left, and {MAX_LEFT} is the most")]
+    /// More, or less, than a bucket holds.
+    #[error(
+        "the bucket would have {left} bytes left; it can have {MIN_LEFT} to {}",
+        i64::MAX
+    )]
     TooMuch {
         /// What would be left.
         left: i128,
@@ -187,7 +190,7 @@ pub struct Settled {
 /// Works an order out. `cycle` is what the plan grants each cycle.
 ///
 /// # Errors
-/// When more would be left than a bucket can hold.
+/// When more would be left than a bucket can hold, or less.
 pub fn settle(action: Action, bytes: u64, level: Level, cycle: u64) -> Result<Settled, Refusal> {
     let left = level.left();
     let rest = left.max(0).unsigned_abs();
@@ -211,7 +214,7 @@ pub fn settle(action: Action, bytes: u64, level: Level, cycle: u64) -> Result<Se
     let booked: Vec<_> = booked.into_iter().filter(|(_, bytes)| *bytes > 0).collect();
     let more: i128 = booked.iter().map(|(kind, bytes)| kind.signed(*bytes)).sum();
     let after = i128::from(left) + more;
-    if after.unsigned_abs() > MAX_LEFT.unsigned_abs().into() {
+    if after < MIN_LEFT.into() || after > i64::MAX.into() {
         return Err(Refusal::TooMuch { left: after });
     }
     Ok(Settled {

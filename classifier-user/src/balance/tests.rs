@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Action, Booked, Level, MAX_LEFT, Order, Refusal, settle};
+use super::{Action, Booked, Level, Order, Refusal, settle};
 
 const fn level(drawn: u64, granted: u64) -> Level {
     Level { drawn, granted }
@@ -58,13 +58,13 @@ fn a_fee_may_take_more_than_there_is() {
 
 #[test]
 fn a_bucket_has_an_end() {
-    let most = MAX_LEFT.unsigned_abs();
+    let most = i64::MAX.unsigned_abs();
     assert!(settle(Action::Set, most, level(7, 3), 0).is_ok());
     let refused = settle(Action::Grant, 1, level(0, most), 0);
     assert_eq!(
         refused,
         Err(Refusal::TooMuch {
-            left: i128::from(MAX_LEFT) + 1
+            left: i128::from(i64::MAX) + 1
         })
     );
     assert!(settle(Action::Set, u64::MAX, level(0, 0), 0).is_err());

@@ -170,12 +170,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         } => {
             let new = NewSubscriber {
                 subscriber: id.clone(),
-                wanted: Wanted {
-                    plan: Some(plan.clone()),
-                    state: suspended.then_some(State::Suspended),
-                    addresses: Some(addresses.clone()),
-                    reason: common.reason.clone(),
-                },
+                plan: plan.clone(),
+                state: suspended.then_some(State::Suspended),
+                addresses: addresses.clone(),
+                reason: common.reason.clone(),
             };
             let socket: &Path = &common.socket.socket;
             let added = tell(socket, Method::POST, "/v1/subscribers", &new)?;

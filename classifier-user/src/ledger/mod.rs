@@ -123,7 +123,6 @@ impl Ledger {
             bucket_lists: HashMap::new(),
         };
         ledger.prepare()?;
-        ledger.forget_old_orders()?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }

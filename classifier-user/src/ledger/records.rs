@@ -77,9 +77,6 @@ pub struct Answered {
     pub answer: String,
 }
 
-/// How long an order's id is remembered.
-const REMEMBERED_DAYS: i64 = 2 * 366;
-
 impl Ledger {
     /// The order that had this id, if there was one.
     ///
@@ -157,8 +154,14 @@ impl Ledger {
         subscriber: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Record>> {
-        let query = "SELECT seq, time, content FROM record \
-                     WHERE seq > ?1 AND (?2 IS NULL OR subscriber = ?2) ORDER BY seq LIMIT ?3";
+        // Each with an index of its own.
+        let which = match subscriber {
+            Some(_) => "subscriber = ?2 AND",
+            None => "?2 IS NULL AND",
+        };
+        let query = &format!(
+            "SELECT seq, time, content FROM record WHERE {which} seq > ?1 ORDER BY seq LIMIT ?3"
+        );
         let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
         let rows = statement
             .query_map(params![after as i64, subscriber, limit as i64], |row| {
@@ -185,17 +188,6 @@ impl Ledger {
             .into_iter()
             .map(|(id, wish)| (id.into(), wish))
             .collect())
-    }
-
-    /// Forgets ids nobody will send again.
-    pub(super) fn forget_old_orders(&mut self) -> Result<()> {
-        let now = Timestamp::now();
-        let oldest = nanoseconds(now) - REMEMBERED_DAYS * 86_400 * 1_000_000_000;
-        self.write(|transaction| {
-            transaction
-                .execute("DELETE FROM request WHERE time < ?1", [oldest])
-                .map(drop)
-        })
     }
 }
 

@@ -80,10 +80,11 @@ pub struct Loaded {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
-    load_with(path, policy, &BTreeMap::new())
+    load_with(path, policy, &BTreeMap::new(), true)
 }
 
-/// The same, with what was asked for subscribers otherwise laid over the lines.
+/// The same, with what was asked for subscribers otherwise laid over the lines. A wish the policy cannot fulfil is an
+/// error where that is `strict`; otherwise a warning, and the line holds.
 ///
 /// # Errors
 /// As above.
@@ -91,6 +92,7 @@ pub fn load_with(
     path: &Path,
     policy: &Policy,
     wishes: &BTreeMap<Arc<str>, Wish>,
+    strict: bool,
 ) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
     let mut subscribers = match SourceFile::read(path) {
@@ -105,7 +107,7 @@ pub fn load_with(
             Vec::new()
         }
     };
-    let overtaken = wish::lay_over(&mut subscribers, wishes, policy, &mut out);
+    let overtaken = wish::lay_over(&mut subscribers, wishes, policy, strict, &mut out);
     overlap::check(&subscribers, &mut out);
     Ok(Loaded {
         subscribers,

@@ -105,6 +105,7 @@ pub(super) fn lay_over(
     subscribers: &mut Vec<Subscriber>,
     wishes: &BTreeMap<Arc<str>, Wish>,
     policy: &Policy,
+    strict: bool,
     out: &mut Diagnostics,
 ) -> Vec<Arc<str>> {
     if wishes.is_empty() {
@@ -121,16 +122,20 @@ pub(super) fn lay_over(
         .partition(|(id, wish)| wish.line.as_ref() == lines.get(*id));
     let mut wanted: BTreeMap<&Arc<str>, &Option<Listed>> =
         kept.into_iter().map(|(id, wish)| (id, &wish.now)).collect();
-    let mut wished = |id: &Arc<str>, listed: &Listed| match listed.subscriber(id, policy) {
+    let mut wished = |id: &Arc<str>, listed: &Listed, line: Option<Subscriber>| match listed
+        .subscriber(id, policy)
+    {
         Ok(subscriber) => Some(subscriber),
         Err(error) => {
-            out.error(
-                place(),
-                "unknown-plan",
-                format!("subscriber {}: {error}", quote(id)),
-                "it was put on this plan by command: keep the plan, or put it on another one first",
-            );
-            None
+            let message = format!("subscriber {}, as asked by command: {error}", quote(id));
+            if strict {
+                let help = "put it on another plan first, or change its line in the file, which then holds";
+                out.error(place(), "unknown-plan", message, help);
+            } else {
+                let help = "its line in the file holds, if it has one: put it on a plan there is";
+                out.warn(place(), "unknown-plan", message, help);
+            }
+            line
         }
     };
     // Each in its line's place, so that who comes first stays first.
@@ -138,11 +143,14 @@ pub(super) fn lay_over(
         .into_iter()
         .filter_map(|subscriber| match wanted.remove(&subscriber.id) {
             None => Some(subscriber),
-            Some(now) => wished(&subscriber.id, now.as_ref()?),
+            Some(now) => {
+                let id = Arc::clone(&subscriber.id);
+                wished(&id, now.as_ref()?, Some(subscriber))
+            }
         })
         .collect();
     for (id, now) in wanted {
-        subscribers.extend(now.as_ref().and_then(|listed| wished(id, listed)));
+        subscribers.extend(now.as_ref().and_then(|listed| wished(id, listed, None)));
     }
     overtaken
         .into_iter()
