@@ -152,7 +152,10 @@ fn every_command_that_is_shown_exists() {
                         word.chars().all(|c| c.is_ascii_lowercase()) && **word != "policies"
                     });
                     // `subscriber list` and `policy reload` are two words, `subscriber show ID` three.
-                    let nested = matches!(rest.first(), Some(&("subscriber" | "policy")));
+                    let nested = matches!(
+                        rest.first(),
+                        Some(&("subscriber" | "policy" | "bucket" | "record"))
+                    );
                     let named: Vec<&str> = named.copied().take(1 + usize::from(nested)).collect();
                     let (help, known) = zerorate(&[&named[..], &["--help"]].concat());
                     assert!(known, "{name}: `{line}`: {help}");
