@@ -121,19 +121,18 @@ fn series(svg: &mut String, points: &[(f64, f64, f64)], name: &str, colour: &str
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
         path.join(" ")
     );
-    for (x, y, ns) in points {
+    for (number, (x, y, ns)) in points.iter().enumerate() {
+        // The first point says whose line it is.
+        let whose = if number == 0 {
+            format!("{name} ")
+        } else {
+            String::new()
+        };
         let _ = writeln!(
             svg,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/><text x=\"{x:.1}\" \
-             y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">{ns:.0}</text>",
+             y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">{whose}{ns:.0}</text>",
             y - 8.0
-        );
-    }
-    if let Some((x, y, _)) = points.first() {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">{name}</text>",
-            y + 20.0
         );
     }
 }
