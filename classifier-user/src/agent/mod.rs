@@ -120,7 +120,7 @@ async fn reload(node: &Shared, why: &'static str) {
         sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Ready),
     ]);
     // What went wrong was logged, and is kept for `status`.
-    let _ = with(Arc::clone(node), Node::reload).await;
+    let _ = server::reload(Arc::clone(node)).await;
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 }
 

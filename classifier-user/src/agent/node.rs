@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -22,11 +25,44 @@ use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
 use crate::ledger::{Ledger, LedgerError};
-use crate::policy::{self, Changes, Policy};
+use crate::policy::{self, Changes, Checked, Policy};
 use crate::subscribers::{self, Wish};
 
 /// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
 const BEHIND: &str = "bringing the policy up to date";
+
+/// Where policy and subscribers are read from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    policy: PathBuf,
+    subscribers: PathBuf,
+}
+
+/// Policy and subscribers as they were read.
+#[derive(Debug)]
+pub struct Inputs {
+    checked: Checked,
+    lines: subscribers::Lines,
+}
+
+impl Sources {
+    fn of(config: &Config) -> Self {
+        Self {
+            policy: config.policy.clone(),
+            subscribers: config.subscribers.clone(),
+        }
+    }
+
+    /// Reads them. It needs no node, and holds none up.
+    ///
+    /// # Errors
+    /// What is wrong with the policy.
+    pub fn read(&self) -> Result<Inputs, NodeError> {
+        let checked = policy::load(&self.policy)?;
+        let lines = subscribers::Lines::read(&self.subscribers, &checked.policy);
+        Ok(Inputs { checked, lines })
+    }
+}
 
 /// A running node.
 #[derive(Debug)]
@@ -92,7 +128,15 @@ impl Node {
     /// Whatever is in the way. Counting that goes on from before is not disturbed.
     pub fn start(config: Config) -> Result<Self, NodeError> {
         preflight::check(&config.pin_dir)?;
-        let (mut ledger, recalled) = Ledger::open(&config.ledger)?;
+        let sources = Sources::of(&config);
+        // Each takes a second with a million subscribers.
+        let (inputs, opened) = thread::scope(|scope| {
+            let inputs = scope.spawn(|| sources.read());
+            let opened = Ledger::open(&config.ledger);
+            let inputs = inputs.join();
+            (inputs.unwrap_or_else(|panic| resume_unwind(panic)), opened)
+        });
+        let (mut ledger, recalled) = opened?;
         let (maps, accounts) = match Maps::open(&config.pin_dir)? {
             Some(maps) if recalled.epoch == Some(maps.epoch()) => {
                 let counting = maps.serial()?;
@@ -154,18 +198,24 @@ impl Node {
             refused: None,
         };
         node.recall_grants()?;
-        let reloaded = node.load()?;
+        let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
         Ok(node)
     }
 
-    /// Reads policy and subscribers again and puts them in force if they are good and not what is in force.
+    /// Where policy and subscribers are read from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources::of(&self.config)
+    }
+
+    /// Puts policy and subscribers that were read again in force if they are good and not what is in force.
     ///
     /// # Errors
     /// What is wrong with them, or in the way; nothing has changed then.
-    pub fn reload(&mut self) -> Result<Reloaded, NodeError> {
-        let result = self.load();
+    pub fn reload(&mut self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
+        let result = inputs.and_then(|inputs| self.load(inputs));
         match &result {
             Ok(reloaded) => {
                 self.refused = None;
@@ -179,13 +229,11 @@ impl Node {
         result
     }
 
-    fn load(&mut self) -> Result<Reloaded, NodeError> {
-        let checked = policy::load(&self.config.policy)?;
-        let listed =
-            subscribers::load_with(&self.config.subscribers, &checked.policy, &self.wishes, {
-                // Who could not start could not be told to change its wishes either.
-                self.in_force.is_some()
-            })?;
+    fn load(&mut self, inputs: Inputs) -> Result<Reloaded, NodeError> {
+        let Inputs { checked, lines } = inputs;
+        // Who could not start could not be told to change its wishes either.
+        let strict = self.in_force.is_some();
+        let listed = lines.finish(&checked.policy, &self.wishes, strict)?;
         let limit = self.config.limits.subscribers;
         if limit != 0 && listed.subscribers.len() > limit {
             return Err(NodeError::TooMany {

@@ -28,7 +28,7 @@ use tokio::net::UnixListener;
 
 use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
-use crate::agent::node::Node;
+use crate::agent::node::{Node, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
 use crate::balance::{Action, Order};
 use crate::subscribers::State as SubscriberState;
@@ -81,7 +81,7 @@ pub async fn serve(
             post(order),
         )
         .route("/v1/records", get(records))
-        .route("/v1/policy/reload", post(reload))
+        .route("/v1/policy/reload", post(reloaded))
         .with_state(node);
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
@@ -247,11 +247,24 @@ fn refused_with<T: Serialize, E: std::fmt::Display>(
     }
 }
 
-async fn reload(State(node): State<Shared>) -> Response {
-    match with(node, Node::reload).await {
-        Ok(reloaded) => Json(reloaded).into_response(),
-        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
-    }
+async fn reloaded(State(node): State<Shared>) -> Response {
+    refused_with(reload(node).await, |_| StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// Reads policy and subscribers again, while the node goes on serving, and puts them in force.
+///
+/// # Errors
+/// What is wrong with them, or in the way; nothing has changed then.
+pub(crate) async fn reload(node: Shared) -> Result<Reloaded, NodeError> {
+    /// One after the other, or what was read first could come into force last. There is one node in a process.
+    static RELOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = RELOADING.lock().await;
+    let sources = with(Arc::clone(&node), |node| node.sources()).await;
+    let inputs = match tokio::task::spawn_blocking(move || sources.read()).await {
+        Ok(inputs) => inputs,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    with(node, move |node| node.reload(inputs)).await
 }
 
 /// Works on the node where blocking is allowed.

@@ -80,40 +80,60 @@ pub struct Loaded {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
-    load_with(path, policy, &BTreeMap::new(), true)
+    Lines::read(path, policy).finish(policy, &BTreeMap::new(), true)
 }
 
-/// The same, with what was asked for subscribers otherwise laid over the lines. A wish the policy cannot fulfil is an
-/// error where that is `strict`; otherwise a warning, and the line holds.
-///
-/// # Errors
-/// As above.
-pub fn load_with(
-    path: &Path,
-    policy: &Policy,
-    wishes: &BTreeMap<Arc<str>, Wish>,
-    strict: bool,
-) -> Result<Loaded, Diagnostics> {
-    let mut out = Diagnostics::default();
-    let mut subscribers = match SourceFile::read(path) {
-        Ok(source) => read(&source, policy, &mut out),
-        Err(error) => {
-            let place = Place {
-                file: Arc::new(path.to_owned()),
-                line: 1,
-                column: 1,
-            };
-            error.report("the subscriber file", place, &mut out);
-            Vec::new()
-        }
-    };
-    let overtaken = wish::lay_over(&mut subscribers, wishes, policy, strict, &mut out);
-    overlap::check(&subscribers, &mut out);
-    Ok(Loaded {
-        subscribers,
-        overtaken,
-        warnings: out.finish()?,
-    })
+/// The lines of a subscriber file, read and not yet held against each other.
+#[derive(Debug)]
+pub struct Lines {
+    subscribers: Vec<Subscriber>,
+    out: Diagnostics,
+}
+
+impl Lines {
+    /// Reads the subscriber file at `path`. What is wrong with it, [`Lines::finish`] says.
+    #[must_use]
+    pub fn read(path: &Path, policy: &Policy) -> Self {
+        let mut out = Diagnostics::default();
+        let subscribers = match SourceFile::read(path) {
+            Ok(source) => read(&source, policy, &mut out),
+            Err(error) => {
+                let place = Place {
+                    file: Arc::new(path.to_owned()),
+                    line: 1,
+                    column: 1,
+                };
+                error.report("the subscriber file", place, &mut out);
+                Vec::new()
+            }
+        };
+        Self { subscribers, out }
+    }
+
+    /// Lays what was asked for subscribers otherwise over the lines, and checks them all against the plans of the policy
+    /// they were read with. A wish the policy cannot fulfil is an error where that is `strict`; otherwise a warning,
+    /// and the line holds.
+    ///
+    /// # Errors
+    /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
+    pub fn finish(
+        self,
+        policy: &Policy,
+        wishes: &BTreeMap<Arc<str>, Wish>,
+        strict: bool,
+    ) -> Result<Loaded, Diagnostics> {
+        let Self {
+            mut subscribers,
+            mut out,
+        } = self;
+        let overtaken = wish::lay_over(&mut subscribers, wishes, policy, strict, &mut out);
+        overlap::check(&subscribers, &mut out);
+        Ok(Loaded {
+            subscribers,
+            overtaken,
+            warnings: out.finish()?,
+        })
+    }
 }
 
 /// Reads the lines; those with errors are left out, but their ids and good prefixes are compared
