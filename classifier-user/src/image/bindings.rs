@@ -1,5 +1,5 @@
 //! Changing the subscriber indices of an image that is in force, where packets read them meanwhile. What stands where,
-//! [`classifier::image::subscribers`] says; [`super::index`] lays them out.
+//! [`classifier::image::subscribers`] says; `index.rs` lays them out.
 //!
 //! No two prefixes of an index overlap. Every step leaves the index whole: what is new is written out of sight and
 //! then becomes an answer by the store of one word.
