@@ -11,6 +11,7 @@
 
 mod catalog;
 mod change;
+mod planning;
 pub mod usage;
 
 use std::collections::BTreeMap;
@@ -126,7 +127,7 @@ impl Accounts {
         self.next_session = change.next_session;
         // Laid out once: from now on somebody may count there.
         change.rows.clear();
-        change.blocks.clear();
+        change.first_line = change.next_line;
         change.grants.clear();
         change.entries.clear();
     }

@@ -1,0 +1,435 @@
+//! Planning a change: what a new policy and list of subscribers give out, keep and end, before anything is done.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use classifier::layout::{CHUNK_LINES, MAX_BUCKETS, MAX_CHUNKS, row_lines};
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::{
+    Account, Accounts, Bucket, Cause, Change, EndedRow, Full, Row, Session, Summary, row_head,
+};
+use crate::ledger::records::{Entry, What};
+use crate::policy::{Grant, Policy};
+use crate::subscribers::{State, Subscriber};
+
+/// Why subscribers change when nobody says.
+const FILE: &str = "the subscribers' file";
+
+/// Lines there can be: the first one stands for none.
+const CAPACITY: u32 = MAX_CHUNKS * CHUNK_LINES;
+
+impl Accounts {
+    /// Plans the change to a policy and a list of subscribers.
+    ///
+    /// # Errors
+    /// When something does not fit; nothing has changed then.
+    pub fn plan(
+        &self,
+        policy: &Policy,
+        subscribers: &[Subscriber],
+        at: Timestamp,
+    ) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.change.bindings.reserve(subscribers.len());
+        // By address: rows that stand in memory as their addresses do are found without a table.
+        let mut by_address: Vec<&Subscriber> = subscribers.iter().collect();
+        by_address.sort_by_key(|subscriber| subscriber.prefixes.first().map(|first| first.net));
+        for subscriber in by_address {
+            planning.subscriber(subscriber)?;
+        }
+        planning.departures(subscribers);
+        Ok(planning.change)
+    }
+
+    /// Plans what one subscriber is to be, under the policy that is in force; `None`: nobody's.
+    ///
+    /// # Errors
+    /// When it does not fit; nothing has changed then.
+    pub fn plan_one(
+        &self,
+        policy: &Policy,
+        id: &str,
+        subscriber: Option<&Subscriber>,
+        at: Timestamp,
+        cause: Cause,
+    ) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.cause = cause;
+        planning.change.of_one = true;
+        match subscriber {
+            Some(subscriber) => planning.subscriber(subscriber)?,
+            None => {
+                if let Some((id, account)) = self.subscribers.get_key_value(id) {
+                    planning.departure(id, account);
+                }
+            }
+        }
+        Ok(planning.change)
+    }
+
+    /// The change to the same policy with the same subscribers, at another time or behind another gateway.
+    ///
+    /// # Errors
+    /// None that the policy did not meet before.
+    pub fn carry_on(&self, policy: &Policy, at: Timestamp) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.change.bindings = self.bindings();
+        Ok(planning.change)
+    }
+}
+
+/// The buckets of an account after a change, and the grants they come with: position and bytes.
+#[derive(Clone)]
+struct Endowment {
+    buckets: Arc<[Bucket]>,
+    grants: Arc<[(u32, u64)]>,
+}
+
+struct Planning<'a> {
+    accounts: &'a Accounts,
+    policy: &'a Policy,
+    at: Timestamp,
+    cause: Cause,
+    /// Subscribers that were never seen before.
+    newcomers: u32,
+    /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
+    endowments: HashMap<(*const Bucket, usize), Endowment>,
+    change: Change,
+}
+
+impl<'a> Planning<'a> {
+    fn new(accounts: &'a Accounts, policy: &'a Policy, at: Timestamp) -> Result<Self, Full> {
+        let mut catalog = accounts.catalog.clone();
+        let numbers = catalog.learn(policy)?;
+        Ok(Self {
+            accounts,
+            policy,
+            at,
+            cause: Cause {
+                id: None,
+                reason: Some(FILE.to_owned()),
+            },
+            newcomers: 0,
+            endowments: HashMap::new(),
+            change: Change {
+                catalog,
+                numbers,
+                subscribers: Vec::new(),
+                ended: Vec::new(),
+                rows: Vec::new(),
+                grants: Vec::new(),
+                bindings: Vec::new(),
+                bound: Vec::new(),
+                unbound: Vec::new(),
+                first_line: accounts.next_line,
+                next_line: accounts.next_line,
+                next_session: accounts.next_session,
+                summary: Summary::default(),
+                at,
+                of_one: false,
+                wishes: Vec::new(),
+                entries: Vec::new(),
+            },
+        })
+    }
+
+    fn subscriber(&mut self, subscriber: &Subscriber) -> Result<(), Full> {
+        let layout = self.change.numbers.layouts[subscriber.plan];
+        let suspended = subscriber.state == State::Suspended;
+        let known = self.accounts.subscribers.get_key_value(&*subscriber.id);
+        let (id, before) = match known {
+            Some((id, account)) => (id, Some(account)),
+            None => (&subscriber.id, None),
+        };
+        let mut account = self.account(id, before, subscriber.plan)?;
+        let mut other_service = false;
+        let summary = &mut self.change.summary;
+        let session = match before.and_then(|account| account.session.as_ref()) {
+            Some(session) => {
+                let layouts = &self.change.catalog.layouts;
+                let plan = |layout: u32| &layouts[layout as usize].plan;
+                let (other_state, other_plan) = (
+                    session.suspended != suspended,
+                    plan(session.row.layout) != plan(layout),
+                );
+                summary.state_changed += usize::from(other_state);
+                summary.replanned += usize::from(other_plan);
+                other_service = other_state || other_plan;
+                if !same_addresses(&session.addresses, subscriber) {
+                    summary.readdressed += 1;
+                    self.end(id, session);
+                    self.session(layout, suspended, subscriber)?
+                } else if session.row.layout == layout {
+                    Session {
+                        suspended,
+                        ..session.clone()
+                    }
+                } else {
+                    self.end(id, session);
+                    let row = self.row(layout)?;
+                    Session {
+                        suspended,
+                        row,
+                        ..session.clone()
+                    }
+                }
+            }
+            None => {
+                summary.added += 1;
+                self.session(layout, suspended, subscriber)?
+            }
+        };
+        let old = before.and_then(|account| account.session.as_ref());
+        let new_row = old.is_none_or(|old| old.row != session.row);
+        let change = &mut self.change;
+        account.session = Some(session);
+        change.bindings.extend(account.bindings());
+        if before.and_then(Account::binding) != account.binding() {
+            change.bound.extend(account.bindings());
+            let gone = old.into_iter().flat_map(|old| &old.addresses);
+            let kept = account
+                .session
+                .as_ref()
+                .map_or(&[][..], |session| &session.addresses);
+            let gone = gone.filter(|net| kept.binary_search(net).is_err());
+            change.unbound.extend(gone);
+        }
+        if before == Some(&account) {
+            return Ok(());
+        }
+        if let Some(session) = &account.session
+            && new_row
+        {
+            let head = row_head(&change.catalog, &account, session);
+            change.rows.push((session.row, head));
+        }
+        // Who is new in a file is in its sessions' records; whom somebody adds by name is recorded.
+        if other_service || change.of_one {
+            self.record(id, &account, State::as_str(subscriber.state));
+        }
+        self.change.subscribers.push((Arc::clone(id), account));
+        Ok(())
+    }
+
+    /// Notes what a subscriber has now.
+    fn record(&mut self, id: &str, account: &Account, state: &str) {
+        let Some(session) = &account.session else {
+            return;
+        };
+        let layout = &self.change.catalog.layouts[session.row.layout as usize];
+        self.change.entries.push(Entry {
+            kind: "state".to_owned(),
+            subscriber: id.to_owned(),
+            id: self.cause.id.clone(),
+            reason: self.cause.reason.clone(),
+            what: What::State {
+                plan: layout.plan.clone(),
+                state: state.to_owned(),
+                addresses: session.addresses.to_vec(),
+            },
+        });
+    }
+
+    /// The account with every bucket of the plan's layout, and without a session.
+    fn account(
+        &mut self,
+        id: &str,
+        before: Option<&Account>,
+        plan: usize,
+    ) -> Result<Account, Full> {
+        let mut account = match before {
+            Some(account) => Account {
+                session: None,
+                buckets: Arc::clone(&account.buckets),
+                ..*account
+            },
+            None => Account {
+                number: self.next_account(),
+                bucket_line: 0,
+                buckets: Arc::default(),
+                session: None,
+            },
+        };
+        let key = (account.buckets.as_ptr(), plan);
+        let Endowment { buckets, grants } = match self.endowments.get(&key) {
+            Some(endowment) => endowment.clone(),
+            None => {
+                let endowment = self.endow(id, &account.buckets, plan)?;
+                self.endowments.insert(key, endowment.clone());
+                endowment
+            }
+        };
+        account.buckets = buckets;
+        if account.bucket_line == 0 && !account.buckets.is_empty() {
+            account.bucket_line = self.lines(1)?;
+        }
+        let line = account.bucket_line;
+        self.change.grants.extend(
+            grants
+                .iter()
+                .map(|(position, bytes)| (line, *position, *bytes)),
+        );
+        Ok(account)
+    }
+
+    /// The number of a subscriber that was never seen before.
+    fn next_account(&mut self) -> u32 {
+        self.newcomers += 1;
+        self.accounts.subscribers.len() as u32 + self.newcomers - 1
+    }
+
+    /// Adds the buckets of a plan's layout to those there are, and finds the grants of those that never had one.
+    fn endow(&self, id: &str, before: &Arc<[Bucket]>, plan: usize) -> Result<Endowment, Full> {
+        let layout = self.change.numbers.layouts[plan];
+        let mut buckets = before.to_vec();
+        for name in &self.change.catalog.layouts[layout as usize].buckets {
+            if !buckets.iter().any(|bucket| bucket.name == *name) {
+                buckets.push(Bucket {
+                    name: name.clone(),
+                    granted: false,
+                });
+            }
+        }
+        if buckets.len() > MAX_BUCKETS as usize {
+            let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.as_str()).collect();
+            return Err(Full::Buckets {
+                subscriber: id.to_owned(),
+                names: names.join(", "),
+            });
+        }
+        let mut grants = Vec::new();
+        let planned = &self.policy.plans[plan].buckets;
+        for (position, bucket) in (0..).zip(&mut buckets) {
+            let planned = planned.iter().find(|planned| planned.name == bucket.name);
+            if let Some(planned) = planned
+                && !bucket.granted
+            {
+                bucket.granted = true;
+                let bytes = match planned.grant {
+                    Grant::Bytes(bytes) => bytes,
+                    Grant::Money(_) => 0,
+                };
+                grants.push((position, bytes));
+            }
+        }
+        let buckets = if **before == *buckets {
+            Arc::clone(before)
+        } else {
+            buckets.into()
+        };
+        Ok(Endowment {
+            buckets,
+            grants: grants.into(),
+        })
+    }
+
+    fn session(
+        &mut self,
+        layout: u32,
+        suspended: bool,
+        subscriber: &Subscriber,
+    ) -> Result<Session, Full> {
+        let number = self.change.next_session;
+        self.change.next_session += 1;
+        let mut addresses: Vec<IpNet> = subscriber
+            .prefixes
+            .iter()
+            .map(|prefix| prefix.net)
+            .collect();
+        // The same addresses in another order are the same session.
+        addresses.sort_unstable();
+        addresses.dedup();
+        Ok(Session {
+            number,
+            start: self.at,
+            addresses: addresses.into(),
+            suspended,
+            row: self.row(layout)?,
+        })
+    }
+
+    /// A new row.
+    fn row(&mut self, layout: u32) -> Result<Row, Full> {
+        let meters = self.change.catalog.layouts[layout as usize].meters.len();
+        Ok(Row {
+            line: self.lines(row_lines(meters as u32))?,
+            layout,
+            start: self.at,
+        })
+    }
+
+    /// Notes that a session's row ceases to count.
+    fn end(&mut self, id: &Arc<str>, session: &Session) {
+        self.change.ended.push(EndedRow {
+            row: session.row,
+            session: session.number,
+            subscriber: Arc::clone(id),
+            end: self.at,
+        });
+    }
+
+    /// Ends the sessions of subscribers that are not listed any more.
+    fn departures(&mut self, subscribers: &[Subscriber]) {
+        let stayed = subscribers.len() - self.change.summary.added;
+        if self.accounts.present().count() == stayed {
+            return;
+        }
+        let listed: HashSet<&str> = subscribers
+            .iter()
+            .map(|subscriber| &*subscriber.id)
+            .collect();
+        let accounts = self.accounts;
+        for (id, account, _) in accounts.present() {
+            if !listed.contains(&**id) {
+                self.departure(id, account);
+            }
+        }
+    }
+
+    /// Ends a subscriber's session.
+    fn departure(&mut self, id: &Arc<str>, account: &Account) {
+        let Some(session) = &account.session else {
+            return;
+        };
+        self.change.summary.removed += 1;
+        self.end(id, session);
+        self.change.unbound.extend(&session.addresses);
+        self.record(id, account, "removed");
+        let gone = Account {
+            session: None,
+            ..account.clone()
+        };
+        self.change.subscribers.push((Arc::clone(id), gone));
+    }
+
+    /// Gives out consecutive lines of one chunk.
+    fn lines(&mut self, count: u32) -> Result<u32, Full> {
+        let mut first = self.change.next_line;
+        if first % CHUNK_LINES + count > CHUNK_LINES {
+            first = first.next_multiple_of(CHUNK_LINES);
+        }
+        if first + count > CAPACITY {
+            return Err(Full::Rows {
+                rows: self.change.rows.len() + 1,
+                lines: self.accounts.next_line,
+                capacity: CAPACITY,
+            });
+        }
+        self.change.next_line = first + count;
+        Ok(first)
+    }
+}
+
+/// Whether a session's addresses are those the file lists, in whatever order and however often.
+fn same_addresses(addresses: &[IpNet], subscriber: &Subscriber) -> bool {
+    if let ([address], [listed]) = (addresses, &*subscriber.prefixes) {
+        return *address == listed.net;
+    }
+    let listed = || subscriber.prefixes.iter().map(|prefix| prefix.net);
+    addresses
+        .iter()
+        .all(|net| listed().any(|listed| listed == *net))
+        && listed().all(|net| addresses.binary_search(&net).is_ok())
+}
