@@ -205,6 +205,17 @@ impl Agent {
         run(self.command(arguments).arg("--socket").arg(self.socket()))
     }
 
+    /// What a command of the running agent prints, a JSON object a line.
+    ///
+    /// # Errors
+    /// If it fails, or prints something else.
+    pub fn ask_json(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let said = self.ask(&[arguments, &["--format", "json"]].concat())?;
+        said.lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
+            .collect()
+    }
+
     /// The binary with some arguments, on the machine itself: no agent is needed for it.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -226,10 +237,7 @@ impl Agent {
     /// # Errors
     /// If the agent does not answer, or not in JSON.
     pub fn usage_json(&self) -> Result<Vec<Value>> {
-        self.ask(&["usage", "--format", "json"])?
-            .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
-            .collect()
+        self.ask_json(&["usage"])
     }
 
     /// What it says was used.
