@@ -10,7 +10,7 @@ use crate::accounts::Account;
 use crate::balance::{Booked, Level, Order, Refusal, settle};
 use crate::diagnostic::quote;
 use crate::ledger::LedgerError;
-use crate::ledger::records::{Answered, Entry, Record, What};
+use crate::ledger::records::{Entry, Record, What};
 use crate::policy::{Grant, suggest};
 
 /// What an order came to.
@@ -59,19 +59,9 @@ pub enum OrderError {
         /// What it may have meant.
         help: String,
     },
-    /// The id was used for something else.
-    #[error(
-        "order {} was another one: it said {before}, and now it says {now}",
-        quote(id)
-    )]
-    Conflict {
-        /// The id.
-        id: String,
-        /// The order that had it, as JSON.
-        before: String,
-        /// This one.
-        now: String,
-    },
+    /// The id was used for something else: the order of that time, and this one.
+    #[error("order {} was another one: it said {}, and now it says {}", quote(&.0[0].id), .0[0], .0[1])]
+    Conflict(Box<[Order; 2]>),
     /// It is no order.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -87,8 +77,14 @@ impl Node {
     /// Why it was not followed.
     pub fn order(&mut self, order: Order) -> Result<Answer, OrderError> {
         order.check()?;
-        if let Some(before) = self.ledger.answered(&order.id)? {
-            return repeated(&before, &order);
+        if let Some((before, answer)) = self.ledger.answered::<Answer>(&order.id)? {
+            if before != order {
+                return Err(OrderError::Conflict(Box::new([before, order])));
+            }
+            return Ok(Answer {
+                repeated: true,
+                ..answer
+            });
         }
         let account = self
             .accounts
@@ -132,21 +128,24 @@ impl Node {
             left,
             time,
             repeated: false,
-            order: order.clone(),
-        };
-        let answered = Answered {
-            answer: to_json(&answer),
             order,
         };
         self.ledger.settle(
-            &answered,
+            &answer.order,
+            &answer,
             (number, position, settled.granted),
             &entries,
             time,
         )?;
         self.lines.set_granted(line, position, settled.granted);
-        for entry in &entries {
-            info!("{}", to_json(entry));
+        for Booking { kind, bytes } in &answer.booked {
+            let Order {
+                id,
+                subscriber,
+                bucket,
+                ..
+            } = &answer.order;
+            info!(id, subscriber, bucket, bytes, left, "{}", kind.as_str());
         }
         Ok(answer)
     }
@@ -195,27 +194,6 @@ impl Node {
     }
 }
 
-/// The answer to an order that was followed before.
-fn repeated(before: &Answered, order: &Order) -> Result<Answer, OrderError> {
-    if before.order != *order {
-        return Err(OrderError::Conflict {
-            id: order.id.clone(),
-            before: to_json(&before.order),
-            now: to_json(order),
-        });
-    }
-    match serde_json::from_str::<Answer>(&before.answer) {
-        Ok(answer) => Ok(Answer {
-            repeated: true,
-            ..answer
-        }),
-        Err(error) => Err(OrderError::Ledger(LedgerError::Damaged {
-            path: std::path::PathBuf::new(),
-            what: format!("the answer to order {}: {error}", order.id),
-        })),
-    }
-}
-
 fn entries(order: &Order, booked: &[(Booked, u64)], left: i64) -> Vec<Entry> {
     let entry = |&(kind, bytes): &(Booked, u64)| Entry {
         kind: kind.as_str().to_owned(),
@@ -229,9 +207,4 @@ fn entries(order: &Order, booked: &[(Booked, u64)], left: i64) -> Vec<Entry> {
         },
     };
     booked.iter().map(entry).collect()
-}
-
-/// Of what has no keys but strings, and no numbers but finite ones.
-fn to_json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

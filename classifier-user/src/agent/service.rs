@@ -132,17 +132,14 @@ impl Node {
         id: &str,
         reason: Option<String>,
     ) -> Result<SubscriberView, ServiceError> {
-        self.found(id)?;
-        let account = self.accounts.subscribers.get(id).cloned();
-        let view = self.found(id)?;
+        let mut view = self.found(id)?;
         self.serve(id, None, reason)?;
-        // What was drawn until nobody drew any more.
-        let buckets = account.map_or_else(Vec::new, |account| self.bucket_views(&account));
-        Ok(SubscriberView {
-            state: "removed".to_owned(),
-            buckets,
-            ..view
-        })
+        view.state = "removed".to_owned();
+        // What is left now that nobody draws any more.
+        if let Some(account) = self.accounts.subscribers.get(id) {
+            view.buckets = self.bucket_views(account);
+        }
+        Ok(view)
     }
 
     fn found(&self, id: &str) -> Result<SubscriberView, ServiceError> {
@@ -189,7 +186,12 @@ impl Node {
         let id: Arc<str> = id.into();
         let subscriber = match &wanted {
             Some(listed) => {
-                self.check_overlap(&id, &listed.addresses)?;
+                if self
+                    .listed(&id)
+                    .is_none_or(|now| now.addresses != listed.addresses)
+                {
+                    self.check_overlap(&id, &listed.addresses)?;
+                }
                 let subscriber = listed.subscriber(&id, &policy);
                 Some(subscriber.map_err(|error| ServiceError::Invalid(error.to_string()))?)
             }
@@ -216,15 +218,10 @@ impl Node {
     }
 
     fn check_overlap(&self, id: &str, addresses: &[IpNet]) -> Result<(), ServiceError> {
-        // Without those that lie in another, the only one that can hold an address is the last that begins before it.
-        let mut own = addresses.to_vec();
-        own.dedup_by(|inner, outer| outer.contains(&*inner));
+        let own = outermost(addresses);
         for (other, _, session) in self.accounts.present() {
             for theirs in session.addresses.iter().filter(|_| **other != *id) {
-                let after = own.partition_point(|own| own <= theirs);
-                let before = own[..after].last().filter(|own| own.contains(theirs));
-                let clash = before.or(own.get(after).filter(|own| theirs.contains(*own)));
-                if let Some(own) = clash {
+                if let Some(own) = clash(&own, theirs) {
                     return Err(ServiceError::Invalid(format!(
                         "{own} overlaps {theirs} of subscriber {}; give each address to one subscriber",
                         quote(other)
@@ -234,6 +231,21 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Sorted prefixes without those that lie in another.
+fn outermost(sorted: &[IpNet]) -> Vec<IpNet> {
+    let mut outermost = sorted.to_vec();
+    outermost.dedup_by(|inner, outer| outer.contains(&*inner));
+    outermost
+}
+
+/// The one of sorted prefixes, of which none lies in another, that has an address in common with another one.
+fn clash<'a>(own: &'a [IpNet], theirs: &IpNet) -> Option<&'a IpNet> {
+    let after = own.partition_point(|own| own <= theirs);
+    // Only the last that begins before it can hold it.
+    let holds = own[..after].last().filter(|own| own.contains(theirs));
+    holds.or_else(|| own.get(after).filter(|own| theirs.contains(*own)))
 }
 
 fn prefixes(addresses: &[String]) -> Result<Vec<IpNet>, ServiceError> {
@@ -247,4 +259,36 @@ fn prefixes(addresses: &[String]) -> Result<Vec<IpNet>, ServiceError> {
         })
     });
     Ok(sorted(parsed.collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn nets() -> impl Strategy<Value = Vec<IpNet>> {
+        let net = (0..256_u32, 24..=32_u8, any::<bool>()).prop_map(|(host, len, v6)| {
+            let text = if v6 {
+                format!("2001:db8::{host:x}/{}", len + 96)
+            } else {
+                format!("10.0.0.{host}/{len}")
+            };
+            text.parse::<IpNet>().unwrap().trunc()
+        });
+        prop::collection::vec(net, 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn a_clash_is_found_where_there_is_one(own in nets(), theirs in nets()) {
+            let own = sorted(own);
+            let kept = outermost(&own);
+            for theirs in &theirs {
+                let overlaps = |own: &IpNet| own.contains(theirs) || theirs.contains(own);
+                prop_assert_eq!(clash(&kept, theirs).is_some(), own.iter().any(overlaps));
+                prop_assert!(clash(&kept, theirs).is_none_or(overlaps));
+            }
+        }
+    }
 }

@@ -210,7 +210,7 @@ async fn order(
     let result = with(node, move |node| node.order(order)).await;
     refused_with(result, |error| match error {
         OrderError::Subscriber(_) | OrderError::Bucket { .. } => StatusCode::NOT_FOUND,
-        OrderError::Conflict { .. } => StatusCode::CONFLICT,
+        OrderError::Conflict(_) => StatusCode::CONFLICT,
         OrderError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         OrderError::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
     })

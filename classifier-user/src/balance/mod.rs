@@ -6,7 +6,9 @@
 //! no lock against packets: what they draw while it is worked on comes off what is left afterwards.
 //!
 //! For every bucket, at any time, to the byte:
-//! drawn = granted by plan and orders − debited − returned − expired + written off − left.
+//! drawn = granted by plan and orders − debited − returned − expired − left.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,27 @@ pub struct Order {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            action,
+            subscriber,
+            bucket,
+            bytes,
+            reason,
+            ..
+        } = self;
+        write!(f, "{} {subscriber} {bucket}", action.as_str())?;
+        if action.takes_bytes() {
+            write!(f, " {bytes} bytes")?;
+        }
+        match reason {
+            Some(reason) => write!(f, " ({reason})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An order that cannot be followed. Nothing has changed.
@@ -152,8 +175,6 @@ pub enum Booked {
     Return,
     /// What was left is lost.
     Expire,
-    /// What ran over is forgiven.
-    WriteOff,
 }
 
 impl Booked {
@@ -165,14 +186,13 @@ impl Booked {
             Self::Debit => "debit",
             Self::Return => "return",
             Self::Expire => "expire",
-            Self::WriteOff => "write_off",
         }
     }
 
     /// What so many bytes of it do to what was granted.
     const fn signed(self, bytes: u64) -> i128 {
         match self {
-            Self::Grant | Self::WriteOff => bytes as i128,
+            Self::Grant => bytes as i128,
             Self::Debit | Self::Return | Self::Expire => -(bytes as i128),
         }
     }

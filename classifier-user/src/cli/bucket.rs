@@ -25,49 +25,36 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Adds a volume.
-    Grant {
-        #[command(flatten)]
-        bucket: Bucket,
-        /// How much: 500MB, 1.5GiB, 1000B.
-        #[arg(value_parser = volume)]
-        volume: u64,
-        #[command(flatten)]
-        common: Common,
-    },
+    Grant(OfVolume),
     /// Takes a volume; what is left may go below zero.
-    Debit {
-        #[command(flatten)]
-        bucket: Bucket,
-        /// How much.
-        #[arg(value_parser = volume)]
-        volume: u64,
-        #[command(flatten)]
-        common: Common,
-    },
+    Debit(OfVolume),
     /// Makes it so that a volume is left.
-    Set {
-        #[command(flatten)]
-        bucket: Bucket,
-        /// How much.
-        #[arg(value_parser = volume)]
-        volume: u64,
-        #[command(flatten)]
-        common: Common,
-    },
+    Set(OfVolume),
     /// Gives back what is left.
-    Return {
-        #[command(flatten)]
-        bucket: Bucket,
-        #[command(flatten)]
-        common: Common,
-    },
+    Return(OfAll),
     /// Begins a new cycle: what is left expires, and the plan grants anew.
-    Restart {
-        #[command(flatten)]
-        bucket: Bucket,
-        #[command(flatten)]
-        common: Common,
-    },
+    Restart(OfAll),
+}
+
+/// An order that says how much.
+#[derive(Debug, clap::Args)]
+struct OfVolume {
+    #[command(flatten)]
+    bucket: Bucket,
+    /// How much: 500MB, 1.5GiB, 1000B.
+    #[arg(value_parser = volume)]
+    volume: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// An order that does not.
+#[derive(Debug, clap::Args)]
+struct OfAll {
+    #[command(flatten)]
+    bucket: Bucket,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Which bucket.
@@ -132,24 +119,12 @@ impl Line for Answer {
 /// # Errors
 /// When the agent does not answer, or does not follow the order.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (bucket, action, bytes, common) = match &args.command {
-        Command::Grant {
-            bucket,
-            volume,
-            common,
-        } => (bucket, Action::Grant, *volume, common),
-        Command::Debit {
-            bucket,
-            volume,
-            common,
-        } => (bucket, Action::Debit, *volume, common),
-        Command::Set {
-            bucket,
-            volume,
-            common,
-        } => (bucket, Action::Set, *volume, common),
-        Command::Return { bucket, common } => (bucket, Action::Return, 0, common),
-        Command::Restart { bucket, common } => (bucket, Action::Restart, 0, common),
+    let ((action, bytes), bucket, common) = match &args.command {
+        Command::Grant(order) => ((Action::Grant, order.volume), &order.bucket, &order.common),
+        Command::Debit(order) => ((Action::Debit, order.volume), &order.bucket, &order.common),
+        Command::Set(order) => ((Action::Set, order.volume), &order.bucket, &order.common),
+        Command::Return(order) => ((Action::Return, 0), &order.bucket, &order.common),
+        Command::Restart(order) => ((Action::Restart, 0), &order.bucket, &order.common),
     };
     let path = format!(
         "/v1/subscribers/{}/buckets/{}/{}",

@@ -1,6 +1,7 @@
 //! The memory that counts: rows and bucket blocks in chunks of lines, read and written the same way whether a
 //! chunk is a kernel map or a piece of this process.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use classifier::layout::{
@@ -146,22 +147,27 @@ impl Lines {
             .store(self.len() * CHUNK_LINES, Ordering::Relaxed);
     }
 
-    /// Sets lines of one chunk to zero, where nobody counts.
-    pub fn clear(&self, first: u32, lines: u32) {
-        if self.untouched.fetch_max(first + lines, Ordering::Relaxed) <= first {
-            return;
+    /// Sets lines to zero, where nobody counts. Memory nobody has touched is.
+    pub fn clear(&self, lines: Range<u32>) {
+        let touched = self.untouched.fetch_max(lines.end, Ordering::Relaxed);
+        let (mut first, end) = (lines.start, lines.end.min(touched));
+        while first < end {
+            let next = end.min((first / CHUNK_LINES + 1) * CHUNK_LINES);
+            self.clear_in_chunk(first, next - first);
+            first = next;
         }
+    }
+
+    fn clear_in_chunk(&self, first: u32, lines: u32) {
         let chunk = self.chunk(first);
         let first = (first % CHUNK_LINES) as usize;
         let (upper, words) = (first * HALF_WORDS as usize, (lines * HALF_WORDS) as usize);
         let lower = upper + LOWER_HALF as usize;
         let heads = (HALVES_BYTES / 8) as usize + first;
-        let parts = [(upper, words), (lower, words), (heads, lines as usize)];
-        for word in parts
-            .into_iter()
-            .flat_map(|(at, count)| &chunk[at..][..count])
-        {
-            word.store(0, Ordering::Relaxed);
+        for (at, count) in [(upper, words), (lower, words), (heads, lines as usize)] {
+            for word in &chunk[at..][..count] {
+                word.store(0, Ordering::Relaxed);
+            }
         }
     }
 

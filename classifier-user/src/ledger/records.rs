@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
@@ -29,7 +30,7 @@ pub struct Record {
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
+    /// `grant`, `debit`, `return`, `expire` or `state`.
     pub kind: String,
     /// Id of the subscriber.
     pub subscriber: String,
@@ -68,21 +69,12 @@ pub enum What {
     },
 }
 
-/// An order that was followed, as it was sent, and the answer it got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    /// The order.
-    pub order: Order,
-    /// The answer.
-    pub answer: String,
-}
-
 impl Ledger {
-    /// The order that had this id, if there was one.
+    /// The order that had this id, if there was one, and the answer it got.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn answered(&self, id: &str) -> Result<Option<Answered>> {
+    pub fn answered<A: DeserializeOwned>(&self, id: &str) -> Result<Option<(Order, A)>> {
         let query = "SELECT content, answer FROM request WHERE id = ?1";
         let found = self
             .connection
@@ -91,22 +83,24 @@ impl Ledger {
             })
             .optional()
             .map_err(failed(&self.path))?;
+        let unreadable = |error| self.damaged(format!("order `{id}`: {error}"));
         found
             .map(|(order, answer)| {
-                let order = serde_json::from_str(&order)
-                    .map_err(|error| self.damaged(format!("order `{id}`: {error}")))?;
-                Ok(Answered { order, answer })
+                let order = serde_json::from_str(&order).map_err(unreadable)?;
+                Ok((order, serde_json::from_str(&answer).map_err(unreadable)?))
             })
             .transpose()
     }
 
-    /// Writes an order down with what it comes to: what a bucket was granted in all, before the kernel is told.
+    /// Writes an order down with its answer and what it comes to: what a bucket was granted in all, before the kernel is
+    /// told.
     ///
     /// # Errors
     /// When it cannot be written; it must not be told then.
     pub fn settle(
         &mut self,
-        order: &Answered,
+        order: &Order,
+        answer: &impl Serialize,
         (account, position, granted): (u32, u32, u64),
         entries: &[Entry],
         at: Timestamp,
@@ -114,12 +108,7 @@ impl Ledger {
         self.write(|transaction| {
             transaction.execute(
                 "INSERT INTO request VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    order.order.id,
-                    nanoseconds(at),
-                    to_json(&order.order)?,
-                    order.answer
-                ],
+                params![order.id, nanoseconds(at), to_json(order)?, to_json(answer)?],
             )?;
             transaction.execute(
                 "INSERT OR REPLACE INTO granted VALUES (?1, ?2, ?3)",
