@@ -10,7 +10,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
-use zerorate::policy::{self, ChainEnd, Changes, Checked, Count, Grant, Policy, Price};
+use zerorate::policy::{self, ChainEnd, Changes, Checked, Count, Cycle, Grant, Policy, Price};
 use zerorate::subscribers::{self, State};
 
 const SHIFOKOR: &str = r#"
@@ -138,7 +138,7 @@ fn everything_written_is_read() {
     assert_eq!(plans, ["debtor", "shifokor"]);
     let (_, plan) = policy.plan("shifokor").unwrap();
     assert_eq!(plan.count, Count::Down);
-    assert_eq!(plan.cycle.as_deref(), Some("14d"));
+    assert_eq!(plan.cycle, Some(Cycle::Days(14)));
     assert_eq!(plan.gate, [0, 2]);
     assert!(!plan.suspension_ignored);
     let grants: Vec<_> = plan

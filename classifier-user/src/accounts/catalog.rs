@@ -227,13 +227,17 @@ impl Catalog {
                 let bucket = bucket(*index)?;
                 Some((bucket, layout.meter(class, Charged::Bucket(bucket))?))
             });
+            // What is metered up to a limit is a step like others, but for what it is charged to.
+            let limit = plan.limit_of(chain);
+            let bounded = limit
+                .and_then(|index| Some((bucket(index)?, layout.meter(class, Charged::Metered)?)));
             let end = match chain.end {
                 ChainEnd::Free => layout.meter(class, Charged::Free),
-                ChainEnd::Metered => layout.meter(class, Charged::Metered),
-                ChainEnd::Drop => None,
+                ChainEnd::Metered if limit.is_none() => layout.meter(class, Charged::Metered),
+                ChainEnd::Metered | ChainEnd::Drop => None,
             };
             chains[class as usize] = Some(ChainEntry {
-                steps: steps.collect(),
+                steps: steps.chain(bounded).collect(),
                 end,
                 free: is_free(chain),
                 essential: policy.classes[index].essential,
@@ -333,7 +337,8 @@ struct Reach {
 
 impl Reach {
     fn of(plan: &Plan, chain: &Chain, essential: bool) -> Self {
-        let refused = !is_free(chain) && (!plan.gate.is_empty() || chain.end == ChainEnd::Drop);
+        let ends = chain.end == ChainEnd::Drop || plan.limit_of(chain).is_some();
+        let refused = !is_free(chain) && (!plan.gate.is_empty() || ends);
         Self {
             dropped: !essential && (!plan.suspension_ignored || refused),
             rescued: essential && refused,

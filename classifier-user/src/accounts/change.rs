@@ -29,6 +29,8 @@ pub struct Change {
     pub rows: Vec<(Row, RowHead)>,
     /// What buckets that are new are granted: line, position, bytes.
     pub grants: Vec<(u32, u32, u64)>,
+    /// What was drawn from buckets before counters began anew: line, position, bytes.
+    pub drawn: Vec<(u32, u32, u64)>,
     /// Who all prefixes belong to after the change.
     pub bindings: Vec<(IpNet, Binding)>,
     /// Those of `bindings` that are new or not as they were.
@@ -92,6 +94,9 @@ impl Change {
         lines.clear(self.first_line..self.next_line);
         for (line, position, bytes) in &self.grants {
             lines.set_granted(*line, *position, *bytes);
+        }
+        for (line, position, bytes) in &self.drawn {
+            lines.set_drawn(*line, *position, *bytes);
         }
         for (row, head) in &self.rows {
             lines.set_head(row.line, *head);

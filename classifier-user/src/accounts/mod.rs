@@ -11,23 +11,26 @@
 
 mod catalog;
 mod change;
+mod cycles;
 mod planning;
 pub mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use classifier::image::Binding;
 use classifier::layout::RowHead;
 use ipnet::IpNet;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
 pub use self::change::{Cause, Change, Summary};
+pub use self::cycles::Cycles;
 
 /// All a node knows about who is counted where.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Accounts {
     /// Numbers of classes and plan layouts.
     pub catalog: Catalog,
@@ -39,6 +42,21 @@ pub struct Accounts {
     pub next_line: u32,
     /// Number of the next session.
     pub next_session: u64,
+    /// Whose days and months cycles are counted in.
+    pub zone: TimeZone,
+    /// After counters began anew: what was in the buckets before, by number of account, until they have a block again.
+    pub carried: HashMap<u32, Vec<Carried>>,
+}
+
+/// What was in a bucket before counters began anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    /// Its position in the block.
+    pub position: u32,
+    /// Bytes it was ever granted, if that is not what its plan granted it at first.
+    pub granted: Option<u64>,
+    /// Bytes that were ever drawn from it, as far as they were written down.
+    pub drawn: u64,
 }
 
 /// A subscriber as the node knows it.
@@ -50,6 +68,8 @@ pub struct Account {
     pub bucket_line: u32,
     /// Its buckets by position in the block. Subscribers of one plan share the list.
     pub buckets: Arc<[Bucket]>,
+    /// Where it is in its cycles; `None` if no plan it had has any.
+    pub cycles: Option<Cycles>,
     /// The running session; `None` once it has left.
     pub session: Option<Session>,
 }
@@ -59,8 +79,8 @@ pub struct Account {
 pub struct Bucket {
     /// Its name.
     pub name: String,
-    /// Whether its plan's grant was given.
-    pub granted: bool,
+    /// What its plan granted it at first, in bytes, once that was given.
+    pub granted: Option<u64>,
 }
 
 /// One binding of addresses to a subscriber.
@@ -107,9 +127,29 @@ impl Accounts {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            catalog: Catalog::default(),
+            subscribers: BTreeMap::new(),
+            ended: Vec::new(),
             next_line: 1,
             next_session: 1,
-            ..Self::default()
+            zone: TimeZone::UTC,
+            carried: HashMap::new(),
+        }
+    }
+
+    /// The same subscribers after counters began anew: without sessions and rows, with what was `carried` in their
+    /// buckets.
+    #[must_use]
+    pub fn anew(mut self, carried: HashMap<u32, Vec<Carried>>) -> Self {
+        for account in self.subscribers.values_mut() {
+            account.session = None;
+            account.bucket_line = 0;
+        }
+        Self {
+            subscribers: self.subscribers,
+            zone: self.zone,
+            carried,
+            ..Self::new()
         }
     }
 
@@ -117,6 +157,15 @@ impl Accounts {
     pub fn adopt(&mut self, change: &mut Change) {
         self.catalog.clone_from(&change.catalog);
         self.ended.append(&mut change.ended);
+        if !self.carried.is_empty() {
+            let placed = change
+                .subscribers
+                .iter()
+                .filter(|(_, account)| account.bucket_line != 0);
+            for (_, account) in placed {
+                self.carried.remove(&account.number);
+            }
+        }
         if self.subscribers.is_empty() {
             // Much faster than one by one.
             self.subscribers = change.subscribers.drain(..).collect();
@@ -129,6 +178,7 @@ impl Accounts {
         change.rows.clear();
         change.first_line = change.next_line;
         change.grants.clear();
+        change.drawn.clear();
         change.entries.clear();
     }
 
@@ -154,6 +204,12 @@ impl Accounts {
         self.present()
             .flat_map(|(_, account, _)| account.bindings())
             .collect()
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{
-    Account, Accounts, Bucket, Cause, Change, EndedRow, Full, Row, Session, Summary, row_head,
+    Account, Accounts, Bucket, Carried, Cause, Change, Cycles, EndedRow, Full, Row, Session,
+    Summary, row_head,
 };
 use crate::ledger::records::{Entry, What};
 use crate::policy::{Grant, Policy};
@@ -96,6 +97,8 @@ struct Planning<'a> {
     newcomers: u32,
     /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
     endowments: HashMap<(*const Bucket, usize), Endowment>,
+    /// By beginning and plan: when the cycle that runs now ends. Many subscribers began together.
+    ends: HashMap<(Timestamp, usize), Timestamp>,
     change: Change,
 }
 
@@ -113,6 +116,7 @@ impl<'a> Planning<'a> {
             },
             newcomers: 0,
             endowments: HashMap::new(),
+            ends: HashMap::new(),
             change: Change {
                 catalog,
                 numbers,
@@ -120,6 +124,7 @@ impl<'a> Planning<'a> {
                 ended: Vec::new(),
                 rows: Vec::new(),
                 grants: Vec::new(),
+                drawn: Vec::new(),
                 bindings: Vec::new(),
                 bound: Vec::new(),
                 unbound: Vec::new(),
@@ -249,9 +254,11 @@ impl<'a> Planning<'a> {
                 number: self.next_account(),
                 bucket_line: 0,
                 buckets: Arc::default(),
+                cycles: None,
                 session: None,
             },
         };
+        account.cycles = self.cycles(account.cycles, plan);
         let key = (account.buckets.as_ptr(), plan);
         let Endowment { buckets, grants } = match self.endowments.get(&key) {
             Some(endowment) => endowment.clone(),
@@ -264,6 +271,9 @@ impl<'a> Planning<'a> {
         account.buckets = buckets;
         if account.bucket_line == 0 && !account.buckets.is_empty() {
             account.bucket_line = self.lines(1)?;
+            if let Some(before) = before {
+                self.carry_over(before, account.bucket_line);
+            }
         }
         let line = account.bucket_line;
         self.change.grants.extend(
@@ -272,6 +282,51 @@ impl<'a> Planning<'a> {
                 .map(|(position, bytes)| (line, *position, *bytes)),
         );
         Ok(account)
+    }
+
+    /// Gives a subscriber that was known before counters began anew what it had in its buckets.
+    fn carry_over(&mut self, before: &Account, line: u32) {
+        for (position, bucket) in (0..).zip(&*before.buckets) {
+            if let Some(bytes) = bucket.granted {
+                self.change.grants.push((line, position, bytes));
+            }
+        }
+        // Behind them, so that it is what stays.
+        for carried in self
+            .accounts
+            .carried
+            .get(&before.number)
+            .into_iter()
+            .flatten()
+        {
+            let Carried {
+                position,
+                granted,
+                drawn,
+            } = *carried;
+            self.change
+                .grants
+                .extend(granted.map(|bytes| (line, position, bytes)));
+            self.change.drawn.push((line, position, drawn));
+        }
+    }
+
+    /// Where a subscriber is in its cycles, under a plan.
+    fn cycles(&mut self, before: Option<Cycles>, plan: usize) -> Option<Cycles> {
+        let planned = &self.policy.plans[plan];
+        let Some(cycle) = planned.cycle else {
+            return before;
+        };
+        let since = before.map_or(self.at, |cycles| cycles.since);
+        let (at, zone) = (self.at, &self.accounts.zone);
+        let end = *self
+            .ends
+            .entry((since, plan))
+            .or_insert_with(|| cycle.end_after(since, at, zone));
+        Some(match before {
+            Some(cycles) => cycles.under(planned, end),
+            None => Cycles { since, due: end },
+        })
     }
 
     /// The number of a subscriber that was never seen before.
@@ -288,7 +343,7 @@ impl<'a> Planning<'a> {
             if !buckets.iter().any(|bucket| bucket.name == *name) {
                 buckets.push(Bucket {
                     name: name.clone(),
-                    granted: false,
+                    granted: None,
                 });
             }
         }
@@ -304,13 +359,13 @@ impl<'a> Planning<'a> {
         for (position, bucket) in (0..).zip(&mut buckets) {
             let planned = planned.iter().find(|planned| planned.name == bucket.name);
             if let Some(planned) = planned
-                && !bucket.granted
+                && bucket.granted.is_none()
             {
-                bucket.granted = true;
                 let bytes = match planned.grant {
                     Grant::Bytes(bytes) => bytes,
                     Grant::Money(_) => 0,
                 };
+                bucket.granted = Some(bytes);
                 grants.push((position, bytes));
             }
         }

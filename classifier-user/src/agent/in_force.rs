@@ -103,6 +103,8 @@ impl Node {
     /// Takes over a change the ledger knows of: from here on what is in force must follow.
     fn adopt(&mut self, change: &mut Change, serial: u32) {
         self.serial = serial;
+        self.ends.learn(change);
+        self.levels.learn(change);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {

@@ -4,19 +4,23 @@
 //! subscribers in force, looks after interfaces, and answers questions.
 
 pub mod balances;
+mod cycles;
 pub mod error;
 mod in_force;
 pub mod interfaces;
+mod levels;
 pub mod nat;
 pub mod node;
 pub mod preflight;
+mod prices;
+mod schedule;
 pub mod service;
 mod triggers;
 pub mod views;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -74,6 +78,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     notify_systemd(&[sd_notify::NotifyState::Ready]);
     info!(socket = %socket.display(), "ready");
 
+    let mut clock = Clock::new();
     let mut looks = tokio::time::interval(checkpoint);
     let mut sums = tokio::time::interval(interval);
     sums.reset();
@@ -86,7 +91,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             () = files.changed() => reload(&node, "a file changed").await,
             () = links.changed() => keep_up(&node).await,
             () = tokio::time::sleep(boundary) => keep_up(&node).await,
-            _ = looks.tick() => keep_up(&node).await,
+            _ = looks.tick() => look(&node, &mut clock).await,
             _ = sums.tick() => sum_up(&node).await,
         }
     }
@@ -102,6 +107,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     if let Err(error) = std::fs::remove_file(&socket) {
         warn!("removing {}: {error}", socket.display());
     }
+    while with(Arc::clone(&node), Node::note_drawn).await {}
     with(node, move |node| match on_exit {
         OnExit::Keep => info!("stopped; counting goes on in the kernel"),
         OnExit::Detach => {
@@ -128,14 +134,53 @@ async fn keep_up(node: &Shared) {
     with(Arc::clone(node), |node| {
         node.look_after_interfaces();
         node.keep_up();
+        node.keep_schedule();
     })
     .await;
+    // A part at a time: whoever suspends somebody meanwhile need not wait for a million subscribers.
+    while with(Arc::clone(node), Node::end_cycles).await {}
 }
 
-/// How long the policy in force lasts, at most an hour: clocks step.
+/// What there is to do every now and then beside that.
+async fn look(node: &Shared, clock: &mut Clock) {
+    if clock.was_set_back() {
+        with(Arc::clone(node), Node::mind_the_clock).await;
+    }
+    keep_up(node).await;
+    while with(Arc::clone(node), Node::note_drawn).await {}
+}
+
+/// The clock of the wall beside one that nobody sets.
+struct Clock {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Clock {
+    /// By how much the one may lag behind the other before it was set back.
+    const SLACK: SignedDuration = SignedDuration::from_secs(2);
+
+    fn new() -> Self {
+        Self {
+            wall: Timestamp::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// Whether somebody set the clock back since the last time this was asked.
+    fn was_set_back(&mut self) -> bool {
+        let now = Self::new();
+        let passed = SignedDuration::try_from(now.steady - self.steady).unwrap_or_default();
+        let lag = passed - now.wall.duration_since(self.wall);
+        *self = now;
+        lag > Self::SLACK
+    }
+}
+
+/// How long nothing changes by itself, at most an hour: clocks step.
 async fn until_boundary(node: &Shared) -> Duration {
     const LONGEST: Duration = Duration::from_secs(3600);
-    let boundary = with(Arc::clone(node), |node| node.next_boundary()).await;
+    let boundary = with(Arc::clone(node), |node| node.next_change()).await;
     let left = boundary.map(|boundary| boundary.duration_since(Timestamp::now()));
     match left {
         None => LONGEST,

@@ -16,9 +16,12 @@ use nix::sys::socket::SockaddrStorage;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::cycles::Ends;
 use super::error::NodeError;
 use super::interfaces::Interfaces;
-use super::preflight;
+use super::levels::Levels;
+use super::schedule::Schedule;
+use super::{preflight, prices};
 use crate::accounts::{Accounts, Summary};
 use crate::config::Config;
 use crate::datapath::live_image::LiveImage;
@@ -82,6 +85,12 @@ pub struct Node {
     pub(super) unpublished: bool,
     /// What was asked for subscribers otherwise than by their file.
     pub(super) wishes: BTreeMap<Arc<str>, Wish>,
+    /// When whose cycle ends.
+    pub(super) ends: Ends,
+    /// What was drawn from buckets, as far as it is written down.
+    pub(super) levels: Levels,
+    /// What is asked for later.
+    pub(super) schedule: Schedule,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
 }
@@ -167,9 +176,10 @@ impl Node {
                 if recalled.epoch.is_some() {
                     warn!(
                         "the counters of the last epoch are gone (reboot, or pins removed): counting begins at \
-                         zero, and buckets are granted anew"
+                         zero, and buckets hold what they held when it was last written down"
                     );
                 }
+                let carried = ledger.carried()?;
                 let epoch = random_epoch(&config)?;
                 // The ledger first: pins it does not know would be strangers at the next start.
                 ledger.begin_epoch(epoch)?;
@@ -177,9 +187,20 @@ impl Node {
                 preflight::check_memory(u64::from(image_words) * 4, "the policy image")?;
                 let maps = Maps::create(&config.pin_dir, image_words, epoch)?;
                 info!(epoch = format!("{epoch:016x}"), "counting begins");
-                (maps, Accounts::new())
+                (maps, recalled.accounts.anew(carried))
             }
         };
+        let accounts = Accounts {
+            zone: config.timezone.clone(),
+            ..accounts
+        };
+        let forgotten = ledger.forget_orders(Timestamp::now())?;
+        if forgotten > 0 {
+            info!(
+                forgotten,
+                "ids of orders of more than two years ago are free again"
+            );
+        }
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
@@ -195,9 +216,16 @@ impl Node {
             ledger,
             serial: recalled.serial,
             wishes: recalled.wishes,
+            ends: Ends::default(),
+            levels: Levels::default(),
+            schedule: Schedule::default(),
             refused: None,
         };
+        node.ends = Ends::of(&node.accounts);
+        node.levels = Levels::of(&node.accounts);
+        node.schedule = Schedule::of(node.ledger.scheduled()?);
         node.recall_grants()?;
+        node.ledger.told()?;
         let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
@@ -266,11 +294,20 @@ impl Node {
         let same = self.in_force.as_ref().is_some_and(|before| {
             before.policy.version == policy.version && change.is_empty() && !self.unpublished
         });
+        let before = self
+            .in_force
+            .as_ref()
+            .map(|before| Arc::clone(&before.policy));
+        let other_prices = before.is_none_or(|before| prices::differ(&before, &policy));
+        let other_plans = change.summary.replanned > 0;
         let subscribers = if same {
             Summary::default()
         } else {
             self.put_in_force(policy, change, now)?
         };
+        if other_prices || other_plans {
+            self.keep_money(None);
+        }
         let policy = changes.to_string().lines().map(str::to_owned).collect();
         Ok(Reloaded {
             policy_version,
@@ -321,6 +358,13 @@ impl Node {
     #[must_use]
     pub fn next_boundary(&self) -> Option<Timestamp> {
         self.in_force.as_ref()?.until
+    }
+
+    /// Next instant at which anything changes by itself.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Timestamp> {
+        let next = [self.next_boundary(), self.next_end(), self.schedule.next()];
+        next.into_iter().flatten().min()
     }
 
     /// Re-attaches interfaces that came back.

@@ -13,7 +13,8 @@ use super::views::SubscriberView;
 use crate::accounts::Cause;
 use crate::balance::MAX_REASON;
 use crate::diagnostic::quote;
-use crate::policy::parse_prefix;
+use crate::ledger::LedgerError;
+use crate::policy::{parse_prefix, suggest};
 use crate::subscribers::{ID_HELP, Listed, State, Wish, sorted, wrong_id};
 
 /// What a subscriber is to be; what is not said stays.
@@ -49,6 +50,9 @@ pub enum ServiceError {
     /// The node could not.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// It cannot be written down.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// It is written down, and something is in the way of putting it in force.
     #[error("it is written down and not in force yet, and is tried again all the time: {0}")]
     Late(NodeError),
@@ -133,11 +137,13 @@ impl Node {
         reason: Option<String>,
     ) -> Result<SubscriberView, ServiceError> {
         let mut view = self.found(id)?;
+        let before = self.accounts.subscribers.get(id).cloned();
         self.serve(id, None, reason)?;
         view.state = "removed".to_owned();
         // What is left now that nobody draws any more.
-        if let Some(account) = self.accounts.subscribers.get(id) {
-            view.buckets = self.bucket_views(account);
+        if let Some(account) = before {
+            self.forgive(id, &account)?;
+            view.buckets = self.buckets_of(id, &account);
         }
         Ok(view)
     }
@@ -169,13 +175,7 @@ impl Node {
         wanted: Option<Listed>,
         reason: Option<String>,
     ) -> Result<(), ServiceError> {
-        if reason
-            .as_ref()
-            .is_some_and(|reason| reason.len() > MAX_REASON)
-        {
-            let long = format!("a reason has at most {MAX_REASON} bytes");
-            return Err(ServiceError::Invalid(long));
-        }
+        check_reason(reason.as_deref())?;
         // Time, or the gateway, may have gone on since the last look.
         self.keep_up();
         let Some(in_force) = &self.in_force else {
@@ -207,14 +207,35 @@ impl Node {
             Some(wish) => wish.line.clone(),
             None => self.listed(&id),
         };
+        let subscriber_id = Arc::clone(&id);
         // Who is again what the file says needs no wish.
         let wish = (line != wanted).then_some(Wish { line, now: wanted });
         change.wishes.push((id, wish));
-        match self.put_in_force(policy, change, now) {
+        let done = self.put_in_force(policy, change, now);
+        // Another plan may have another price.
+        self.keep_money(Some(&subscriber_id));
+        match done {
             Ok(_) => Ok(()),
             Err(error) if self.unpublished => Err(ServiceError::Late(error)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Sees that the policy in force has a plan.
+    pub(super) fn check_plan(&self, plan: &str) -> Result<(), ServiceError> {
+        let plans = self
+            .in_force
+            .iter()
+            .flat_map(|in_force| &in_force.policy.plans);
+        let names: Vec<&str> = plans.map(|plan| &*plan.name).collect();
+        if names.contains(&plan) {
+            return Ok(());
+        }
+        let help = suggest(plan, "plans", names.iter().copied());
+        Err(ServiceError::Invalid(format!(
+            "the policy has no plan {}; {help}",
+            quote(plan)
+        )))
     }
 
     fn check_overlap(&self, id: &str, addresses: &[IpNet]) -> Result<(), ServiceError> {
@@ -231,6 +252,15 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Sees that a reason is not too long to be recorded.
+pub(super) fn check_reason(reason: Option<&str>) -> Result<(), ServiceError> {
+    if reason.is_some_and(|reason| reason.len() > MAX_REASON) {
+        let long = format!("a reason has at most {MAX_REASON} bytes");
+        return Err(ServiceError::Invalid(long));
+    }
+    Ok(())
 }
 
 /// Sorted prefixes without those that lie in another.

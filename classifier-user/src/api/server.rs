@@ -9,7 +9,11 @@
 //! | `GET /v1/subscribers/{id}` | one of them, or 404 |
 //! | `PATCH /v1/subscribers/{id}` | changes what a [`Wanted`] says: plan, state, addresses |
 //! | `DELETE /v1/subscribers/{id}?reason=TEXT` | removes it; the answer says what was left in its buckets |
+//! | the same with `?at=TIME` | a change of plan or state, or a removal, for that time: a [`Scheduled`] |
 //! | `POST /v1/subscribers/{id}/buckets/{bucket}/{action}` | follows a [`NewOrder`]: `grant`, `debit`, `return`, `set` or `restart`; 409 when its id was used for another one |
+//! | `POST /v1/subscribers/{id}/restart` | restarts all packages of its plan, as a [`NewOrder`] that says no quantity |
+//! | `GET /v1/scheduled` | list of [`Scheduled`] changes, the next first |
+//! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&limit=N` | [`crate::ledger::records::Record`]s behind a number, oldest first; at most 10,000 |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
@@ -21,8 +25,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::{Path as PathOf, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
@@ -30,8 +35,9 @@ use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::{Node, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
+use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
-use crate::subscribers::State as SubscriberState;
+use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
 /// The node, as tasks share it.
 pub type Shared = Arc<Mutex<Node>>;
@@ -80,6 +86,9 @@ pub async fn serve(
             "/v1/subscribers/{id}/buckets/{bucket}/{action}",
             post(order),
         )
+        .route("/v1/subscribers/{id}/restart", post(restart))
+        .route("/v1/scheduled", get(scheduled))
+        .route("/v1/scheduled/{number}", delete(unschedule))
         .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reloaded))
         .with_state(node);
@@ -148,16 +157,30 @@ async fn add(State(node): State<Shared>, Json(new): Json<NewSubscriber>) -> Resp
 async fn set(
     State(node): State<Shared>,
     PathOf(id): PathOf<String>,
+    Query(when): Query<Why>,
     Json(wanted): Json<Wanted>,
 ) -> Response {
-    served(with(node, move |node| node.set_subscriber(&id, wanted)).await)
+    let Some(at) = when.at else {
+        return served(with(node, move |node| node.set_subscriber(&id, wanted)).await);
+    };
+    let step = match (wanted.plan, wanted.state, wanted.addresses) {
+        (Some(plan), None, None) => Step::Plan(plan),
+        (None, Some(SubscriberState::Active), None) => Step::Resume,
+        (None, Some(SubscriberState::Suspended), None) => Step::Suspend,
+        _ => {
+            let one = "for a later time say one thing: a plan, or a state".to_owned();
+            return served::<Scheduled>(Err(ServiceError::Invalid(one)));
+        }
+    };
+    schedule(node, id, step, wanted.reason, at).await
 }
 
-/// Why something is done.
+/// Why something is done, and when.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Why {
     reason: Option<String>,
+    at: Option<Timestamp>,
 }
 
 async fn remove(
@@ -165,7 +188,39 @@ async fn remove(
     PathOf(id): PathOf<String>,
     Query(why): Query<Why>,
 ) -> Response {
-    served(with(node, move |node| node.remove_subscriber(&id, why.reason)).await)
+    match why.at {
+        Some(at) => schedule(node, id, Step::Remove, why.reason, at).await,
+        None => served(with(node, move |node| node.remove_subscriber(&id, why.reason)).await),
+    }
+}
+
+async fn schedule(
+    node: Shared,
+    subscriber: String,
+    step: Step,
+    reason: Option<String>,
+    at: Timestamp,
+) -> Response {
+    let planned = Planned {
+        subscriber,
+        step,
+        reason,
+    };
+    served(with(node, move |node| node.schedule(planned, at)).await)
+}
+
+async fn scheduled(State(node): State<Shared>) -> Response {
+    Json(with(node, |node| node.scheduled()).await).into_response()
+}
+
+async fn unschedule(State(node): State<Shared>, PathOf(number): PathOf<u64>) -> Response {
+    match with(node, move |node| node.unschedule(number)).await {
+        Ok(false) => {
+            let none = format!("nothing is scheduled under the number {number}");
+            (StatusCode::NOT_FOUND, none).into_response()
+        }
+        result => served(result.map(drop)),
+    }
 }
 
 fn served<T: Serialize>(result: Result<T, ServiceError>) -> Response {
@@ -176,12 +231,14 @@ fn served<T: Serialize>(result: Result<T, ServiceError>) -> Response {
         | ServiceError::Node(
             NodeError::Full(_) | NodeError::TooMany { .. } | NodeError::TooLarge(_),
         ) => StatusCode::UNPROCESSABLE_ENTITY,
-        ServiceError::Node(_) | ServiceError::Late(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ServiceError::Node(_) | ServiceError::Ledger(_) | ServiceError::Late(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     })
 }
 
 /// An order for the bucket the path names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// The caller's id.
@@ -189,6 +246,9 @@ pub struct NewOrder {
     /// How many bytes, where the action says so.
     #[serde(default)]
     pub bytes: u64,
+    /// How much money, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -199,12 +259,31 @@ async fn order(
     PathOf((subscriber, bucket, action)): PathOf<(String, String, Action)>,
     Json(new): Json<NewOrder>,
 ) -> Response {
+    follow(node, subscriber, Some(bucket), action, new).await
+}
+
+async fn restart(
+    State(node): State<Shared>,
+    PathOf(subscriber): PathOf<String>,
+    Json(new): Json<NewOrder>,
+) -> Response {
+    follow(node, subscriber, None, Action::Restart, new).await
+}
+
+async fn follow(
+    node: Shared,
+    subscriber: String,
+    bucket: Option<String>,
+    action: Action,
+    new: NewOrder,
+) -> Response {
     let order = Order {
         id: new.id,
         subscriber,
         bucket,
         action,
         bytes: new.bytes,
+        amount: new.amount,
         reason: new.reason,
     };
     let result = with(node, move |node| node.order(order)).await;

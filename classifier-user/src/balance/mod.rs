@@ -2,157 +2,30 @@
 //! the ledger.
 //!
 //! A bucket is two numbers that only grow apart: what packets drew, which the kernel counts, and what was granted,
-//! which only orders change. What is left is the difference. An order reads the first and yields the second, so it needs
-//! no lock against packets: what they draw while it is worked on comes off what is left afterwards.
+//! which only orders and cycles change. What is left is the difference. An order reads the first and yields the second, so
+//! it needs no lock against packets: what they draw while it is worked on comes off what is left afterwards.
 //!
 //! For every bucket, at any time, to the byte:
-//! drawn = granted by plan and orders − debited − returned − expired − left.
+//! drawn = granted by plan and orders + written off − debited − returned − expired − left.
 
-use std::fmt;
+pub mod money;
+mod order;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest id of an order, in bytes.
-pub const MAX_ORDER_ID: usize = 128;
-/// Longest reason, in bytes.
-pub const MAX_REASON: usize = 512;
-/// Fewest bytes an order may leave in a bucket. The most is what a plan may grant, 2^63 - 1.
-pub const MIN_LEFT: i64 = -(1 << 62);
-
-/// What an order does to a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Adds bytes.
-    Grant,
-    /// Takes bytes: a fee. What is left may go below zero.
-    Debit,
-    /// Gives back what is left.
-    Return,
-    /// Makes it so that so many bytes are left.
-    Set,
-    /// Begins a new cycle: what is left expires, and the plan grants anew.
-    Restart,
-}
-
-impl Action {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Grant => "grant",
-            Self::Debit => "debit",
-            Self::Return => "return",
-            Self::Set => "set",
-            Self::Restart => "restart",
-        }
-    }
-
-    /// Whether it says how many bytes.
-    #[must_use]
-    pub const fn takes_bytes(self) -> bool {
-        matches!(self, Self::Grant | Self::Debit | Self::Set)
-    }
-}
-
-/// An order of billing for one bucket of one subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// The caller's id: an order counts once, however often it is sent.
-    pub id: String,
-    /// The subscriber.
-    pub subscriber: String,
-    /// The bucket's name.
-    pub bucket: String,
-    /// What to do.
-    pub action: Action,
-    /// How many bytes; 0 where the action does not say.
-    #[serde(default)]
-    pub bytes: u64,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            action,
-            subscriber,
-            bucket,
-            bytes,
-            reason,
-            ..
-        } = self;
-        write!(f, "{} {subscriber} {bucket}", action.as_str())?;
-        if action.takes_bytes() {
-            write!(f, " {bytes} bytes")?;
-        }
-        match reason {
-            Some(reason) => write!(f, " ({reason})"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// An order that cannot be followed. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Its id is none.
-    #[error("an order's id has 1 to {MAX_ORDER_ID} printable ASCII characters, and no spaces")]
-    Id,
-    /// Its reason is too long.
-    #[error("a reason has at most {MAX_REASON} bytes")]
-    Reason,
-    /// Bytes where there are none to say.
-    #[error("`{}` says no number of bytes", .0.as_str())]
-    NoBytes(Action),
-    /// No bytes.
-    #[error("`{}` says how many bytes, at least 1", .0.as_str())]
-    Bytes(Action),
-    /// More, or less, than a bucket holds.
-    #[error(
-        "the bucket would have {left} bytes left; it can have {MIN_LEFT} to {}",
-        i64::MAX
-    )]
-    TooMuch {
-        /// What would be left.
-        left: i128,
-    },
-}
-
-impl Order {
-    /// Sees whether it can be an order.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check(&self) -> Result<(), Refusal> {
-        let printable = self.id.bytes().all(|byte| byte.is_ascii_graphic());
-        if self.id.is_empty() || self.id.len() > MAX_ORDER_ID || !printable {
-            return Err(Refusal::Id);
-        }
-        if self
-            .reason
-            .as_ref()
-            .is_some_and(|reason| reason.len() > MAX_REASON)
-        {
-            return Err(Refusal::Reason);
-        }
-        match (self.action, self.bytes) {
-            (Action::Grant | Action::Debit, 0) => Err(Refusal::Bytes(self.action)),
-            (Action::Return | Action::Restart, 1..) => Err(Refusal::NoBytes(self.action)),
-            _ => Ok(()),
-        }
-    }
-}
+use self::money::{Amount, Tariff, Worth};
+pub use self::order::{Action, MAX_ORDER_ID, MAX_REASON, MIN_LEFT, Order, Refusal};
+use crate::policy::Overrun;
 
 /// A bucket at a moment: what packets drew from it, and what it was granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Level {
     /// Bytes ever drawn.
     pub drawn: u64,
     /// Bytes ever granted, less what was ever taken back.
     pub granted: u64,
+    /// Of a bucket with a price: grains of money that are less than a byte costs, but for what a return left.
+    pub rest: i128,
 }
 
 impl Level {
@@ -161,6 +34,26 @@ impl Level {
     pub const fn left(self) -> i64 {
         self.granted.wrapping_sub(self.drawn) as i64
     }
+
+    /// What is left as money.
+    ///
+    /// # Errors
+    /// When it is more than can be reckoned with.
+    pub fn amount(self, tariff: &Tariff) -> Result<Amount, Refusal> {
+        let worth = tariff.worth(self.left(), self.rest)?;
+        Ok(worth.amount(tariff.currency())?)
+    }
+}
+
+/// What the subscriber's plan says of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// Bytes it is granted each cycle.
+    pub cycle: u64,
+    /// What a byte costs, if it is a bucket of money.
+    pub tariff: Option<Tariff>,
+    /// What becomes of what ran over.
+    pub overrun: Overrun,
 }
 
 /// What is booked of a bucket.
@@ -175,6 +68,8 @@ pub enum Booked {
     Return,
     /// What was left is lost.
     Expire,
+    /// What ran over is nobody's debt.
+    WriteOff,
 }
 
 impl Booked {
@@ -186,14 +81,51 @@ impl Booked {
             Self::Debit => "debit",
             Self::Return => "return",
             Self::Expire => "expire",
+            Self::WriteOff => "write_off",
         }
     }
 
     /// What so many bytes of it do to what was granted.
     const fn signed(self, bytes: u64) -> i128 {
         match self {
-            Self::Grant => bytes as i128,
+            Self::Grant | Self::WriteOff => bytes as i128,
             Self::Debit | Self::Return | Self::Expire => -(bytes as i128),
+        }
+    }
+}
+
+/// One thing that is booked of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booking {
+    /// What.
+    pub kind: Booked,
+    /// How many bytes.
+    pub bytes: u64,
+    /// How much money, where it was about money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
+}
+
+impl Booking {
+    const fn bytes(kind: Booked, bytes: u64) -> Self {
+        Self {
+            kind,
+            bytes,
+            amount: None,
+        }
+    }
+
+    /// From what is left before and after; a grant where it is more.
+    fn between(before: i64, after: i64, amount: Option<Amount>) -> Self {
+        let kind = if after < before {
+            Booked::Debit
+        } else {
+            Booked::Grant
+        };
+        Self {
+            kind,
+            bytes: before.abs_diff(after),
+            amount,
         }
     }
 }
@@ -201,46 +133,167 @@ impl Booked {
 /// What an order comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
-    /// What the bucket was ever granted, from now on.
-    pub granted: u64,
-    /// What is booked, in this order; nothing twice and nothing of 0 bytes.
-    pub booked: Vec<(Booked, u64)>,
+    /// The bucket from now on; what packets drew is as it was.
+    pub level: Level,
+    /// What is booked, in this order; nothing of neither bytes nor money.
+    pub booked: Vec<Booking>,
 }
 
-/// Works an order out. `cycle` is what the plan grants each cycle.
+/// Works an order for one bucket out.
 ///
 /// # Errors
-/// When more would be left than a bucket can hold, or less.
-pub fn settle(action: Action, bytes: u64, level: Level, cycle: u64) -> Result<Settled, Refusal> {
-    let left = level.left();
+/// Why it cannot be followed.
+pub fn settle(order: &Order, level: Level, terms: &Terms) -> Result<Settled, Refusal> {
+    let mut booked = Vec::new();
+    let mut left = level.left();
+    let adds = matches!(order.action, Action::Grant | Action::Set | Action::Restart);
+    if adds && left < 0 && terms.overrun == Overrun::WriteOff {
+        booked.push(Booking::bytes(Booked::WriteOff, left.unsigned_abs()));
+        left = 0;
+    }
     let rest = left.max(0).unsigned_abs();
-    let booked = match action {
-        Action::Grant => vec![(Booked::Grant, bytes)],
-        Action::Debit => vec![(Booked::Debit, bytes)],
-        Action::Return => vec![(Booked::Return, rest)],
-        Action::Set => {
-            let more = i128::from(bytes) - i128::from(left);
+    let mut grains = level.rest;
+    match (&order.amount, order.action) {
+        (Some(amount), action) => {
+            let tariff = priced(terms, amount)?;
+            let worth = tariff.worth(left, grains)?;
+            let (after, amount) = match action {
+                Action::Debit => (worth.plus(&negative(amount))?, amount.clone()),
+                Action::Set => {
+                    let now = worth.amount(tariff.currency())?;
+                    let more = amount.units.checked_sub(now.units);
+                    let units = more.and_then(i64::checked_abs).unwrap_or(i64::MAX);
+                    let change = Amount { units, ..now };
+                    (Worth::NOTHING.plus(amount)?, change)
+                }
+                _ => (worth.plus(amount)?, amount.clone()),
+            };
+            let (bytes, rest) = tariff.buy(after)?;
+            booked.push(Booking::between(left, bytes, Some(amount)));
+            grains = rest;
+        }
+        (None, Action::Grant) => booked.push(Booking::bytes(Booked::Grant, order.bytes)),
+        (None, Action::Debit) => booked.push(Booking::bytes(Booked::Debit, order.bytes)),
+        (None, Action::Set) => {
+            let more = i128::from(order.bytes) - i128::from(left);
             let kind = if more < 0 {
                 Booked::Debit
             } else {
                 Booked::Grant
             };
             // More than 64 bits is more than a bucket holds, and refused below.
-            vec![(kind, u64::try_from(more.unsigned_abs()).unwrap_or(u64::MAX))]
+            let bytes = u64::try_from(more.unsigned_abs()).unwrap_or(u64::MAX);
+            booked.push(Booking::bytes(kind, bytes));
         }
-        // What ran over is paid by the new cycle.
-        Action::Restart => vec![(Booked::Expire, rest), (Booked::Grant, cycle)],
-    };
-    let booked: Vec<_> = booked.into_iter().filter(|(_, bytes)| *bytes > 0).collect();
-    let more: i128 = booked.iter().map(|(kind, bytes)| kind.signed(*bytes)).sum();
-    let after = i128::from(left) + more;
+        (None, Action::Return) => match &terms.tariff {
+            Some(tariff) if left > 0 => {
+                let worth = tariff.worth(left, grains)?;
+                let amount = worth.amount(tariff.currency())?;
+                grains = worth.plus(&negative(&amount))?.grains();
+                booked.push(Booking {
+                    kind: Booked::Return,
+                    bytes: rest,
+                    amount: Some(amount),
+                });
+            }
+            _ => booked.push(Booking::bytes(Booked::Return, rest)),
+        },
+        (None, Action::Restart) if terms.tariff.is_some() => return Err(Refusal::Money),
+        (None, Action::Restart) => {
+            booked.push(Booking::bytes(Booked::Expire, rest));
+            booked.push(Booking::bytes(Booked::Grant, terms.cycle));
+        }
+    }
+    finish(level, grains, booked)
+}
+
+/// What is left of a package whose cycle is over expires; nothing is granted yet.
+#[must_use]
+pub fn lapse(level: Level) -> Settled {
+    let rest = level.left().max(0).unsigned_abs();
+    Settled {
+        level: Level {
+            granted: level.granted.wrapping_sub(rest),
+            ..level
+        },
+        booked: (rest > 0)
+            .then_some(Booking::bytes(Booked::Expire, rest))
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// What ran over is nobody's debt: of who leaves, no grant will come.
+#[must_use]
+pub fn forgive(level: Level) -> Settled {
+    let over = level.left().min(0).unsigned_abs();
+    Settled {
+        level: Level {
+            granted: level.granted.wrapping_add(over),
+            ..level
+        },
+        booked: (over > 0)
+            .then_some(Booking::bytes(Booked::WriteOff, over))
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// The price of a bucket changes, or the subscriber's plan: what is left is worth what it was, and buys other bytes.
+///
+/// # Errors
+/// When that is more than a bucket can hold.
+pub fn reprice(level: Level, from: &Tariff, to: &Tariff) -> Result<Settled, Refusal> {
+    if from.currency() != to.currency() {
+        return Err(Refusal::Currency {
+            price: to.currency().to_owned(),
+            amount: from.currency().to_owned(),
+        });
+    }
+    let left = level.left();
+    let (bytes, grains) = to.buy(from.worth(left, level.rest)?)?;
+    finish(level, grains, vec![Booking::between(left, bytes, None)])
+}
+
+/// The bucket after what is booked.
+fn finish(level: Level, rest: i128, mut booked: Vec<Booking>) -> Result<Settled, Refusal> {
+    booked.retain(|booking| booking.bytes > 0 || booking.amount.is_some());
+    let more: i128 = booked
+        .iter()
+        .map(|booking| booking.kind.signed(booking.bytes))
+        .sum();
+    let after = i128::from(level.left()) + more;
     if after < MIN_LEFT.into() || after > i64::MAX.into() {
         return Err(Refusal::TooMuch { left: after });
     }
     Ok(Settled {
-        granted: level.granted.wrapping_add(more as u64),
+        level: Level {
+            granted: level.granted.wrapping_add(more as u64),
+            rest,
+            ..level
+        },
         booked,
     })
+}
+
+/// The price an amount is reckoned with.
+fn priced<'a>(terms: &'a Terms, amount: &Amount) -> Result<&'a Tariff, Refusal> {
+    let tariff = terms.tariff.as_ref().ok_or(Refusal::NoPrice)?;
+    if tariff.currency() == amount.currency {
+        Ok(tariff)
+    } else {
+        Err(Refusal::Currency {
+            price: tariff.currency().to_owned(),
+            amount: amount.currency.clone(),
+        })
+    }
+}
+
+fn negative(amount: &Amount) -> Amount {
+    Amount {
+        units: amount.units.saturating_neg(),
+        currency: amount.currency.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -203,6 +203,8 @@ struct Charge<'a> {
     /// Empty if there is none, or if it does not matter because the chain is free.
     gate: Vec<&'a str>,
     count: &'static str,
+    /// The bucket without which nothing is metered; what is beyond it is dropped.
+    limit: Option<&'a str>,
     /// Whether a suspended subscriber reaches the class.
     when_suspended: &'static str,
 }
@@ -220,6 +222,9 @@ impl<'a> Charge<'a> {
                 .map(|&bucket| plan.buckets[bucket].name.as_str())
                 .collect(),
             count: plan.count.as_str(),
+            limit: plan
+                .limit_of(&plan.chains[answer.index])
+                .map(|bucket| plan.buckets[bucket].name.as_str()),
             when_suspended: if answer.essential || plan.suspension_ignored {
                 "pass"
             } else {
@@ -279,6 +284,12 @@ fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
             row(
                 "gate",
                 &format!("{shut} if all are empty: {}", charge.gate.join(", ")),
+            );
+        }
+        if let Some(limit) = charge.limit {
+            row(
+                "limit",
+                &format!("metered while {limit} holds something, then {shut}"),
             );
         }
         row("draws down", charge.count);

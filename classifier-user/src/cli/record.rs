@@ -48,6 +48,7 @@ impl Line for Record {
         "subscriber",
         "bucket",
         "bytes",
+        "amount",
         "left",
         "plan",
         "state",
@@ -61,10 +62,14 @@ impl Line for Record {
             What::Bucket {
                 bucket,
                 bytes,
+                amount,
                 left,
             } => [
                 bucket.clone(),
                 bytes.to_string(),
+                amount
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string),
                 left.to_string(),
                 String::new(),
                 String::new(),
@@ -77,6 +82,7 @@ impl Line for Record {
             } => {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                 [
+                    String::new(),
                     String::new(),
                     String::new(),
                     String::new(),

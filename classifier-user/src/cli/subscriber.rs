@@ -6,15 +6,16 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
+use jiff::Timestamp;
 
 use super::agent::Socket;
 use super::records::{self, Line};
 use crate::agent::service::Wanted;
-use crate::agent::views::SubscriberView;
+use crate::agent::views::{BucketView, SubscriberView};
 use crate::api::client::{ask, escape, tell};
 use crate::api::server::NewSubscriber;
 use crate::report::Format;
-use crate::subscribers::State;
+use crate::subscribers::{Planned, Scheduled, State, Step};
 
 /// Subscribers of the running agent.
 #[derive(Debug, clap::Args)]
@@ -79,12 +80,16 @@ enum Command {
         /// The plan.
         plan: String,
         #[command(flatten)]
+        when: When,
+        #[command(flatten)]
         common: Common,
     },
     /// Takes a subscriber's service away; essential classes stay reachable.
     Suspend {
         /// Its id.
         id: String,
+        #[command(flatten)]
+        when: When,
         #[command(flatten)]
         common: Common,
     },
@@ -93,15 +98,42 @@ enum Command {
         /// Its id.
         id: String,
         #[command(flatten)]
+        when: When,
+        #[command(flatten)]
         common: Common,
+    },
+    /// Lists what is to be changed later.
+    Scheduled {
+        #[command(flatten)]
+        socket: Socket,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Gives up what was to be changed later.
+    Unschedule {
+        /// Its number.
+        number: u64,
+        #[command(flatten)]
+        socket: Socket,
     },
     /// Removes a subscriber, and says what was left in its buckets.
     Remove {
         /// Its id.
         id: String,
         #[command(flatten)]
+        when: When,
+        #[command(flatten)]
         common: Common,
     },
+}
+
+/// When a change is made.
+#[derive(Debug, clap::Args)]
+struct When {
+    /// Not now, but at this time, such as 2026-03-01T00:00:00+05:00; `subscriber scheduled` shows what is to come.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
 }
 
 /// What the commands that change something share. What they change wins over the subscribers' file until that
@@ -127,13 +159,23 @@ impl Line for SubscriberView {
         "start",
         "addresses",
         "buckets",
+        "cycle until",
     ];
     fn cells(&self) -> Vec<String> {
         let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
         let buckets: Vec<_> = self
             .buckets
             .iter()
-            .map(|bucket| format!("{}={}", bucket.bucket, bucket.left))
+            .map(
+                |BucketView {
+                     bucket,
+                     left,
+                     amount,
+                 }| match amount {
+                    Some(amount) => format!("{bucket}={left} ({amount})"),
+                    None => format!("{bucket}={left}"),
+                },
+            )
             .collect();
         vec![
             self.subscriber.clone(),
@@ -143,6 +185,34 @@ impl Line for SubscriberView {
             self.start.to_string(),
             addresses.join(" "),
             buckets.join(" "),
+            self.cycle_until
+                .map_or_else(String::new, |until| until.to_string()),
+        ]
+    }
+}
+
+impl Line for Scheduled {
+    const HEADS: &'static [&'static str] =
+        &["number", "at", "subscriber", "action", "plan", "reason"];
+    fn cells(&self) -> Vec<String> {
+        let Planned {
+            subscriber,
+            step,
+            reason,
+        } = &self.planned;
+        let (action, plan) = match step {
+            Step::Suspend => ("suspend", ""),
+            Step::Resume => ("resume", ""),
+            Step::Remove => ("remove", ""),
+            Step::Plan(plan) => ("plan", plan.as_str()),
+        };
+        vec![
+            self.number.to_string(),
+            self.at.to_string(),
+            subscriber.clone(),
+            action.to_owned(),
+            plan.to_owned(),
+            reason.clone().unwrap_or_default(),
         ]
     }
 }
@@ -152,15 +222,15 @@ impl Line for SubscriberView {
 /// # Errors
 /// When the agent does not answer, or knows no such subscriber.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (found, format): (Vec<SubscriberView>, _) = match &args.command {
-        Command::List { socket, format } => (
-            ask(&socket.socket, Method::GET, "/v1/subscribers")?,
-            *format,
-        ),
-        Command::Show { id, socket, format } => (
-            vec![ask(&socket.socket, Method::GET, &path_of(id))?],
-            *format,
-        ),
+    match &args.command {
+        Command::List { socket, format } => {
+            let found: Vec<SubscriberView> = ask(&socket.socket, Method::GET, "/v1/subscribers")?;
+            print(*format, &found)
+        }
+        Command::Show { id, socket, format } => {
+            let found: SubscriberView = ask(&socket.socket, Method::GET, &path_of(id))?;
+            print(*format, &[found])
+        }
         Command::Add {
             id,
             plan,
@@ -176,8 +246,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 reason: common.reason.clone(),
             };
             let socket: &Path = &common.socket.socket;
-            let added = tell(socket, Method::POST, "/v1/subscribers", &new)?;
-            (vec![added], common.format)
+            let added: SubscriberView = tell(socket, Method::POST, "/v1/subscribers", &new)?;
+            print(common.format, &[added])
         }
         Command::Set {
             id,
@@ -190,30 +260,54 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 addresses: (!addresses.is_empty()).then(|| addresses.clone()),
                 ..Wanted::default()
             };
-            change(id, wanted, common)?
+            change(id, wanted, None, common)
         }
-        Command::Plan { id, plan, common } => {
-            let plan = Some(plan.clone());
-            change(
-                id,
-                Wanted {
-                    plan,
-                    ..Wanted::default()
-                },
-                common,
-            )?
+        Command::Plan {
+            id,
+            plan,
+            when,
+            common,
+        } => {
+            let wanted = Wanted {
+                plan: Some(plan.clone()),
+                ..Wanted::default()
+            };
+            change(id, wanted, when.at, common)
         }
-        Command::Suspend { id, common } => change(id, in_state(State::Suspended), common)?,
-        Command::Resume { id, common } => change(id, in_state(State::Active), common)?,
-        Command::Remove { id, common } => {
+        Command::Suspend { id, when, common } => {
+            change(id, in_state(State::Suspended), when.at, common)
+        }
+        Command::Resume { id, when, common } => {
+            change(id, in_state(State::Active), when.at, common)
+        }
+        Command::Remove { id, when, common } => {
             let why = common.reason.as_deref();
-            let query = why.map_or_else(String::new, |why| format!("?reason={}", escape(why)));
-            let path = path_of(id) + &query;
-            let removed = ask(&common.socket.socket, Method::DELETE, &path)?;
-            (vec![removed], common.format)
+            let why = why.map(|why| format!("reason={}", escape(why)));
+            let at = when.at.map(|at| format!("at={}", escape(&at.to_string())));
+            let query: Vec<_> = why.into_iter().chain(at).collect();
+            let path = format!("{}?{}", path_of(id), query.join("&"));
+            let socket: &Path = &common.socket.socket;
+            if when.at.is_some() {
+                let scheduled: Scheduled = ask(socket, Method::DELETE, &path)?;
+                return print(common.format, &[scheduled]);
+            }
+            let removed: SubscriberView = ask(socket, Method::DELETE, &path)?;
+            print(common.format, &[removed])
         }
-    };
-    records::write(&mut io::stdout().lock(), format, &found)?;
+        Command::Scheduled { socket, format } => {
+            let found: Vec<Scheduled> = ask(&socket.socket, Method::GET, "/v1/scheduled")?;
+            print(*format, &found)
+        }
+        Command::Unschedule { number, socket } => {
+            let path = format!("/v1/scheduled/{number}");
+            let () = ask(&socket.socket, Method::DELETE, &path)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn print<L: Line>(format: Format, lines: &[L]) -> anyhow::Result<ExitCode> {
+    records::write(&mut io::stdout().lock(), format, lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -231,13 +325,20 @@ fn in_state(state: State) -> Wanted {
 fn change(
     id: &str,
     wanted: Wanted,
+    at: Option<Timestamp>,
     common: &Common,
-) -> anyhow::Result<(Vec<SubscriberView>, Format)> {
+) -> anyhow::Result<ExitCode> {
     let wanted = Wanted {
         reason: common.reason.clone(),
         ..wanted
     };
     let socket: &Path = &common.socket.socket;
-    let changed = tell(socket, Method::PATCH, &path_of(id), &wanted)?;
-    Ok((vec![changed], common.format))
+    let path = path_of(id);
+    if let Some(at) = at {
+        let path = format!("{path}?at={}", escape(&at.to_string()));
+        let scheduled: Scheduled = tell(socket, Method::PATCH, &path, &wanted)?;
+        return print(common.format, &[scheduled]);
+    }
+    let changed: SubscriberView = tell(socket, Method::PATCH, &path, &wanted)?;
+    print(common.format, &[changed])
 }

@@ -192,6 +192,12 @@ impl Lines {
             .load(Ordering::Relaxed)
     }
 
+    /// Stores what was ever drawn from a bucket, where nobody draws.
+    pub fn set_drawn(&self, block: u32, position: u32, bytes: u64) {
+        self.word(block, bucket_word(position))
+            .store(bytes, Ordering::Release);
+    }
+
     /// Stores what a bucket was ever granted. Packets may draw from it meanwhile.
     pub fn set_granted(&self, block: u32, position: u32, bytes: u64) {
         self.word(block, bucket_word(position) + 1)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Ledger, LedgerError, Result, failed, put_numbered};
-use crate::accounts::{Account, Bucket, EndedRow, Row, Session};
+use crate::accounts::{Account, Bucket, Cycles, EndedRow, Row, Session};
 
 /// Writes subscribers down as they are after a change. Lists of buckets are written once each.
 pub(super) fn put_subscribers(
@@ -18,7 +18,8 @@ pub(super) fn put_subscribers(
     lists: &mut HashMap<Arc<[Bucket]>, i64>,
 ) -> rusqlite::Result<()> {
     let mut put = transaction.prepare(
-        "INSERT OR REPLACE INTO subscriber VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT OR REPLACE INTO subscriber VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+         ?12, ?13)",
     )?;
     let mut text = String::new();
     for (id, account) in subscribers {
@@ -50,6 +51,8 @@ pub(super) fn put_subscribers(
             session.map(|session| session.row.line),
             session.map(|session| session.row.layout),
             session.map(|session| nanoseconds(session.row.start)),
+            account.cycles.map(|cycles| nanoseconds(cycles.since)),
+            account.cycles.map(|cycles| nanoseconds(cycles.due)),
         ])?;
     }
     Ok(())
@@ -111,6 +114,13 @@ impl Ledger {
                     },
                 }),
             };
+            let cycles = match (row.get(11)?, row.get(12)?) {
+                (Some(since), Some(due)) => Some(Cycles {
+                    since: timestamp(since),
+                    due: timestamp(due),
+                }),
+                _ => None,
+            };
             let buckets = lists
                 .get(list)
                 .cloned()
@@ -121,6 +131,7 @@ impl Ledger {
                     number,
                     bucket_line: row.get(2)?,
                     buckets,
+                    cycles,
                     session,
                 },
             ))
@@ -164,5 +175,9 @@ pub(super) fn nanoseconds(time: Timestamp) -> i64 {
 }
 
 pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
+    // What was written down for a time that never comes.
+    if nanoseconds == i64::MAX {
+        return Timestamp::MAX;
+    }
     Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -5,7 +5,9 @@
 //! into force after: at whatever point a start finds it, it is either as if it had never been, or complete.
 
 mod accounts;
+pub mod balances;
 pub mod records;
+pub mod schedule;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// The ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,8 @@ pub struct Ledger {
     connection: Connection,
     /// Numbers of the lists of buckets that are written down.
     bucket_lists: HashMap<Arc<[Bucket]>, i64>,
+    /// Something may be written down of which the kernel has to be told.
+    untold: bool,
 }
 
 /// What a ledger holds when it is opened.
@@ -121,6 +125,7 @@ impl Ledger {
             path: path.to_owned(),
             connection,
             bucket_lists: HashMap::new(),
+            untold: true,
         };
         ledger.prepare()?;
         let recalled = ledger.recall()?;
@@ -180,6 +185,7 @@ impl Ledger {
             ended: self.ended()?,
             next_line: self.number("next_line")?.unwrap_or(1) as u32,
             next_session: self.number("next_session")?.unwrap_or(1),
+            ..Accounts::new()
         };
         Ok(Recalled {
             epoch: self.number("epoch")?,
@@ -206,24 +212,20 @@ impl Ledger {
         Ok(known.iter().chain(new).cloned().zip(0..).collect())
     }
 
-    /// Begins a new epoch: nothing has been counted yet.
+    /// Begins a new epoch: nothing has been counted yet. Subscribers stay with what is in their buckets, without sessions.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
-        self.bucket_lists.clear();
         self.write(|transaction| {
-            for table in [
-                "class",
-                "layout",
-                "interface",
-                "bucket_list",
-                "subscriber",
-                "ended",
-                "granted",
-            ] {
+            for table in ["class", "layout", "interface", "ended", "untold"] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }
+            transaction.execute(
+                "UPDATE subscriber SET bucket_line = 0, session = NULL, start = NULL, addresses = NULL, \
+                 suspended = NULL, line = NULL, layout = NULL, row_start = NULL",
+                [],
+            )?;
             set_number(transaction, "next_line", 1)?;
             set_number(transaction, "next_session", 1)?;
             set_number(transaction, "epoch", epoch)
@@ -345,7 +347,7 @@ CREATE TABLE bucket_list (number INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE subscriber (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, bucket_line INTEGER NOT NULL, bucket_list INTEGER NOT NULL,
     session INTEGER, start INTEGER, addresses TEXT, suspended INTEGER, line INTEGER, layout INTEGER,
-    row_start INTEGER
+    row_start INTEGER, cycle_since INTEGER, cycle_due INTEGER
 );
 CREATE TABLE ended (
     number INTEGER PRIMARY KEY, line INTEGER NOT NULL, layout INTEGER NOT NULL, row_start INTEGER NOT NULL,
@@ -354,6 +356,18 @@ CREATE TABLE ended (
 CREATE TABLE granted (
     account INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (account, position)
 ) WITHOUT ROWID;
+CREATE TABLE untold (account INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (account, position)) WITHOUT ROWID;
+CREATE TABLE drawn (
+    account INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (account, position)
+) WITHOUT ROWID;
+CREATE TABLE own (
+    account INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (account, position)
+) WITHOUT ROWID;
+CREATE TABLE purse (
+    subscriber TEXT NOT NULL, position INTEGER NOT NULL, price TEXT NOT NULL, rest TEXT NOT NULL,
+    PRIMARY KEY (subscriber, position)
+) WITHOUT ROWID;
+CREATE TABLE scheduled (number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, content TEXT NOT NULL);
 CREATE TABLE wish (subscriber TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE request (
     id TEXT PRIMARY KEY, time INTEGER NOT NULL, content TEXT NOT NULL, answer TEXT NOT NULL

@@ -1,18 +1,17 @@
 //! What was done for and to subscribers, other than traffic: orders on buckets, changes of plan, state and addresses.
 //! Records are appended, numbered without gaps, and never changed; they stay when counters and epochs go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Transaction, params};
-use serde::de::DeserializeOwned;
+use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
 use super::{Ledger, Result, failed, to_json};
-use crate::balance::Order;
+use crate::balance::money::Amount;
 use crate::subscribers::Wish;
 
 /// One record.
@@ -30,7 +29,7 @@ pub struct Record {
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// `grant`, `debit`, `return`, `expire` or `state`.
+    /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
     pub kind: String,
     /// Id of the subscriber.
     pub subscriber: String,
@@ -55,6 +54,9 @@ pub enum What {
         bucket: String,
         /// How many bytes.
         bytes: u64,
+        /// How much money, where it was about money.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Amount>,
         /// What was left after the whole order.
         left: i64,
     },
@@ -70,69 +72,6 @@ pub enum What {
 }
 
 impl Ledger {
-    /// The order that had this id, if there was one, and the answer it got.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn answered<A: DeserializeOwned>(&self, id: &str) -> Result<Option<(Order, A)>> {
-        let query = "SELECT content, answer FROM request WHERE id = ?1";
-        let found = self
-            .connection
-            .query_row(query, [id], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })
-            .optional()
-            .map_err(failed(&self.path))?;
-        let unreadable = |error| self.damaged(format!("order `{id}`: {error}"));
-        found
-            .map(|(order, answer)| {
-                let order = serde_json::from_str(&order).map_err(unreadable)?;
-                Ok((order, serde_json::from_str(&answer).map_err(unreadable)?))
-            })
-            .transpose()
-    }
-
-    /// Writes an order down with its answer and what it comes to: what a bucket was granted in all, before the kernel is
-    /// told.
-    ///
-    /// # Errors
-    /// When it cannot be written; it must not be told then.
-    pub fn settle(
-        &mut self,
-        order: &Order,
-        answer: &impl Serialize,
-        (account, position, granted): (u32, u32, u64),
-        entries: &[Entry],
-        at: Timestamp,
-    ) -> Result<()> {
-        self.write(|transaction| {
-            transaction.execute(
-                "INSERT INTO request VALUES (?1, ?2, ?3, ?4)",
-                params![order.id, nanoseconds(at), to_json(order)?, to_json(answer)?],
-            )?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO granted VALUES (?1, ?2, ?3)",
-                params![account, position, granted as i64],
-            )?;
-            append(transaction, entries, at)
-        })
-    }
-
-    /// What orders made of the buckets' grants: by number of account, position and bytes.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn granted(&self) -> Result<HashMap<u32, Vec<(u32, u64)>>> {
-        let rows = self.rows("SELECT account, position, bytes FROM granted", |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64))
-        })?;
-        let mut granted: HashMap<u32, Vec<(u32, u64)>> = HashMap::new();
-        for (account, position, bytes) in rows {
-            granted.entry(account).or_default().push((position, bytes));
-        }
-        Ok(granted)
-    }
-
     /// Records behind a number, oldest first, of one subscriber or of all.
     ///
     /// # Errors

@@ -4,7 +4,12 @@ use std::fs;
 
 use jiff::Timestamp;
 
+use super::balances::{Batch, Booked};
 use super::*;
+use crate::accounts::Cycles;
+use crate::balance::{Action, Order};
+use crate::engine::lines::Lines;
+use crate::subscribers::{Planned, Step};
 use crate::{policy, subscribers};
 
 const POLICY: &str = r#"
@@ -71,26 +76,144 @@ fn accounts_come_back_as_they_were() {
     assert_eq!((numbers["y"], numbers["z"]), (1, 2));
 }
 
+/// A ledger with the subscriber `a`, and what it knows of it.
+fn with_a(path: &Path) -> (Ledger, Accounts) {
+    let (mut ledger, _) = Ledger::open(path).unwrap();
+    ledger.begin_epoch(1).unwrap();
+    let mut accounts = Accounts::new();
+    let mut first = change(&accounts, "a,a,active,10.0.0.1\n");
+    ledger
+        .begin(&accounts, &first, 5, || Ok::<_, LedgerError>(()))
+        .unwrap();
+    accounts.adopt(&mut first);
+    (ledger, accounts)
+}
+
+/// A bucket of the first account that was granted so much in all.
+fn booked(granted: u64) -> Booked {
+    Booked {
+        account: 0,
+        position: 0,
+        granted,
+        purse: None,
+    }
+}
+
+const NO_ORDER: Option<(&Order, &())> = None;
+
 #[test]
-fn a_new_epoch_knows_nothing_of_the_old() {
+fn a_new_epoch_keeps_subscribers_and_what_is_in_their_buckets() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger.db");
-    let (mut ledger, _) = Ledger::open(&path).unwrap();
-    ledger.begin_epoch(1).unwrap();
-    let accounts = Accounts::new();
-    ledger
-        .begin(
-            &accounts,
-            &change(&accounts, "a,a,active,10.0.0.1\n"),
-            5,
-            || Ok::<_, LedgerError>(()),
-        )
-        .unwrap();
+    let (mut ledger, before) = with_a(&path);
+    let batch = Batch {
+        buckets: vec![booked(7000)],
+        ..Batch::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    ledger.settle(NO_ORDER, &batch, now).unwrap();
+    ledger.put_drawn(&[(0, 0, 300)]).unwrap();
+    let carried = ledger.carried().unwrap();
     ledger.begin_epoch(2).unwrap();
     drop(ledger);
-    let (_, recalled) = Ledger::open(&path).unwrap();
+    let (ledger, recalled) = Ledger::open(&path).unwrap();
     assert_eq!((recalled.epoch, recalled.serial), (Some(2), 5));
-    assert!(recalled.accounts.subscribers.is_empty());
+    let accounts = before.anew(carried);
+    assert_eq!(recalled.accounts.subscribers, accounts.subscribers);
+    assert_eq!(recalled.accounts.next_line, accounts.next_line);
+    // Its new block holds what the old one held.
+    let again = change(&accounts, "a,a,active,10.0.0.1\n");
+    let lines = Lines::on_heap(again.next_line);
+    again.write_new(&lines);
+    let line = again.subscribers[0].1.bucket_line;
+    assert_eq!((lines.drawn(line, 0), lines.granted(line, 0)), (300, 7000));
+    assert_eq!(ledger.untold().unwrap(), []);
+}
+
+#[test]
+fn what_the_kernel_may_not_know_is_told_again_until_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (mut ledger, _) = with_a(&path);
+    let batch = Batch {
+        buckets: vec![booked(7000)],
+        ..Batch::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    ledger.settle(NO_ORDER, &batch, now).unwrap();
+    assert_eq!(ledger.untold().unwrap(), [(0, 0, 7000)]);
+    drop(ledger);
+    let (mut ledger, _) = Ledger::open(&path).unwrap();
+    assert_eq!(ledger.untold().unwrap(), [(0, 0, 7000)]);
+    ledger.told().unwrap();
+    assert_eq!(ledger.untold().unwrap(), []);
+}
+
+#[test]
+fn orders_are_forgotten_after_two_years() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (mut ledger, _) = with_a(&path);
+    let order = Order {
+        id: "pay-1".into(),
+        subscriber: "a".into(),
+        bucket: Some("main".into()),
+        action: Action::Grant,
+        bytes: 7,
+        amount: None,
+        reason: None,
+    };
+    let then: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+    ledger
+        .settle(Some((&order, &"done")), &Batch::default(), then)
+        .unwrap();
+    let answered = |ledger: &Ledger| ledger.answered::<String>("pay-1").unwrap();
+    for (now, known) in [
+        ("2028-02-28T00:00:00Z", true),
+        ("2028-03-05T00:00:00Z", false),
+    ] {
+        ledger.forget_orders(now.parse().unwrap()).unwrap();
+        assert_eq!(answered(&ledger).is_some(), known, "{now}");
+    }
+}
+
+#[test]
+fn cycles_and_what_is_scheduled_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (mut ledger, _) = with_a(&path);
+    let since = "2026-03-01T18:30:00Z".parse().unwrap();
+    for due in [since, Cycles::WAITING] {
+        let cycles = Cycles { since, due };
+        let batch = Batch {
+            cycles: vec![(0, cycles)],
+            ..Batch::default()
+        };
+        ledger.settle(NO_ORDER, &batch, since).unwrap();
+        let accounts = ledger.recall().unwrap().accounts;
+        assert_eq!(accounts.subscribers["a"].cycles, Some(cycles));
+    }
+    let planned = |step| Planned {
+        subscriber: "a".into(),
+        step,
+        reason: Some("moves".into()),
+    };
+    let later = "2026-04-01T00:00:00Z".parse().unwrap();
+    let plan = planned(Step::Plan("b".into()));
+    let number = ledger.schedule(later, &plan).unwrap();
+    ledger.schedule(since, &planned(Step::Remove)).unwrap();
+    let scheduled = ledger.scheduled().unwrap();
+    assert_eq!(
+        scheduled.iter().map(|one| one.at).collect::<Vec<_>>(),
+        [since, later]
+    );
+    assert_eq!(
+        (scheduled[1].number, &scheduled[1].planned),
+        (number, &plan)
+    );
+    assert!(ledger.unschedule(number).unwrap());
+    assert!(!ledger.unschedule(number).unwrap());
+    assert_eq!(ledger.scheduled().unwrap().len(), 1);
 }
 
 #[test]

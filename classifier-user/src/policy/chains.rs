@@ -15,10 +15,11 @@ pub const MAX_CHAIN_BUCKETS: usize = 4;
 const ENDS: [ChainEnd; 3] = [ChainEnd::Free, ChainEnd::Metered, ChainEnd::Drop];
 
 /// The chain of each class, in the order of `classes`; shorter than `classes` after an error.
-/// `buckets` has the number of each of the plan's buckets.
+/// `buckets` has the number of each of the plan's buckets, `limit` that of the one that bounds what is metered.
 pub(super) fn check_charge(
     plan: &RawPlan,
     buckets: &HashMap<&str, usize>,
+    limit: Option<usize>,
     classes: &[Class],
     out: &mut Diagnostics,
 ) -> Vec<Chain> {
@@ -42,8 +43,8 @@ pub(super) fn check_charge(
             );
         }
         let words = entry.chain.as_ref();
-        let chain =
-            words.and_then(|words| check_chain(plan, &entry.class.value, words, buckets, out));
+        let chain = words
+            .and_then(|words| check_chain(plan, &entry.class.value, words, buckets, limit, out));
         if let (Some(class), Some(chain), Some(words)) = (class, &chain, words)
             && class.essential
             && chain.buckets.is_empty()
@@ -95,6 +96,7 @@ fn check_chain(
     class: &str,
     words: &At<Vec<At<String>>>,
     numbers: &HashMap<&str, usize>,
+    limit: Option<usize>,
     out: &mut Diagnostics,
 ) -> Option<Chain> {
     let errors_before = out.errors();
@@ -134,6 +136,15 @@ fn check_chain(
                 format!("{title} names the bucket {} twice", quote(name)),
                 "name it once: it is as empty the second time",
             ),
+            Some(number) if limit == Some(*number) => out.error(
+                step.place.clone(),
+                "limit-in-chain",
+                format!(
+                    "{title} names {}, which bounds what is metered",
+                    quote(name)
+                ),
+                "leave it out: a chain that ends in \"metered\" is charged up to it by itself",
+            ),
             Some(&number) => buckets.push(number),
             None => {
                 let known = plan.buckets.iter().map(|bucket| bucket.name.value.as_str());
@@ -161,12 +172,16 @@ fn check_chain(
             "say what comes when it is empty: \"drop\", \"metered\" or \"free\"",
         );
     }
-    if let Some(first_too_many) = steps.get(MAX_CHAIN_BUCKETS) {
+    // The limit takes the place of one.
+    let bounded = limit.is_some() && end == Some(ChainEnd::Metered);
+    let most = MAX_CHAIN_BUCKETS - usize::from(bounded);
+    if let Some(first_too_many) = steps.get(most) {
+        let behind = if bounded { " before its limit" } else { "" };
         out.error(
             first_too_many.place.clone(),
             "long-chain",
             format!(
-                "{title} has {} buckets; {MAX_CHAIN_BUCKETS} are possible",
+                "{title} has {} buckets; {most} are possible{behind}",
                 steps.len()
             ),
             "name fewer buckets before its end",

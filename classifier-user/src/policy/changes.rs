@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::model::{Bucket, Grant, Plan, Policy};
 use super::prefix::Range;
-use super::volume::{UNITS, show_volume};
+use super::terms::Word as _;
+use super::volume::show_volume;
 
 /// How many prefixes a [`PrefixChange`] shows.
 const SAMPLES: usize = 3;
@@ -241,6 +242,21 @@ fn compare_plans(old: &Policy, new: &Policy, terms: &mut Terms) {
             b.count.as_str().to_owned(),
         );
         terms.compare(|| subject("cycle"), show_cycle(a), show_cycle(b));
+        terms.compare(
+            || subject("renew"),
+            a.renew.word().to_owned(),
+            b.renew.word().to_owned(),
+        );
+        terms.compare(
+            || subject("settlement"),
+            a.settlement.word().to_owned(),
+            b.settlement.word().to_owned(),
+        );
+        terms.compare(
+            || subject("overrun"),
+            a.overrun.word().to_owned(),
+            b.overrun.word().to_owned(),
+        );
         terms.compare(|| subject("suspension"), suspension(a), suspension(b));
         terms.compare(|| subject("gate"), show_gate(a), show_gate(b));
         let bucket_subject = |name: &str| format!("plan {}: bucket {name}", b.name);
@@ -281,7 +297,8 @@ fn compare_chains(old: (&Policy, &Plan), new: (&Policy, &Plan), terms: &mut Term
 }
 
 fn show_cycle(plan: &Plan) -> String {
-    plan.cycle.clone().unwrap_or_else(|| "none".to_owned())
+    plan.cycle
+        .map_or_else(|| "none".to_owned(), |cycle| cycle.to_string())
 }
 
 fn show_gate(plan: &Plan) -> String {
@@ -300,15 +317,7 @@ fn show_gate(plan: &Plan) -> String {
 fn show_grant(grant: &Grant) -> String {
     match grant {
         Grant::Bytes(bytes) => show_volume(*bytes),
-        Grant::Money(price) => {
-            let unit = UNITS.iter().find(|(_, bytes)| *bytes == price.per_bytes);
-            format!(
-                "{} {}/{}",
-                price.amount,
-                price.currency,
-                unit.map_or("?", |(name, _)| name)
-            )
-        }
+        Grant::Money(price) => price.to_string(),
     }
 }
 

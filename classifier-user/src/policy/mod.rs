@@ -8,6 +8,7 @@
 mod chains;
 mod changes;
 mod check;
+mod cycle;
 mod list;
 mod lookup;
 pub mod model;
@@ -20,6 +21,7 @@ mod section;
 mod sets;
 mod source;
 mod special;
+mod terms;
 mod version;
 mod volume;
 
@@ -29,6 +31,7 @@ use std::sync::Arc;
 pub use chains::MAX_CHAIN_BUCKETS;
 pub use changes::{Change, Changes, PrefixChange, What};
 pub use check::MAX_CLASSES;
+pub use cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
     Price, Validity,
@@ -37,9 +40,9 @@ pub use names::{MAX_NAME, RESERVED_BUCKETS};
 pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
 pub use special::{KINDS, Kind};
+pub use terms::{LIMIT, Overrun, Renew, Settlement};
 pub use volume::{
-    InvalidPrice, InvalidVolume, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS, MAX_VOLUME, UNITS, parse_price,
-    parse_volume, show_volume,
+    InvalidPrice, InvalidVolume, MAX_VOLUME, UNITS, parse_price, parse_volume, show_volume,
 };
 
 pub(crate) use names::suggest;

@@ -9,6 +9,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::cycle::Cycle;
+use super::terms::{Overrun, Renew, Settlement};
+use super::volume::UNITS;
+
 /// A checked policy. Classes and plans are sorted by name; indices below are indices into these
 /// lists.
 #[derive(Debug, Clone)]
@@ -129,16 +133,32 @@ pub struct Plan {
     pub name: String,
     /// Which directions draw buckets down.
     pub count: Count,
-    /// `cycle`, as written (`14d`, `1mo`); checked for form.
-    pub cycle: Option<String>,
+    /// After how long buckets that it grants volumes begin anew.
+    pub cycle: Option<Cycle>,
+    /// Who begins a cycle.
+    pub renew: Renew,
+    /// How it is settled.
+    pub settlement: Settlement,
+    /// What becomes of what ran over.
+    pub overrun: Overrun,
     /// Whether suspension is ignored (`suspension = "ignore"`).
     pub suspension_ignored: bool,
     /// Buckets in the order of the file, at most eight.
     pub buckets: Vec<Bucket>,
     /// Gate: indices into `buckets`, at most four; empty means no gate.
     pub gate: Vec<usize>,
+    /// Where the plan is settled by credit and has it: index of the bucket [`super::LIMIT`], which bounds what is `metered`.
+    pub limit: Option<usize>,
     /// The charge chain of each class, indexed like [`Policy::classes`]; `"*"` is already resolved.
     pub chains: Vec<Chain>,
+}
+
+impl Plan {
+    /// The bucket that must hold something for a chain's end to be charged, beyond which it drops.
+    #[must_use]
+    pub fn limit_of(&self, chain: &Chain) -> Option<usize> {
+        self.limit.filter(|_| chain.end == ChainEnd::Metered)
+    }
 }
 
 /// Which directions draw buckets down.
@@ -191,6 +211,14 @@ pub struct Price {
     pub currency: String,
     /// Bytes the amount buys: 10^6 for MB, 2^20 for MiB.
     pub per_bytes: u64,
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, bytes)| *bytes == self.per_bytes);
+        let unit = unit.map_or("?", |(name, _)| name);
+        write!(f, "{} {}/{unit}", self.amount, self.currency)
+    }
 }
 
 /// A charge chain: at most four buckets, then an end.

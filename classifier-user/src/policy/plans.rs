@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use super::chains::check_charge;
-use super::model::{Bucket, Chain, Class, Count, Grant, Plan};
+use super::cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
+use super::model::{Bucket, Chain, ChainEnd, Class, Count, Grant, Plan};
 use super::names::{RESERVED_BUCKETS, check_name, suggest};
 use super::read::{RawBucket, RawGrant, RawPlan};
 use super::section::At;
-use super::volume::{MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS, is_cycle, parse_price, parse_volume};
+use super::terms::{LIMIT, Settlement, Word};
+use super::volume::{parse_price, parse_volume};
 use crate::diagnostic::{Diagnostics, quote};
 
 /// Most plans of a policy.
@@ -51,19 +53,29 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
         .zip(0..)
         .collect();
     let gate = check_gate(raw, &numbers, out);
-    let chains = check_charge(raw, &numbers, classes, out);
+    let settlement = Settlement::check(raw.settlement.as_ref(), out);
+    let limit = numbers
+        .get(LIMIT)
+        .copied()
+        .filter(|_| settlement == Settlement::Credit);
+    let chains = check_charge(raw, &numbers, limit, classes, out);
     let plan = Plan {
         name: raw.name.value.clone(),
         count: check_count(raw.count.as_ref(), out),
         cycle: check_cycle(raw, out),
+        renew: Word::check(raw.renew.as_ref(), out),
+        settlement,
+        overrun: Word::check(raw.overrun.as_ref(), out),
         suspension_ignored: check_suspension(raw.suspension.as_ref(), out),
         buckets,
         gate,
+        limit,
         chains,
     };
     // After an error something else may be the reason.
     if !raw.broken && out.errors() == errors_before {
         warn_of_idle_cycle(raw, &plan, out);
+        warn_of_idle_terms(raw, &plan, out);
         warn_of_unused(&plan, &raw.buckets, out);
     }
     plan
@@ -86,9 +98,41 @@ fn warn_of_idle_cycle(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
     }
 }
 
+/// What a plan says that nothing in it can make true.
+fn warn_of_idle_terms(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
+    let metered = |chain: &Chain| chain.end == ChainEnd::Metered;
+    let name = quote(&plan.name);
+    if let (Some(renew), None) = (&raw.renew, &raw.cycle) {
+        out.warn(
+            renew.place.clone(),
+            "idle-renew",
+            format!("plan {name} says who begins a cycle, and has none"),
+            "add cycle, or remove renew",
+        );
+    }
+    if let Some(settlement) = &raw.settlement {
+        if plan.settlement == Settlement::Credit && !plan.chains.iter().any(metered) {
+            out.warn(
+                settlement.place.clone(),
+                "idle-credit",
+                format!("plan {name} is settled by credit, and no chain of it ends in metered"),
+                "end a chain in \"metered\", or remove settlement",
+            );
+        } else if plan.settlement == Settlement::Advance && plan.chains.iter().any(metered) {
+            out.warn(
+                settlement.place.clone(),
+                "metered-in-advance",
+                format!("plan {name} is paid in advance, and a chain of it ends in metered, which nobody has paid"),
+                "end it in \"drop\", or write settlement = \"credit\"",
+            );
+        }
+    }
+}
+
 fn warn_of_unused(plan: &Plan, raw: &[RawBucket], out: &mut Diagnostics) {
     for (bucket, number) in raw.iter().zip(0..) {
-        let charged = |chain: &Chain| chain.buckets.contains(&number);
+        let charged =
+            |chain: &Chain| chain.buckets.contains(&number) || plan.limit_of(chain) == Some(number);
         if !plan.gate.contains(&number) && !plan.chains.iter().any(charged) {
             out.warn(
                 bucket.name.place.clone(),
@@ -124,17 +168,18 @@ fn check_count(raw: Option<&At<String>>, out: &mut Diagnostics) -> Count {
     }
 }
 
-fn check_cycle(plan: &RawPlan, out: &mut Diagnostics) -> Option<String> {
-    let cycle = plan.cycle.as_ref()?;
-    if !is_cycle(&cycle.value) {
+fn check_cycle(plan: &RawPlan, out: &mut Diagnostics) -> Option<Cycle> {
+    let raw = plan.cycle.as_ref()?;
+    let cycle = Cycle::parse(&raw.value);
+    if cycle.is_none() {
         out.error(
-            cycle.place.clone(),
+            raw.place.clone(),
             "bad-cycle",
-            format!("{} is not a cycle", quote(&cycle.value)),
+            format!("{} is not a cycle", quote(&raw.value)),
             format!("write \"14d\" or \"1mo\", up to {MAX_CYCLE_DAYS}d or {MAX_CYCLE_MONTHS}mo"),
         );
     }
-    Some(cycle.value.clone())
+    cycle
 }
 
 fn check_suspension(raw: Option<&At<String>>, out: &mut Diagnostics) -> bool {

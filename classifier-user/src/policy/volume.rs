@@ -1,5 +1,4 @@
-//! Volumes (`"3GB"`), prices for volume (`"630 UZS/MB"`) and cycles (`"14d"`): the amounts a plan
-//! is made of.
+//! Volumes (`"3GB"`) and prices for volume (`"630 UZS/MB"`): the amounts a plan is made of.
 //!
 //! Volumes are exact or refused: `"1.5GB"` is 1,500,000,000 bytes, `"0.3B"` is nothing anyone can
 //! be granted.
@@ -19,12 +18,6 @@ pub const UNITS: [(&str, u64); 7] = [
 
 /// Largest volume, in bytes: buckets are signed, since the last packet may overdraw one.
 pub const MAX_VOLUME: u64 = i64::MAX as u64;
-
-/// Longest cycle in days.
-pub const MAX_CYCLE_DAYS: u32 = 3660;
-
-/// Longest cycle in months.
-pub const MAX_CYCLE_MONTHS: u32 = 120;
 
 /// Text that is not a volume.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -195,19 +188,6 @@ pub fn parse_price(text: &str) -> Result<Price, InvalidPrice> {
     })
 }
 
-/// Whether `text` is a cycle: `<n>d` or `<n>mo`, from 1 to [`MAX_CYCLE_DAYS`] or
-/// [`MAX_CYCLE_MONTHS`].
-pub(super) fn is_cycle(text: &str) -> bool {
-    let (number, most) = match (text.strip_suffix("mo"), text.strip_suffix('d')) {
-        (Some(months), _) => (months, MAX_CYCLE_MONTHS),
-        (None, Some(days)) => (days, MAX_CYCLE_DAYS),
-        (None, None) => return false,
-    };
-    number.bytes().all(|b| b.is_ascii_digit())
-        && !number.starts_with('0')
-        && number.parse::<u32>().is_ok_and(|n| n <= most)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,18 +268,6 @@ mod tests {
             ("630 UZS/mb", InvalidPrice::Unit("mb".to_owned())),
         ] {
             assert_eq!(parse_price(text), Err(error), "{text}");
-        }
-    }
-
-    #[test]
-    fn cycles() {
-        for good in ["1d", "14d", "30d", "1mo", "12mo", "3660d", "120mo"] {
-            assert!(is_cycle(good), "{good}");
-        }
-        for bad in [
-            "", "d", "mo", "14", "0d", "014d", "-1d", "+1d", "14 d", "2w", "3661d", "121mo", "1m",
-        ] {
-            assert!(!is_cycle(bad), "{bad}");
         }
     }
 

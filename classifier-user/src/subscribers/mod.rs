@@ -6,6 +6,7 @@
 
 mod fields;
 mod overlap;
+mod schedule;
 mod wish;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use crate::policy::{
     suggest,
 };
 use fields::{Field, InvalidLine, split};
+pub use schedule::{Planned, Scheduled, Step};
 use serde::{Deserialize, Serialize};
 pub use wish::{Listed, UnknownPlan, Wish, sorted};
 
