@@ -224,6 +224,16 @@ impl Agent {
         command
     }
 
+    /// Takes the programs off and gives the counters up, as a reboot does. It must have ended.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn purge(&self) -> Result<String> {
+        let arguments = ["detach", "--purge", "--config"];
+        let mut command = self.namespace.command(self.binary.as_os_str());
+        run(command.args(arguments).arg(self.config()))
+    }
+
     /// Makes the agent read policy and subscribers again.
     ///
     /// # Errors

@@ -1,92 +1,22 @@
 //! What billing does to buckets while packets go on: grants, fees, restarts, with the real agent, which may be killed at
 //! any moment. Whatever happens, drawn is what was granted and not taken back or left.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
-use zerorate_tests::agent::Agent;
+use anyhow::Result;
+use zerorate_tests::balance::{Bucket, busy};
 use zerorate_tests::can_use_namespaces;
-use zerorate_tests::netns::Endpoint;
 use zerorate_tests::ping::ping;
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 
-/// An order on bob's `main`.
-fn order(agent: &Agent, id: &str, words: &[&str]) -> Result<Value> {
-    let [action, amount @ ..] = words else {
-        anyhow::bail!("no action");
-    };
-    let mut arguments = vec!["bucket", action, "bob", "main"];
-    arguments.extend(amount);
-    arguments.extend(["--id", id]);
-    agent.ask_json(&arguments)?.pop().context("no answer")
-}
-
-/// What was booked of a subscriber's bucket in all: granted, less everything taken back.
-fn booked(agent: &Agent, subscriber: &str, bucket: &str) -> Result<i128> {
-    let mut sum = 0;
-    for record in agent.ask_json(&["record", "list", "--subscriber", subscriber])? {
-        if record["bucket"] != bucket {
-            continue;
-        }
-        let bytes = i128::from(record["bytes"].as_u64().context("no bytes")?);
-        sum += match record["kind"].as_str() {
-            Some("grant") => bytes,
-            Some("debit" | "return" | "expire") => -bytes,
-            kind => anyhow::bail!("a record of kind {kind:?}"),
-        };
-    }
-    Ok(sum)
-}
-
-fn drawn(agent: &Agent, subscriber: &str, bucket: &str) -> Result<u64> {
-    let bill = agent.bill()?;
-    let flow = bill.sum(|(of, _, charged)| of == subscriber && charged == bucket);
-    Ok(flow.up.bytes + flow.down.bytes)
-}
-
-/// Does something while datagrams leave for each pair's second end all the time, whatever becomes of them.
-fn busy(pairs: &[(Endpoint, Endpoint)], work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let done = &AtomicBool::new(false);
-    thread::scope(|scope| {
-        let senders: Vec<_> = pairs
-            .iter()
-            .map(|(from, to)| {
-                scope.spawn(move || -> Result<()> {
-                    while !done.load(Ordering::Relaxed) {
-                        udp(from, to, 500, 972)?;
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        let worked = work();
-        done.store(true, Ordering::Relaxed);
-        for sender in senders {
-            sender
-                .join()
-                .map_err(|_| anyhow::anyhow!("a sender panicked"))??;
-        }
-        worked
-    })
-}
-
 /// bob's bucket is 500 kB by his plan.
-const BY_PLAN: i128 = 500_000;
-
-fn check_equation(agent: &Agent) -> Result<()> {
-    let left = i128::from(agent.left("bob", "main")?);
-    let drawn = i128::from(drawn(agent, "bob", "main")?);
-    let booked = booked(agent, "bob", "main")?;
-    ensure!(
-        drawn == BY_PLAN + booked - left,
-        "{drawn} were drawn, {booked} booked beside the plan's grant, {left} are left"
-    );
-    agent.check_order()
-}
+const BOB: Bucket = Bucket {
+    subscriber: "bob",
+    name: "main",
+    granted: 500_000,
+};
 
 #[test]
 fn each_order_counts_once() -> Result<()> {
@@ -103,7 +33,7 @@ fn each_order_counts_once() -> Result<()> {
     assert_eq!(agent.left("bob", "main")?, 0);
     assert_eq!(ping(&bob, &remote, 1, 72)?, 0);
 
-    let answer = order(
+    let answer = BOB.order(
         &agent,
         "pay-1",
         &["grant", "1MB", "--reason", "paid at the desk"],
@@ -117,7 +47,7 @@ fn each_order_counts_once() -> Result<()> {
         1,
         "granted, and still not served"
     );
-    let again = order(
+    let again = BOB.order(
         &agent,
         "pay-1",
         &["grant", "1MB", "--reason", "paid at the desk"],
@@ -130,7 +60,7 @@ fn each_order_counts_once() -> Result<()> {
     // Also by another agent, and one that was killed.
     agent.kill9()?;
     agent.start()?;
-    order(
+    BOB.order(
         &agent,
         "pay-1",
         &["grant", "1MB", "--reason", "paid at the desk"],
@@ -139,30 +69,30 @@ fn each_order_counts_once() -> Result<()> {
     // The same id for something else tells both.
     let refused = format!(
         "{:#}",
-        order(&agent, "pay-1", &["grant", "2MB"]).unwrap_err()
+        BOB.order(&agent, "pay-1", &["grant", "2MB"]).unwrap_err()
     );
     assert!(
         refused.contains(" 1000000 bytes") && refused.contains(" 2000000 bytes"),
         "{refused}"
     );
 
-    order(&agent, "fee-1", &["debit", "300kB"])?;
+    BOB.order(&agent, "fee-1", &["debit", "300kB"])?;
     assert_eq!(agent.left("bob", "main")?, 700_000 - 200);
-    order(&agent, "set-1", &["set", "50kB"])?;
+    BOB.order(&agent, "set-1", &["set", "50kB"])?;
     assert_eq!(agent.left("bob", "main")?, 50_000);
-    let restarted = order(&agent, "cycle-1", &["restart"])?;
+    let restarted = BOB.order(&agent, "cycle-1", &["restart"])?;
     assert_eq!(
         restarted["booked"].to_string(),
-        r#"[{"bytes":50000,"kind":"expire"},{"bytes":500000,"kind":"grant"}]"#
+        r#"[{"bucket":"main","bytes":50000,"kind":"expire"},{"bucket":"main","bytes":500000,"kind":"grant"}]"#
     );
-    let returned = order(&agent, "back-1", &["return"])?;
+    let returned = BOB.order(&agent, "back-1", &["return"])?;
     assert_eq!(
         (&returned["left"], agent.left("bob", "main")?),
         (&0.into(), 0)
     );
     assert_eq!(ping(&bob, &remote, 1, 72)?, 0);
     lab.settle()?;
-    check_equation(&agent)?;
+    BOB.check(&agent)?;
 
     for (words, says) in [
         (
@@ -201,7 +131,7 @@ fn each_order_counts_once() -> Result<()> {
         let said = format!("{:#}", agent.ask(words).unwrap_err());
         assert!(said.contains(says), "{words:?}: {said}");
     }
-    check_equation(&agent)
+    BOB.check(&agent)
 }
 
 #[test]
@@ -226,7 +156,7 @@ fn orders_race_with_traffic_and_with_the_agent_s_death() -> Result<()> {
                 &["grant", "1MB"],
             ] {
                 orders += 1;
-                order(&agent, &format!("{round}-{orders}"), action)?;
+                BOB.order(&agent, &format!("{round}-{orders}"), action)?;
             }
             match round % 4 {
                 1 => {
@@ -242,7 +172,7 @@ fn orders_race_with_traffic_and_with_the_agent_s_death() -> Result<()> {
                     asked.wait()?;
                     agent.start()?;
                     // Whether it was followed or not: now it was, once.
-                    order(&agent, &id, &["grant", "70kB"])?;
+                    BOB.order(&agent, &id, &["grant", "70kB"])?;
                 }
                 2 => {
                     agent.ask(&["subscriber", "plan", "bob", "basic"])?;
@@ -254,7 +184,7 @@ fn orders_race_with_traffic_and_with_the_agent_s_death() -> Result<()> {
         Ok(())
     })?;
     lab.settle()?;
-    assert!(drawn(&agent, "bob", "main")? > 1_000_000, "nothing raced");
+    assert!(BOB.drawn(&agent)? > 1_000_000, "nothing raced");
     let followed = agent.ask_json(&["record", "list", "--subscriber", "bob"])?;
     let all = agent.ask_json(&["record", "list"])?;
     let gap = (1..).zip(&all).find(|(seq, record)| record["seq"] != *seq);
@@ -265,7 +195,7 @@ fn orders_race_with_traffic_and_with_the_agent_s_death() -> Result<()> {
             .is_some_and(|id| id.starts_with("killed"))
     });
     assert_eq!(killed.count(), 3, "each once");
-    check_equation(&agent)
+    BOB.check(&agent)
 }
 
 #[test]

@@ -69,6 +69,11 @@ const TOOLS: &[Tool] = &[
         package: "tshark",
         need: Need::Test,
     },
+    Tool {
+        program: "faketime",
+        package: "faketime",
+        need: Need::Test,
+    },
 ];
 
 /// `cargo xtask setup`.

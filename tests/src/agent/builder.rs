@@ -109,8 +109,8 @@ impl Builder {
 
     /// A program that starts the agent, with its arguments: `["setpriv", "--reuid=65534"]`.
     #[must_use]
-    pub fn through(mut self, words: &[&str]) -> Self {
-        self.through = words.iter().map(|&word| word.to_owned()).collect();
+    pub fn through<W: AsRef<str>>(mut self, words: &[W]) -> Self {
+        self.through = words.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
