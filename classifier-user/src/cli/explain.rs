@@ -204,6 +204,7 @@ struct Charge<'a> {
     gate: Vec<&'a str>,
     count: &'static str,
     /// The bucket without which nothing is metered; what is beyond it is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     /// Whether a suspended subscriber reaches the class.
     when_suspended: &'static str,

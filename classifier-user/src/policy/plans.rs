@@ -58,6 +58,7 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
         .get(LIMIT)
         .copied()
         .filter(|_| settlement == Settlement::Credit);
+    check_limit(raw, limit, out);
     let chains = check_charge(raw, &numbers, limit, classes, out);
     let plan = Plan {
         name: raw.name.value.clone(),
@@ -94,6 +95,23 @@ fn warn_of_idle_cycle(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
                 quote(&plan.name)
             ),
             "grant a bucket a volume above 0, or remove cycle",
+        );
+    }
+}
+
+/// A limit is a volume: money that bounds a bill is what a balance is for.
+fn check_limit(raw: &RawPlan, limit: Option<usize>, out: &mut Diagnostics) {
+    if let Some(bucket) = limit.map(|limit| &raw.buckets[limit])
+        && let Some(RawGrant::Price(price)) = &bucket.grant
+    {
+        out.error(
+            price.place.clone(),
+            "priced-limit",
+            format!(
+                "plan {}: the bucket {LIMIT} has a price",
+                quote(&raw.name.value)
+            ),
+            "give it the volume each cycle may come to, such as \"20GB\"; billing may set it for a subscriber",
         );
     }
 }

@@ -182,6 +182,16 @@ impl<'a> Ledger<'a> {
         };
         for link in chain {
             match link.as_str() {
+                "metered" if plan.limited => {
+                    let left = buckets.get_mut("limit").context("no limit")?;
+                    if *left <= 0 {
+                        return Ok(dropped.to_owned());
+                    }
+                    if counts {
+                        *left -= i128::from(bytes);
+                    }
+                    return Ok("metered".to_owned());
+                }
                 "free" | "metered" => return Ok(link.clone()),
                 "drop" => return Ok(dropped.to_owned()),
                 bucket => {

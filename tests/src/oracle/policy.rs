@@ -46,6 +46,8 @@ pub struct Plan {
     pub gate: Vec<String>,
     /// What each bucket is granted once, in bytes.
     pub buckets: BTreeMap<String, i128>,
+    /// Whether what is metered is drawn from the bucket `limit`, and dropped beyond it.
+    pub limited: bool,
     /// Whether suspension is ignored.
     pub ignores_suspension: bool,
     chains: BTreeMap<String, Vec<String>>,
@@ -226,7 +228,9 @@ fn read_plan(plan: &Table) -> Result<Plan> {
     for bucket in &gate {
         ensure!(buckets.contains_key(bucket), "no bucket {bucket:?}");
     }
+    let credit = plan.get("settlement").and_then(Value::as_str) == Some("credit");
     Ok(Plan {
+        limited: credit && buckets.contains_key("limit"),
         counts_up,
         counts_down,
         gate,

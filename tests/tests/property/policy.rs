@@ -35,6 +35,8 @@ struct Set {
 struct Plan {
     count: Option<&'static str>,
     ignores_suspension: bool,
+    /// Settled by credit, with or without a limit.
+    credit: Option<Option<&'static str>>,
     buckets: Vec<&'static str>,
     gate: Vec<u8>,
     chains: Vec<(u8, Chain)>,
@@ -99,20 +101,24 @@ fn plans() -> impl Strategy<Value = Plan> {
         "0", "0B", "1B", "99B", "1500B", "1kB", "2KiB", "1MB", "3GB", "money",
     ];
     let buckets = prop::collection::vec(prop::sample::select(grants), 0..=BUCKETS.len());
+    let limits = vec![None, Some("0"), Some("700B"), Some("4kB"), Some("1GB")];
+    let credit = prop::option::weighted(0.4, prop::sample::select(limits));
     let gate = prop::collection::vec(0..6u8, 0..3);
     let named = prop::collection::vec((0..8u8, chains()), 0..6);
     (
         count,
         prop::bool::weighted(0.2),
+        credit,
         buckets,
         gate,
         named,
         chains(),
     )
         .prop_map(
-            |(count, ignores_suspension, buckets, gate, chains, other)| Plan {
+            |(count, ignores_suspension, credit, buckets, gate, chains, other)| Plan {
                 count,
                 ignores_suspension,
+                credit,
                 buckets,
                 gate,
                 chains,
@@ -273,12 +279,19 @@ impl Plan {
         if self.ignores_suspension {
             *text += "suspension = \"ignore\"\n";
         }
+        if self.credit.is_some() {
+            *text += "settlement = \"credit\"\n";
+        }
         let gate = self.buckets(&self.gate);
         if !gate.is_empty() {
             let _ = writeln!(text, "gate = {gate:?}");
         }
-        if !self.buckets.is_empty() {
+        let limit = self.credit.flatten();
+        if !self.buckets.is_empty() || limit.is_some() {
             let _ = writeln!(text, "[plans.{name}.buckets]");
+            if let Some(limit) = limit {
+                let _ = writeln!(text, "limit = \"{limit}\"");
+            }
             for (bucket, grant) in BUCKETS.iter().zip(&self.buckets) {
                 let _ = match *grant {
                     "money" => writeln!(text, "{bucket} = {{ price = \"630 UZS/MB\" }}"),
@@ -300,6 +313,10 @@ impl Plan {
 
     fn write_chain(&self, class: &str, chain: &Chain, text: &mut String) {
         let mut links = self.buckets(&chain.buckets);
+        if self.credit.flatten().is_some() && chain.end == "metered" {
+            // The limit takes the place of one.
+            links.truncate(3);
+        }
         if links.is_empty() && !chain.in_brackets {
             let _ = writeln!(text, "{class} = {:?}", chain.end);
         } else {
