@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result};
 use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::clock::Clock;
 use zerorate_tests::ping::ping;
 use zerorate_tests::town::{self, SUBSCRIBERS, lines, taken_in, volume};
 use zerorate_tests::traffic::udp;
+use zerorate_tests::wait::until;
 
 #[test]
 fn who_is_suspended_by_command_stays_so_until_the_line_changes() -> Result<()> {
@@ -289,5 +291,121 @@ fn a_request_with_a_field_nobody_knows_is_refused() -> Result<()> {
     assert_eq!(agent.left("bob", "main")?, 500_000);
     let known = agent.ask_json(&["subscriber", "list"])?;
     assert_eq!(known.len(), 2);
+    agent.check_order()
+}
+
+#[test]
+fn what_is_asked_for_a_later_time_is_done_then() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let Some(clock) = Clock::new()? else {
+        return Ok(());
+    };
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab)
+        .setting("watch = false")
+        .through(&clock.through())
+        .start()?;
+    let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::INTERNET));
+    let at = |hours: i64| {
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        time.to_string()
+    };
+    for (words, hours) in [
+        (["suspend", "alice", "--reason", "unpaid"].as_slice(), 24),
+        (&["resume", "alice", "--reason", "paid"], 48),
+        (&["plan", "bob", "basic"], 24),
+        (&["remove", "bob", "--reason", "moved"], 72),
+        (&["suspend", "bob"], 24 * 365),
+    ] {
+        let time = at(hours);
+        let asked = [["subscriber"].as_slice(), words, &["--at", &time]].concat();
+        let said = agent.ask_json(&asked)?;
+        assert_eq!(said[0]["subscriber"], words[1]);
+    }
+    let scheduled = agent.ask_json(&["subscriber", "scheduled"])?;
+    assert_eq!(scheduled.len(), 5, "{scheduled:#?}");
+    let last = scheduled[4]["number"].to_string();
+    agent.ask(&["subscriber", "unschedule", &last])?;
+    assert_eq!(ping(&alice, &remote, 1, 72)?, 1);
+    let look = |agent: &Agent, left: usize| {
+        until("what was asked for is done", || {
+            Ok(agent.ask_json(&["subscriber", "scheduled"])?.len() == left)
+        })
+    };
+    clock.set("+25h")?;
+    look(&agent, 2)?;
+    assert_eq!(ping(&alice, &remote, 1, 72)?, 0);
+    let bob = agent.ask_json(&["subscriber", "show", "bob"])?;
+    assert_eq!(bob[0]["plan"], "basic");
+    // By another agent, which was not there at the time.
+    agent.kill9()?;
+    clock.set("+80h")?;
+    agent.start()?;
+    look(&agent, 0)?;
+    assert_eq!(ping(&alice, &remote, 1, 72)?, 1);
+    let said = format!(
+        "{:#}",
+        agent.ask(&["subscriber", "show", "bob"]).unwrap_err()
+    );
+    assert!(said.contains("no subscriber"), "{said}");
+    let reasons: Vec<String> = agent
+        .ask_json(&["record", "list"])?
+        .iter()
+        .filter(|record| record["kind"] == "state")
+        .map(|record| format!("{} {}", record["subscriber"], record["reason"]))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            r#""alice" "unpaid""#,
+            r#""bob" null"#,
+            r#""alice" "paid""#,
+            r#""bob" "moved""#
+        ]
+    );
+    for (words, says) in [
+        (
+            ["suspend", "alice", "--at", "2020-01-01T00:00:00Z"],
+            "has passed",
+        ),
+        (
+            ["suspend", "nobody", "--at", "2099-01-01T00:00:00Z"],
+            "no subscriber",
+        ),
+        (["suspend", "alice", "--at", "tomorrow"], "invalid value"),
+    ] {
+        let asked = [["subscriber"].as_slice(), &words].concat();
+        let said = format!("{:#}", agent.ask(&asked).unwrap_err());
+        assert!(said.contains(says), "{said}");
+    }
+    agent.check_order()
+}
+
+#[test]
+fn what_a_reload_would_do_is_said_before() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).setting("watch = false").start()?;
+    let same = agent.ask(&["policy", "diff"])?;
+    assert!(same.starts_with("nothing changed"), "{same}");
+    agent.write_policy(&town::POLICY.replace(
+        "messengers = \"64kB\"\n",
+        "messengers = \"64kB\"\ngift = \"1MB\"\n",
+    ))?;
+    agent.write_subscribers(&SUBSCRIBERS.replace("bob,small,active", "bob,small,suspended"))?;
+    let said = agent.ask(&["policy", "diff"])?;
+    for line in [
+        "a reload would put in force: version ",
+        "plan basic: bucket gift of 1 subscriber is created: who has none yet is granted 1MB",
+        "1 suspended or resumed",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let shown = agent.ask_json(&["subscriber", "show", "bob"])?;
+    assert_eq!(shown[0]["state"], "active", "nothing was done");
     agent.check_order()
 }

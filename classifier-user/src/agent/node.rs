@@ -1,7 +1,7 @@
 //! A node: its maps, what is counted in them, and the one way a policy and a list of subscribers come into
 //! force (`Node::put_in_force`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -255,6 +255,41 @@ impl Node {
             }
         }
         result
+    }
+
+    /// What a reload would do, without doing it.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn preview(&self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
+        let Inputs { checked, lines } = inputs?;
+        let listed = lines.finish(&checked.policy, &self.wishes, true)?;
+        let now = Timestamp::now();
+        let change = self
+            .accounts
+            .plan(&checked.policy, &listed.subscribers, now)?;
+        let warnings = checked.warnings.iter().chain(&listed.warnings);
+        let mut reloaded = Reloaded {
+            policy_version: checked.policy.version.clone(),
+            changed: !change.is_empty(),
+            policy: Vec::new(),
+            subscribers: change.summary,
+            warnings: warnings.map(ToString::to_string).collect(),
+        };
+        if let Some(before) = &self.in_force {
+            let mut on: HashMap<String, usize> = HashMap::new();
+            for subscriber in &listed.subscribers {
+                let plan = &checked.policy.plans[subscriber.plan];
+                *on.entry(plan.name.clone()).or_default() += 1;
+            }
+            let changes = Changes::between(&before.policy, &checked.policy, now).to_string();
+            let effects = policy::effects(&before.policy, &checked.policy, Some(&on));
+            let effects = effects.iter().map(ToString::to_string);
+            let lines = changes.lines().map(str::to_owned);
+            reloaded.policy = lines.chain(effects).collect();
+            reloaded.changed |= before.policy.version != checked.policy.version;
+        }
+        Ok(reloaded)
     }
 
     fn load(&mut self, inputs: Inputs) -> Result<Reloaded, NodeError> {

@@ -15,6 +15,7 @@
 //! | `GET /v1/scheduled` | list of [`Scheduled`] changes, the next first |
 //! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&limit=N` | [`crate::ledger::records::Record`]s behind a number, oldest first; at most 10,000 |
+//! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
 use std::io;
@@ -33,7 +34,7 @@ use tokio::net::UnixListener;
 
 use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
-use crate::agent::node::{Node, Reloaded};
+use crate::agent::node::{Inputs, Node, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
 use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
@@ -91,6 +92,7 @@ pub async fn serve(
         .route("/v1/scheduled/{number}", delete(unschedule))
         .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reloaded))
+        .route("/v1/policy/diff", get(previewed))
         .with_state(node);
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
@@ -330,6 +332,21 @@ async fn reloaded(State(node): State<Shared>) -> Response {
     refused_with(reload(node).await, |_| StatusCode::UNPROCESSABLE_ENTITY)
 }
 
+async fn previewed(State(node): State<Shared>) -> Response {
+    let inputs = read(&node).await;
+    let previewed = with(node, move |node| node.preview(inputs)).await;
+    refused_with(previewed, |_| StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// Reads the files, while the node goes on serving.
+async fn read(node: &Shared) -> Result<Inputs, NodeError> {
+    let sources = with(Arc::clone(node), |node| node.sources()).await;
+    match tokio::task::spawn_blocking(move || sources.read()).await {
+        Ok(inputs) => inputs,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// Reads policy and subscribers again, while the node goes on serving, and puts them in force.
 ///
 /// # Errors
@@ -338,11 +355,7 @@ pub(crate) async fn reload(node: Shared) -> Result<Reloaded, NodeError> {
     /// One after the other, or what was read first could come into force last. There is one node in a process.
     static RELOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = RELOADING.lock().await;
-    let sources = with(Arc::clone(&node), |node| node.sources()).await;
-    let inputs = match tokio::task::spawn_blocking(move || sources.read()).await {
-        Ok(inputs) => inputs,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let inputs = read(&node).await;
     with(node, move |node| node.reload(inputs)).await
 }
 

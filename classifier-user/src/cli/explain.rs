@@ -34,12 +34,12 @@ pub struct Args {
     format: Format,
 }
 
-/// What `explain` prints.
+/// What `explain` and `diff` print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people
     Table,
-    /// One object a line: kind "explain", then one of kind "charge" for each plan
+    /// One object a line
     Json,
 }
 
@@ -90,7 +90,7 @@ fn find_plan<'a>(policy: &'a Policy, name: &str) -> Result<&'a Plan> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod bucket;
 pub mod check;
 pub mod detach;
+pub mod diff;
 pub mod explain;
 pub mod policy;
 pub mod record;
@@ -31,6 +32,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
     Replay(replay::Args),
     Status(status::Args),
     Usage(usage::Args),
@@ -51,6 +53,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Diff(args) => diff::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),

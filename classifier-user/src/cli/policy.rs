@@ -20,6 +20,8 @@ pub struct Args {
 enum Command {
     /// Reads policy and subscribers again. All or nothing: with an error what is in force stays in force.
     Reload(Socket),
+    /// Says what a reload would change, and what would become of subscribers' buckets, and changes nothing.
+    Diff(Socket),
 }
 
 /// Runs the command.
@@ -27,13 +29,20 @@ enum Command {
 /// # Errors
 /// When the agent does not answer, or refuses the policy.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Command::Reload(socket) = &args.command;
-    let reloaded: Reloaded = ask(&socket.socket, Method::POST, "/v1/policy/reload")?;
+    let (socket, method, path) = match &args.command {
+        Command::Reload(socket) => (socket, Method::POST, "/v1/policy/reload"),
+        Command::Diff(socket) => (socket, Method::GET, "/v1/policy/diff"),
+    };
+    let reloaded: Reloaded = ask(&socket.socket, method, path)?;
     for warning in &reloaded.warnings {
         eprintln!("{warning}");
     }
     if reloaded.changed {
-        println!("in force: version {}", reloaded.policy_version);
+        let what = match args.command {
+            Command::Reload(_) => "in force",
+            Command::Diff(_) => "a reload would put in force",
+        };
+        println!("{what}: version {}", reloaded.policy_version);
     } else {
         println!(
             "nothing changed: version {} stays in force",

@@ -9,6 +9,7 @@ mod chains;
 mod changes;
 mod check;
 mod cycle;
+mod effects;
 mod list;
 mod lookup;
 pub mod model;
@@ -32,6 +33,7 @@ pub use chains::MAX_CHAIN_BUCKETS;
 pub use changes::{Change, Changes, PrefixChange, What};
 pub use check::MAX_CLASSES;
 pub use cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
+pub use effects::{Becomes, Effect, effects};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
     Price, Validity,
