@@ -7,10 +7,11 @@ use tracing::info;
 
 use super::node::Node;
 use crate::accounts::Account;
-use crate::balance::{Booked, Level, Order, Refusal, settle};
+use crate::balance::{Action, Booked, Level, Order, Refusal, settle};
 use crate::diagnostic::quote;
 use crate::ledger::LedgerError;
-use crate::ledger::records::{Entry, Record, What};
+use crate::ledger::records::{Entry, What};
+use crate::ledger::usage::{AnyRecord, Cause, Which};
 use crate::policy::{Grant, suggest};
 
 /// What an order came to.
@@ -137,6 +138,10 @@ impl Node {
             &entries,
             time,
         )?;
+        if answer.order.action == Action::Restart {
+            // What is drawn from now on is of another cycle.
+            self.cut_subscriber(&answer.order.subscriber, Cause::Restart);
+        }
         self.lines.set_granted(line, position, settled.granted);
         for Booking { kind, bytes } in &answer.booked {
             let Order {
@@ -154,13 +159,8 @@ impl Node {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn records(
-        &self,
-        after: u64,
-        subscriber: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Record>, LedgerError> {
-        self.ledger.records(after, subscriber, limit)
+    pub fn records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>, LedgerError> {
+        self.ledger.all_records(which)
     }
 
     /// Tells the kernel what orders made of the buckets: what a process that was killed may have left undone.

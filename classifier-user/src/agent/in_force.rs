@@ -44,6 +44,7 @@ impl Node {
                 .begin(&self.accounts, &change, serial, || Ok::<_, NodeError>(()))?;
             self.adopt(&mut change, serial);
             if self.rebind(&change, ended)? {
+                self.divide(None);
                 return Ok(summary);
             }
             // No room where it is: the image is compiled anew, and leaves room again.
@@ -103,6 +104,7 @@ impl Node {
     /// Takes over a change the ledger knows of: from here on what is in force must follow.
     fn adopt(&mut self, change: &mut Change, serial: u32) {
         self.serial = serial;
+        self.recording.note(&self.accounts, change);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {
@@ -141,6 +143,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let serial = self.serial + 1;
         self.make_room(&change)?;
+        self.note_image(serial, &policy, now)?;
         let any_attached = self.interfaces.any_attached();
         let (maps, lines, config) = (&self.maps, &self.lines, &self.config);
         // Compiling and writing down take seconds where subscribers are many, and do not need each other. The ledger
@@ -181,6 +184,7 @@ impl Node {
             since: now,
             image_bytes,
         });
+        self.divide(Some(serial));
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::error::NodeError;
 use super::interfaces::Interfaces;
 use super::preflight;
+use super::recording::Recording;
 use crate::accounts::{Accounts, Summary};
 use crate::config::Config;
 use crate::datapath::live_image::LiveImage;
@@ -74,6 +75,8 @@ pub struct Node {
     pub(super) interfaces: Interfaces,
     pub(super) in_force: Option<InForce>,
     pub(super) ledger: Ledger,
+    /// What is counted and not yet recorded.
+    pub(super) recording: Recording,
     /// Serial number of the latest image.
     pub(super) serial: u32,
     /// The image in force, for changes in place; `None` before the first.
@@ -183,6 +186,8 @@ impl Node {
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
+        let recording =
+            Recording::recall(&config, &ledger, &accounts, maps.epoch(), maps.serial()?)?;
         let mut node = Self {
             config,
             maps,
@@ -193,6 +198,7 @@ impl Node {
             live: None,
             unpublished: false,
             ledger,
+            recording,
             serial: recalled.serial,
             wishes: recalled.wishes,
             refused: None,
@@ -331,6 +337,12 @@ impl Node {
     /// Takes the programs off all interfaces; the counters stay.
     pub fn detach(&mut self) {
         self.interfaces.detach_all(&self.maps);
+    }
+
+    /// Time zone of the gateway's customers.
+    #[must_use]
+    pub fn timezone(&self) -> &jiff::tz::TimeZone {
+        &self.config.timezone
     }
 
     /// Interfaces by name, with their numbers in the books.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::node::Node;
+use super::statement::ActivityView;
 use crate::accounts::{Account, Session, usage};
 use crate::datapath::links::Attached;
 use crate::datapath::maps::MapsError;
@@ -49,6 +50,8 @@ pub struct Status {
     pub unpriced_packets: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
+    /// Why usage cannot be recorded, if so; it is counted on.
+    pub unrecorded: Option<String>,
     /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -103,6 +106,9 @@ pub struct SubscriberView {
     pub addresses: Vec<IpNet>,
     /// What is left in its buckets, in bytes; below zero by what ran over.
     pub buckets: Vec<BucketView>,
+    /// Time and speed of the session, where one subscriber is asked for.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<ActivityView>,
 }
 
 /// A bucket in [`SubscriberView`].
@@ -204,6 +210,7 @@ impl Node {
                 .map(|counted| counted.books[Cell::UnpricedPackets as usize])
                 .sum(),
             refused: self.refused.clone(),
+            unrecorded: self.recording.failing.clone(),
             interfaces: interfaces.collect(),
         })
     }
@@ -298,6 +305,7 @@ impl Node {
             start: session.start,
             addresses: session.addresses.to_vec(),
             buckets: self.bucket_views(account),
+            activity: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
+use serde::Serialize;
 
 use super::agent::Socket;
 use super::records::{self, Line};
@@ -33,7 +34,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Shows one subscriber.
+    /// Shows one subscriber, with the time and speed of its session.
     Show {
         /// Its id.
         id: String,
@@ -147,6 +148,48 @@ impl Line for SubscriberView {
     }
 }
 
+/// One subscriber, with the time and speed of its session.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(SubscriberView);
+
+impl Line for Shown {
+    const HEADS: &'static [&'static str] = &[
+        "subscriber",
+        "plan",
+        "state",
+        "session",
+        "start",
+        "duration_seconds",
+        "last_activity",
+        "active_seconds",
+        "average_up_bps",
+        "average_down_bps",
+        "peak_up_bps",
+        "peak_down_bps",
+        "addresses",
+        "buckets",
+    ];
+    fn cells(&self) -> Vec<String> {
+        let mut cells = self.0.cells();
+        if let Some(activity) = &self.0.activity {
+            let used = &activity.used;
+            let last = activity.last_activity;
+            let figures = [
+                activity.duration_seconds.to_string(),
+                last.map_or_else(|| "-".to_owned(), |last| last.to_string()),
+                used.active_seconds.to_string(),
+                used.average_up_bps.to_string(),
+                used.average_down_bps.to_string(),
+                used.peak_up_bps.to_string(),
+                used.peak_down_bps.to_string(),
+            ];
+            cells.splice(5..5, figures);
+        }
+        cells
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -157,10 +200,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ask(&socket.socket, Method::GET, "/v1/subscribers")?,
             *format,
         ),
-        Command::Show { id, socket, format } => (
-            vec![ask(&socket.socket, Method::GET, &path_of(id))?],
-            *format,
-        ),
+        Command::Show { id, socket, format } => {
+            let view = ask(&socket.socket, Method::GET, &path_of(id))?;
+            records::write(&mut io::stdout().lock(), *format, &[Shown(view)])?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Add {
             id,
             plan,

@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod records;
+pub mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// The ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +157,8 @@ impl Ledger {
             0 => self
                 .connection
                 .execute_batch(&format!(
-                    "BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"
+                    "BEGIN; {TABLES} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
+                    usage::TABLES
                 ))
                 .map_err(failed(path)),
             SCHEMA => Ok(()),
@@ -213,6 +215,7 @@ impl Ledger {
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
         self.bucket_lists.clear();
         self.write(|transaction| {
+            usage::end_epoch(transaction)?;
             for table in [
                 "class",
                 "layout",
@@ -258,6 +261,7 @@ impl Ledger {
             accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
             records::put_wishes(transaction, &change.wishes)?;
             records::append(transaction, &change.entries, change.at)?;
+            usage::put_closings(transaction, before, change)?;
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;
             set_number(transaction, "serial", u64::from(serial))
@@ -272,7 +276,8 @@ impl Ledger {
         Ok(ready)
     }
 
-    fn damaged(&self, what: String) -> LedgerError {
+    /// Something in it cannot be understood.
+    pub(crate) fn damaged(&self, what: String) -> LedgerError {
         LedgerError::Damaged {
             path: self.path.clone(),
             what,
