@@ -173,6 +173,8 @@ impl Sum {
 impl Used {
     /// Works the means out: bytes over active time, which is at least `shortest` seconds. No peak is below its mean.
     pub fn finish(&mut self, shortest: f64) {
+        // Sums of whole milliseconds.
+        self.active_seconds = (self.active_seconds * 1e3).round() / 1e3;
         let time = self.active_seconds.max(shortest);
         let mean = |bytes: u64| (bytes as f64 * 8.0 / time) as u64;
         self.average_up_bps = mean(self.traffic.bytes_up);
