@@ -74,7 +74,13 @@ impl Node {
             return false;
         }
         match self.ledger.record(&cuts, &mut self.recording.numbers, seen) {
-            Ok(()) => {
+            Ok(wrong) => {
+                for wrong in wrong {
+                    // Every record of such a row would be wrong: said once, and shown by `status`.
+                    if self.recording.wrong.insert(wrong.line) {
+                        error!("{wrong}: usage of its subscriber is counted on, and not recorded");
+                    }
+                }
                 self.recording.due_until.take_if(|_| done);
                 if self.recording.failing.take().is_some() {
                     info!("usage is recorded again; nothing was lost");

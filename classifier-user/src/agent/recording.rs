@@ -1,7 +1,7 @@
 //! What is to be recorded and is not written yet, and all that has to be known for it: which rows move, under which
 //! terms, which ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -40,6 +40,8 @@ pub(super) struct Recording {
     pub(super) day: Date,
     /// Why records could not be written, if so.
     pub(super) failing: Option<String>,
+    /// Lines of rows whose counters are below what was recorded of them.
+    pub(super) wrong: BTreeSet<u32>,
     /// What a start finds has been counted without it.
     starting: bool,
 }
@@ -207,6 +209,7 @@ impl Recording {
             due_until: None,
             day: now.to_zoned(config.timezone.clone()).date(),
             failing: None,
+            wrong: BTreeSet::new(),
             starting: true,
         })
     }
@@ -286,6 +289,17 @@ impl Recording {
             Some(line) => line,
             None => u32::MAX,
         }
+    }
+
+    /// Why usage, or some of it, is not recorded.
+    pub(super) fn in_the_way(&self) -> Option<String> {
+        let wrong = match self.wrong.len() {
+            0 => None,
+            n => Some(format!(
+                "{n} rows count less than was recorded of them; the log says which"
+            )),
+        };
+        self.failing.clone().or(wrong)
     }
 
     /// Why rows are read when an image comes into force, and whether it is the first.

@@ -210,7 +210,7 @@ impl Node {
                 .map(|counted| counted.books[Cell::UnpricedPackets as usize])
                 .sum(),
             refused: self.refused.clone(),
-            unrecorded: self.recording.failing.clone(),
+            unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
         })
     }

@@ -11,48 +11,10 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::super::accounts::timestamp;
 use super::super::{Ledger, LedgerError, Result, failed};
 use super::write::taken_of;
-use super::{AnyRecord, Cause, Closing, Judged, Kind, Moved, Taken, Terms, UsageRecord, codec};
+use super::{AnyRecord, Cause, Closing, Judged, Moved, Taken, Terms, codec};
 
 /// More records than one row of counters ever yields at once.
 const MOST_AT_ONCE: i64 = 256;
-
-/// A session that is, or was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastSession {
-    /// Its number in the ledger.
-    number: i64,
-    /// Epoch of its counters.
-    pub epoch: u64,
-    /// Its number in that epoch.
-    pub session: u64,
-    /// When it began.
-    pub start: Timestamp,
-    /// When it ended; `None` while it runs, and until its end has been recorded.
-    pub end: Option<Timestamp>,
-    /// Its prefixes.
-    pub addresses: Vec<IpNet>,
-}
-
-impl PastSession {
-    /// One of which nothing is recorded.
-    #[must_use]
-    pub const fn unrecorded(
-        epoch: u64,
-        session: u64,
-        start: Timestamp,
-        end: Option<Timestamp>,
-        addresses: Vec<IpNet>,
-    ) -> Self {
-        Self {
-            number: 0,
-            epoch,
-            session,
-            start,
-            end,
-            addresses,
-        }
-    }
-}
 
 /// The records of one row of counters at one moment; of one not recorded yet, what they would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,58 +58,6 @@ pub struct Which<'a> {
     pub limit: usize,
 }
 
-/// The word for a subscriber's state.
-const fn state(suspended: bool) -> &'static str {
-    if suspended { "suspended" } else { "active" }
-}
-
-impl Stored {
-    /// As records, those that are written.
-    fn records(self, subscriber: &str, session: u64, addresses: &[IpNet]) -> Vec<UsageRecord> {
-        let terms = &self.terms;
-        let record = |(number, moved): (u64, &Moved)| {
-            let label = &terms.meters[moved.meter];
-            UsageRecord {
-                kind: Kind::Usage,
-                node: terms.node.clone(),
-                epoch: terms.epoch.clone(),
-                seq: self.seq.unwrap_or(0) + number,
-                subscriber: subscriber.to_owned(),
-                session,
-                session_seq: self.session_seq + number,
-                is_final: self.cause.is_final(),
-                addresses: addresses.to_vec(),
-                plan: terms.plan.clone(),
-                state: state(self.suspended).to_owned(),
-                class: label.class.clone(),
-                rating_group: label.rating_group,
-                charged: label.charged.clone(),
-                policy_version: terms.policy_version.clone(),
-                bytes_up: moved.delta.bytes_up,
-                bytes_down: moved.delta.bytes_down,
-                packets_up: moved.delta.packets_up,
-                packets_down: moved.delta.packets_down,
-                total_bytes_up: moved.total.bytes_up,
-                total_bytes_down: moved.total.bytes_down,
-                total_packets_up: moved.total.packets_up,
-                total_packets_down: moved.total.packets_down,
-                bytes_drawn: terms.drawn(moved.meter, &moved.delta),
-                active_seconds: self.active as f64 / 1e3,
-                peak_up_bps: self.peak_up_bps,
-                peak_down_bps: self.peak_down_bps,
-                start: self.start,
-                end: self.end,
-                last_activity: self.last,
-                cause: self.cause,
-                gap: None,
-                count_point: terms.count_point.clone(),
-                byte_basis: "ip".to_owned(),
-            }
-        };
-        (0..).zip(&self.moved).map(record).collect()
-    }
-}
-
 /// Prefixes as they are written.
 pub(super) fn addresses(prefixes: &[IpNet]) -> String {
     let mut text = String::new();
@@ -160,7 +70,7 @@ pub(super) fn addresses(prefixes: &[IpNet]) -> String {
 }
 
 /// The reverse of [`addresses`].
-fn prefixes(text: &str) -> std::result::Result<Vec<IpNet>, ipnet::AddrParseError> {
+pub(super) fn prefixes(text: &str) -> std::result::Result<Vec<IpNet>, ipnet::AddrParseError> {
     text.split_whitespace().map(str::parse).collect()
 }
 
@@ -245,7 +155,11 @@ impl Ledger {
     }
 
     /// A row of the table `usage`.
-    fn stored(&self, row: &Row<'_>, known: &mut HashMap<i64, Arc<Terms>>) -> Result<Stored> {
+    pub(super) fn stored(
+        &self,
+        row: &Row<'_>,
+        known: &mut HashMap<i64, Arc<Terms>>,
+    ) -> Result<Stored> {
         let read = || {
             let moved = codec::moved(row.get_ref(13)?.as_blob()?);
             let number: i64 = row.get(4)?;
@@ -297,78 +211,11 @@ impl Ledger {
         self.understood(serde_json::from_str(&content))
     }
 
-    fn understood<T, E: std::fmt::Display>(&self, read: std::result::Result<T, E>) -> Result<T> {
-        read.map_err(|error| self.damaged(format!("what was recorded cannot be read: {error}")))
-    }
-
-    /// Sessions of a subscriber of which something is recorded, oldest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn sessions_of(&self, subscriber: &str) -> Result<Vec<PastSession>> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT number, epoch, session, start, ended, addresses FROM session WHERE subscriber = ?1
-                 ORDER BY number",
-            )
-            .map_err(failed(&self.path))?;
-        let rows = statement
-            .query_map([subscriber], |row| {
-                let session = PastSession {
-                    number: row.get(0)?,
-                    epoch: row.get::<_, i64>(1)? as u64,
-                    session: row.get::<_, i64>(2)? as u64,
-                    start: timestamp(row.get(3)?),
-                    end: row.get::<_, Option<i64>>(4)?.map(timestamp),
-                    addresses: Vec::new(),
-                };
-                Ok((session, row.get::<_, String>(5)?))
-            })
-            .map_err(failed(&self.path))?;
-        rows.map(|row| {
-            let (session, addresses) = row.map_err(failed(&self.path))?;
-            let addresses = self.understood(prefixes(&addresses))?;
-            Ok(PastSession {
-                addresses,
-                ..session
-            })
-        })
-        .collect()
-    }
-
-    /// Records of a session that end after a time and not after another, oldest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn usage_of(
+    pub(super) fn understood<T, E: std::fmt::Display>(
         &self,
-        session: &PastSession,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<Stored>> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT * FROM usage INDEXED BY usage_of_session
-                 WHERE session = ?1 AND ended > ?2 AND ended <= ?3 ORDER BY seq",
-            )
-            .map_err(failed(&self.path))?;
-        // Asked for may be any time, and recorded are those a clock is in.
-        let bound = |time: Timestamp| {
-            let nanoseconds = time.as_nanosecond();
-            nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
-        };
-        let (from, to) = (bound(from), bound(to));
-        let mut rows = statement
-            .query(params![session.number, from, to])
-            .map_err(failed(&self.path))?;
-        let mut terms = HashMap::new();
-        let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(failed(&self.path))? {
-            found.push(self.stored(row, &mut terms)?);
-        }
-        Ok(found)
+        read: std::result::Result<T, E>,
+    ) -> Result<T> {
+        read.map_err(|error| self.damaged(format!("what was recorded cannot be read: {error}")))
     }
 
     /// What was recorded of the row at a line.

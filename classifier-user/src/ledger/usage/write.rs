@@ -8,16 +8,14 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::{Ledger, LedgerError, Result, failed, set_number, to_json};
+use super::account::Carried;
 use super::read::addresses;
-use super::{
-    Accounted, Backwards, Carried, Cause, Closing, Cut, Judged, OF_AN_EPOCH, Taken, Terms, codec,
-};
+use super::{Accounted, Backwards, Cause, Closing, Cut, Judged, OF_AN_EPOCH, Taken, Terms, codec};
 use crate::accounts::{Accounts, Change};
 
 /// Why cuts could not be written.
 enum Failed {
     Sqlite(rusqlite::Error),
-    Backwards(Backwards),
     Unreadable(u32),
 }
 
@@ -28,38 +26,40 @@ impl From<rusqlite::Error> for Failed {
 }
 
 impl Ledger {
-    /// Records what cuts add to what was recorded before, in their order: all of them, or none.
+    /// Records what cuts add to what was recorded before, in their order: all of them, or none; but for those that are
+    /// below what was recorded, which it returns.
     ///
     /// `numbers` remembers the numbers of terms that were written before. With `seen` it is noted that, of what moved
     /// until then, nothing is left to be recorded.
     ///
     /// # Errors
-    /// When they cannot be written, or the counters are not those the records before are of.
+    /// When they cannot be written.
     pub fn record(
         &mut self,
         cuts: &[Cut],
         numbers: &mut TermsNumbers,
         seen: Option<Timestamp>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Backwards>> {
         let path = &self.path;
         let epoch = self.number("epoch")?.unwrap_or(0) as i64;
         let transaction = self.connection.transaction().map_err(failed(path))?;
         let written = write(&transaction, cuts, numbers, epoch);
-        let written = written.and_then(|()| match seen {
-            Some(seen) => Ok(set_number(&transaction, SEEN, nanoseconds(seen) as u64)?),
-            None => Ok(()),
+        let written = written.and_then(|wrong| {
+            if let Some(seen) = seen {
+                set_number(&transaction, SEEN, nanoseconds(seen) as u64)?;
+            }
+            Ok(wrong)
         });
         match written {
-            Ok(()) => transaction.commit().map_err(failed(path)),
+            Ok(wrong) => {
+                transaction.commit().map_err(failed(path))?;
+                Ok(wrong)
+            }
             Err(error) => {
                 // Numbers given in a transaction that is undone mean nothing.
                 numbers.0.clear();
                 Err(match error {
                     Failed::Sqlite(error) => failed(path)(error),
-                    Failed::Backwards(backwards) => LedgerError::Damaged {
-                        path: path.clone(),
-                        what: backwards.to_string(),
-                    },
                     Failed::Unreadable(line) => LedgerError::Damaged {
                         path: path.clone(),
                         what: format!("what was recorded of the row at line {line} cannot be read"),
@@ -123,18 +123,26 @@ fn write(
     cuts: &[Cut],
     numbers: &mut TermsNumbers,
     epoch: i64,
-) -> std::result::Result<(), Failed> {
+) -> std::result::Result<Vec<Backwards>, Failed> {
+    let mut wrong = Vec::new();
     let mut seq = next_seq(transaction)?;
     for cut in cuts {
         let before = taken(transaction, cut.line)?;
         let before = before.map_err(|Unreadable| Failed::Unreadable(cut.line))?;
+        let accounted = match cut.account(before.as_ref()) {
+            Ok(accounted) => accounted,
+            Err(backwards) => {
+                wrong.push(backwards);
+                continue;
+            }
+        };
         let Accounted {
             start,
             last,
             active,
             moved,
             taken: mut after,
-        } = cut.account(before.as_ref()).map_err(Failed::Backwards)?;
+        } = accounted;
         let known = before.as_ref();
         if !moved.is_empty() || cut.cause.is_final() {
             after.session = match known {
@@ -194,7 +202,7 @@ fn write(
             }
         }
     }
-    Ok(())
+    Ok(wrong)
 }
 
 /// SQLite's numbers have a sign.
