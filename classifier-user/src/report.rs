@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 mod csv_rows;
+pub mod rows;
+pub mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -159,7 +161,9 @@ impl Traffic {
         self.packets_up == 0 && self.packets_down == 0
     }
 
-    fn plus(self, other: &Self) -> Self {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
         Self {
             bytes_up: self.bytes_up + other.bytes_up,
             packets_up: self.packets_up + other.packets_up,

@@ -5,8 +5,8 @@
 //! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
-//! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`balance`]: what is in a
-//!   bucket, and whether it adds up; [`clock`]: the time it believes it is.
+//! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
+//!   [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
@@ -27,6 +27,7 @@ pub mod netns;
 pub mod oracle;
 pub mod ping;
 pub mod raw;
+pub mod records;
 pub mod topology;
 pub mod town;
 pub mod traffic;

@@ -56,7 +56,7 @@ fn who_is_suspended_by_command_stays_so_until_the_line_changes() -> Result<()> {
         [(1, 1), (0, 1), (0, 1), (0, 1), (1, 1), (0, 1), (1, 1)]
     );
     let states: Vec<String> = agent
-        .ask_json(&["record", "list", "--subscriber", "alice"])?
+        .ask_json(&["record", "list", "--subscriber", "alice", "--kind", "state"])?
         .iter()
         .map(|record| {
             format!(

@@ -9,6 +9,7 @@
 //! | session | the subscriber has the same addresses |
 //! | row | the session has the same plan layout; an ended row keeps its counts |
 
+pub mod activity;
 mod catalog;
 mod change;
 mod cycles;

@@ -12,7 +12,8 @@ use crate::balance::{Action, Booking, Level, Order, Refusal, Settled, Terms, for
 use crate::diagnostic::quote;
 use crate::ledger::LedgerError;
 use crate::ledger::balances::{Batch, Booked, Purse};
-use crate::ledger::records::{Entry, Record, What};
+use crate::ledger::records::{Entry, What};
+use crate::ledger::usage::{AnyRecord, Cause, Which};
 use crate::policy::{Bucket, Grant, LIMIT, Overrun, Plan, Settlement, suggest};
 
 /// Why what ran over is written off when nothing is granted.
@@ -195,6 +196,10 @@ impl Node {
         };
         self.ledger
             .settle(Some((&answer.order, &answer)), &batch, time)?;
+        if answer.order.action == Action::Restart {
+            // What is drawn from now on is of another cycle.
+            self.cut_subscriber(&answer.order.subscriber, Cause::Restart);
+        }
         self.tell(&batch, &account);
         if let Some(cycles) = begun {
             self.run_cycles(&id, cycles);
@@ -358,13 +363,8 @@ impl Node {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn records(
-        &self,
-        after: u64,
-        subscriber: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Record>, LedgerError> {
-        self.ledger.records(after, subscriber, limit)
+    pub fn records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>, LedgerError> {
+        self.ledger.all_records(which)
     }
 
     /// Tells the kernel what orders made of the buckets: what a process that was killed may have left undone.

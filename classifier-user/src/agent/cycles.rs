@@ -13,6 +13,7 @@ use crate::accounts::{Account, Accounts, Change, Cycles};
 use crate::balance::{Action, Order, Refusal, lapse, settle};
 use crate::ledger::LedgerError;
 use crate::ledger::balances::Batch;
+use crate::ledger::usage::Cause;
 use crate::policy::{Cycle, Renew};
 
 /// Subscribers whose cycles are ended in one transaction, while requests wait.
@@ -149,6 +150,10 @@ impl Node {
                 .push((account.number, Cycles { due, ..*cycles }));
         }
         self.ledger.settle(None::<(&Order, &())>, &batch, now)?;
+        for Ended { id, .. } in ended {
+            // What is drawn from now on is of another cycle.
+            self.cut_subscriber(id, Cause::Restart);
+        }
         for (line, bucket) in lines.iter().zip(&batch.buckets) {
             self.lines
                 .set_granted(*line, bucket.position, bucket.granted);

@@ -44,6 +44,7 @@ impl Node {
                 .begin(&self.accounts, &change, serial, || Ok::<_, NodeError>(()))?;
             self.adopt(&mut change, serial);
             if self.rebind(&change, ended)? {
+                self.divide(None);
                 return Ok(summary);
             }
             // No room where it is: the image is compiled anew, and leaves room again.
@@ -105,6 +106,7 @@ impl Node {
         self.serial = serial;
         self.ends.learn(change);
         self.levels.learn(change);
+        self.recording.note(&self.accounts, change);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {
@@ -143,6 +145,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let serial = self.serial + 1;
         self.make_room(&change)?;
+        self.note_image(serial, &policy, now)?;
         let any_attached = self.interfaces.any_attached();
         let (maps, lines, config) = (&self.maps, &self.lines, &self.config);
         // Compiling and writing down take seconds where subscribers are many, and do not need each other. The ledger
@@ -183,6 +186,7 @@ impl Node {
             since: now,
             image_bytes,
         });
+        self.divide(Some(serial));
         Ok(())
     }
 }

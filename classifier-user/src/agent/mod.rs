@@ -4,6 +4,7 @@
 //! subscribers in force, looks after interfaces, and answers questions.
 
 pub mod balances;
+mod checkpoint;
 mod cycles;
 pub mod error;
 mod in_force;
@@ -13,8 +14,11 @@ pub mod nat;
 pub mod node;
 pub mod preflight;
 mod prices;
+mod recorder;
+mod recording;
 mod schedule;
 pub mod service;
+pub mod statement;
 mod triggers;
 pub mod views;
 
@@ -70,6 +74,11 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     });
     let node: Shared = Arc::new(Mutex::new(node.await??));
     let (stop, stopped) = watch::channel(false);
+    let recorder = tokio::spawn(recorder::run(
+        Arc::clone(&node),
+        (checkpoint, interval),
+        stopped.clone(),
+    ));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
         let mut stopped = stopped;
         // Ends when the sender says so, or is gone.
@@ -104,15 +113,23 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     {
         warn!("a request was cut off");
     }
+    if let Err(error) = recorder.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
     if let Err(error) = std::fs::remove_file(&socket) {
         warn!("removing {}: {error}", socket.display());
     }
     while with(Arc::clone(&node), Node::note_drawn).await {}
-    with(node, move |node| match on_exit {
-        OnExit::Keep => info!("stopped; counting goes on in the kernel"),
-        OnExit::Detach => {
+    with(node, move |node| {
+        if on_exit == OnExit::Detach {
             node.detach();
-            info!("stopped; nothing is counted any more, the counters are kept");
+        }
+        node.record_to_the_end();
+        match on_exit {
+            OnExit::Keep => info!("stopped; counting goes on in the kernel"),
+            OnExit::Detach => {
+                info!("stopped; nothing is counted any more, the counters are kept");
+            }
         }
     })
     .await;

@@ -20,6 +20,7 @@ use super::cycles::Ends;
 use super::error::NodeError;
 use super::interfaces::Interfaces;
 use super::levels::Levels;
+use super::recording::Recording;
 use super::schedule::Schedule;
 use super::{preflight, prices};
 use crate::accounts::{Accounts, Summary};
@@ -77,6 +78,8 @@ pub struct Node {
     pub(super) interfaces: Interfaces,
     pub(super) in_force: Option<InForce>,
     pub(super) ledger: Ledger,
+    /// What is counted and not yet recorded.
+    pub(super) recording: Recording,
     /// Serial number of the latest image.
     pub(super) serial: u32,
     /// The image in force, for changes in place; `None` before the first.
@@ -204,6 +207,8 @@ impl Node {
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
+        let recording =
+            Recording::recall(&config, &ledger, &accounts, maps.epoch(), maps.serial()?)?;
         let mut node = Self {
             config,
             maps,
@@ -214,6 +219,7 @@ impl Node {
             live: None,
             unpublished: false,
             ledger,
+            recording,
             serial: recalled.serial,
             wishes: recalled.wishes,
             ends: Ends::default(),
@@ -410,6 +416,12 @@ impl Node {
     /// Takes the programs off all interfaces; the counters stay.
     pub fn detach(&mut self) {
         self.interfaces.detach_all(&self.maps);
+    }
+
+    /// Time zone of the gateway's customers.
+    #[must_use]
+    pub fn timezone(&self) -> &jiff::tz::TimeZone {
+        &self.config.timezone
     }
 
     /// Interfaces by name, with their numbers in the books.

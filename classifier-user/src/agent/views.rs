@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::balances::price_of;
 use super::node::Node;
+use super::statement::ActivityView;
 use crate::accounts::{Account, Cycles, Session, usage};
 use crate::balance::Level;
 use crate::balance::money::Tariff;
@@ -54,6 +55,8 @@ pub struct Status {
     pub unpriced_packets: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
+    /// Why usage cannot be recorded, if so; it is counted on.
+    pub unrecorded: Option<String>,
     /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -112,6 +115,9 @@ pub struct SubscriberView {
     pub cycle_since: Option<Timestamp>,
     /// When the running one ends; none where billing has to begin the next one.
     pub cycle_until: Option<Timestamp>,
+    /// Time and speed of the session, where one subscriber is asked for.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<ActivityView>,
 }
 
 /// A bucket in [`SubscriberView`].
@@ -219,6 +225,7 @@ impl Node {
                 .map(|counted| counted.books[Cell::UnpricedPackets as usize])
                 .sum(),
             refused: self.refused.clone(),
+            unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
         })
     }
@@ -329,6 +336,7 @@ impl Node {
             cycle_until: cycles
                 .map(|cycles| cycles.due)
                 .filter(|due| *due != Cycles::WAITING),
+            activity: None,
         }
     }
 

@@ -10,11 +10,12 @@
 //! | `PATCH /v1/subscribers/{id}` | changes what a [`Wanted`] says: plan, state, addresses |
 //! | `DELETE /v1/subscribers/{id}?reason=TEXT` | removes it; the answer says what was left in its buckets |
 //! | the same with `?at=TIME` | a change of plan or state, or a removal, for that time: a [`Scheduled`] |
+//! | `GET /v1/subscribers/{id}/usage?from=TIME&to=TIME` | its [`crate::report::statement::Statement`]; 404 for whom nothing is known of |
 //! | `POST /v1/subscribers/{id}/buckets/{bucket}/{action}` | follows a [`NewOrder`]: `grant`, `debit`, `return`, `set` or `restart`; 409 when its id was used for another one |
 //! | `POST /v1/subscribers/{id}/restart` | restarts all packages of its plan, as a [`NewOrder`] that says no quantity |
 //! | `GET /v1/scheduled` | list of [`Scheduled`] changes, the next first |
 //! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
-//! | `GET /v1/records?after=SEQ&subscriber=ID&limit=N` | [`crate::ledger::records::Record`]s behind a number, oldest first; at most 10,000 |
+//! | `GET /v1/records?after=SEQ&subscriber=ID&kind=KIND&limit=N` | [`crate::ledger::usage::AnyRecord`]s behind a number, oldest first; at most 10,000 |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
@@ -36,8 +37,10 @@ use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::{Inputs, Node, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
+use crate::agent::statement::parse_time;
 use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
+use crate::ledger::usage::Which as Asked;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
 /// The node, as tasks share it.
@@ -83,6 +86,7 @@ pub async fn serve(
             "/v1/subscribers/{id}",
             get(subscriber).patch(set).delete(remove),
         )
+        .route("/v1/subscribers/{id}/usage", get(statement))
         .route(
             "/v1/subscribers/{id}/buckets/{bucket}/{action}",
             post(order),
@@ -113,13 +117,54 @@ async fn subscribers(State(node): State<Shared>) -> Response {
 
 async fn subscriber(State(node): State<Shared>, PathOf(id): PathOf<String>) -> Response {
     let asked = id.clone();
-    match with(node, move |node| node.subscriber(&asked)).await {
-        Some(view) => Json(view).into_response(),
-        None => (
+    match with(node, move |node| node.shown(&asked)).await {
+        Ok(Some(view)) => Json(view).into_response(),
+        Err(error) => answer(Err::<(), _>(error)),
+        Ok(None) => (
             StatusCode::NOT_FOUND,
             format!("no subscriber `{id}` has a session"),
         )
             .into_response(),
+    }
+}
+
+/// The period a statement is for: RFC 3339, or dates in the configured time zone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Period {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+async fn statement(
+    State(node): State<Shared>,
+    PathOf(id): PathOf<String>,
+    Query(period): Query<Period>,
+) -> Response {
+    let asked = id.clone();
+    let result = with(node, move |node| {
+        let time = |text: Option<String>| {
+            let parse = |text: String| parse_time(&text, node.timezone());
+            text.map(parse).transpose()
+        };
+        let (from, to) = (time(period.from)?, time(period.to)?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            return Err(format!("the period begins at {from}, after its end {to}"));
+        }
+        Ok(node.statement(&asked, from, to))
+    })
+    .await;
+    match result {
+        Err(wrong) => (StatusCode::UNPROCESSABLE_ENTITY, wrong).into_response(),
+        Ok(Ok(Some(statement))) => Json(statement).into_response(),
+        Ok(Ok(None)) => (
+            StatusCode::NOT_FOUND,
+            format!("nothing is known of a subscriber `{id}`"),
+        )
+            .into_response(),
+        Ok(Err(error)) => answer(Err::<(), _>(error)),
     }
 }
 
@@ -304,6 +349,7 @@ struct Which {
     #[serde(default)]
     after: u64,
     subscriber: Option<String>,
+    kind: Option<String>,
     limit: Option<usize>,
 }
 
@@ -312,7 +358,12 @@ async fn records(State(node): State<Shared>, Query(which): Query<Which>) -> Resp
     let limit = which.limit.unwrap_or(MOST).min(MOST);
     answer(
         with(node, move |node| {
-            node.records(which.after, which.subscriber.as_deref(), limit)
+            node.records(Asked {
+                after: which.after,
+                subscriber: which.subscriber.as_deref(),
+                kind: which.kind.as_deref(),
+                limit,
+            })
         })
         .await,
     )

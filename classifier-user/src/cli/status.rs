@@ -52,8 +52,8 @@ impl Line for InterfaceStatus {
     }
 }
 
-/// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, or the latest
-/// reload was refused.
+/// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
+/// refused, or usage cannot be recorded.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -69,6 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Table => table(&mut out, &status)?,
     }
     let in_order = status.refused.is_none()
+        && status.unrecorded.is_none()
         && status.unpriced_packets == 0
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
@@ -122,6 +123,12 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
         line(
             "REFUSED",
             format!("the latest reload, so this policy stayed in force:\n{refused}"),
+        )?;
+    }
+    if let Some(unrecorded) = &status.unrecorded {
+        line(
+            "UNRECORDED",
+            format!("usage is counted, and cannot be written down: {unrecorded}"),
         )?;
     }
     writeln!(out)?;

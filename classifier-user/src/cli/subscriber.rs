@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use hyper::Method;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::agent::Socket;
 use super::records::{self, Line};
@@ -34,7 +35,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Shows one subscriber.
+    /// Shows one subscriber, with the time and speed of its session.
     Show {
         /// Its id.
         id: String,
@@ -217,6 +218,48 @@ impl Line for Scheduled {
     }
 }
 
+/// One subscriber, with the time and speed of its session.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(SubscriberView);
+
+impl Line for Shown {
+    const HEADS: &'static [&'static str] = &[
+        "subscriber",
+        "plan",
+        "state",
+        "session",
+        "start",
+        "duration_seconds",
+        "last_activity",
+        "active_seconds",
+        "average_up_bps",
+        "average_down_bps",
+        "peak_up_bps",
+        "peak_down_bps",
+        "addresses",
+        "buckets",
+    ];
+    fn cells(&self) -> Vec<String> {
+        let mut cells = self.0.cells();
+        if let Some(activity) = &self.0.activity {
+            let used = &activity.used;
+            let last = activity.last_activity;
+            let figures = [
+                activity.duration_seconds.to_string(),
+                last.map_or_else(|| "-".to_owned(), |last| last.to_string()),
+                used.active_seconds.to_string(),
+                used.average_up_bps.to_string(),
+                used.average_down_bps.to_string(),
+                used.peak_up_bps.to_string(),
+                used.peak_down_bps.to_string(),
+            ];
+            cells.splice(5..5, figures);
+        }
+        cells
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -228,8 +271,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             print(*format, &found)
         }
         Command::Show { id, socket, format } => {
-            let found: SubscriberView = ask(&socket.socket, Method::GET, &path_of(id))?;
-            print(*format, &[found])
+            let view: SubscriberView = ask(&socket.socket, Method::GET, &path_of(id))?;
+            print(*format, &[Shown(view)])
         }
         Command::Add {
             id,

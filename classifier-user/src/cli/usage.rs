@@ -1,4 +1,4 @@
-//! `zerorate usage`: what every subscriber used, and the books.
+//! `zerorate usage`: what every subscriber used, and the books; or one subscriber's statement.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -7,23 +7,51 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::agent::Socket;
-use crate::api::client::ask;
+use crate::api::client::{ApiError, ask, escape};
+use crate::report::statement::Statement;
 use crate::report::{Format, Report};
 
-/// Shows what every subscriber used, by class and charge, and whether the books close.
+/// Shows what every subscriber used, by class and charge, and whether the books close; or the statement of one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     socket: Socket,
-    /// Only this subscriber.
+    /// The statement of this subscriber: time, speed and volume, by class and charge.
     #[arg(long, value_name = "ID")]
     subscriber: Option<String>,
+    /// What was recorded after this: a date in the gateway's time zone, or RFC 3339.
+    #[arg(long, value_name = "TIME", requires = "subscriber")]
+    from: Option<String>,
+    /// And not after this; now, if it is not said.
+    #[arg(long, value_name = "TIME", requires = "subscriber")]
+    to: Option<String>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Prints again every so many seconds.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
     watch: Option<f64>,
+}
+
+enum Answer {
+    All(Report),
+    One(Box<Statement>),
+}
+
+impl Answer {
+    fn ask(args: &Args) -> Result<Self, ApiError> {
+        let socket = &args.socket.socket;
+        let Some(id) = &args.subscriber else {
+            return ask(socket, Method::GET, "/v1/usage").map(Self::All);
+        };
+        let bounds = [("from", &args.from), ("to", &args.to)];
+        let bounds: Vec<String> = bounds
+            .iter()
+            .filter_map(|(name, time)| Some(format!("{name}={}", escape((*time).as_ref()?))))
+            .collect();
+        let path = format!("/v1/subscribers/{}/usage?{}", escape(id), bounds.join("&"));
+        ask(socket, Method::GET, &path).map(Self::One)
+    }
 }
 
 /// Runs the command.
@@ -33,17 +61,15 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     loop {
-        let mut report: Report = ask(&args.socket.socket, Method::GET, "/v1/usage")?;
-        if let Some(id) = &args.subscriber {
-            report.usage.retain(|row| row.subscriber == *id);
-            report.unattributed.clear();
-            report.books.clear();
-        }
+        let answer = Answer::ask(args)?;
         if args.watch.is_some() && args.format == Format::Table && out.is_terminal() {
             // Clears the screen: ECMA-48 ED and CUP.
             write!(out, "\x1b[2J\x1b[H")?;
         }
-        report.write(&mut out, args.format)?;
+        match &answer {
+            Answer::All(report) => report.write(&mut out, args.format)?,
+            Answer::One(statement) => statement.write(&mut out, args.format)?,
+        }
         out.flush()?;
         let Some(seconds) = args.watch else {
             return Ok(ExitCode::SUCCESS);

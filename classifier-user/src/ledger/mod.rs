@@ -8,6 +8,7 @@ mod accounts;
 pub mod balances;
 pub mod records;
 pub mod schedule;
+pub mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -161,7 +162,8 @@ impl Ledger {
             0 => self
                 .connection
                 .execute_batch(&format!(
-                    "BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"
+                    "BEGIN; {TABLES} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
+                    usage::TABLES
                 ))
                 .map_err(failed(path)),
             SCHEMA => Ok(()),
@@ -218,6 +220,7 @@ impl Ledger {
     /// When it cannot be written.
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
         self.write(|transaction| {
+            usage::end_epoch(transaction)?;
             for table in ["class", "layout", "interface", "ended", "untold"] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }
@@ -260,6 +263,7 @@ impl Ledger {
             accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
             records::put_wishes(transaction, &change.wishes)?;
             records::append(transaction, &change.entries, change.at)?;
+            usage::put_closings(transaction, before, change)?;
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;
             set_number(transaction, "serial", u64::from(serial))
@@ -274,7 +278,8 @@ impl Ledger {
         Ok(ready)
     }
 
-    fn damaged(&self, what: String) -> LedgerError {
+    /// Something in it cannot be understood.
+    pub(crate) fn damaged(&self, what: String) -> LedgerError {
         LedgerError::Damaged {
             path: self.path.clone(),
             what,

@@ -128,12 +128,9 @@ pub(super) fn append(
     if entries.is_empty() {
         return Ok(());
     }
-    let last: i64 =
-        transaction.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| {
-            row.get(0)
-        })?;
+    let first = super::usage::next_seq(transaction)?;
     let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
-    for (seq, entry) in (last + 1..).zip(entries) {
+    for (seq, entry) in (first..).zip(entries) {
         put.execute(params![
             seq,
             nanoseconds(at),

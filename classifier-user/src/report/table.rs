@@ -163,7 +163,7 @@ fn traffic_row<const N: usize>(
 }
 
 /// A whole number with a comma before every three digits.
-fn grouped(number: i128) -> String {
+pub(super) fn grouped(number: i128) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {

@@ -225,6 +225,18 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             figure("read_seconds"),
         ),
         goal(
+            "looking at all of them, as every checkpoint does, s",
+            "≤ 0.500",
+            AtMost(0.500),
+            figure("checkpoint_seconds"),
+        ),
+        goal(
+            "recording a fifth of them, as every interval does, s",
+            "≤ 10",
+            AtMost(10.0),
+            figure("record_seconds"),
+        ),
+        goal(
             "agent's start with the most subscribers, s",
             "≤ 5",
             AtMost(5.0),

@@ -129,6 +129,7 @@ fn measure(course: &Course, tables: &Tables, results: &mut Results) -> Result<()
         }
         if size.subscribers == course.largest[2] && results.value("read_seconds").is_none() {
             figures::read::run(&world, &lab, course, results)?;
+            figures::checkpoint::run(&world, &lab, course, results).context("checkpoints")?;
         }
         eprintln!(
             "IPv{}, {} prefixes, {} subscribers: {:.1} s",

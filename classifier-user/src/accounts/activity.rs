@@ -1,0 +1,325 @@
+//! When rows move, and how fast: one look over the counters every checkpoint, which compares two sums a row with those
+//! of the look before.
+//!
+//! What a subscriber used is in the counters alone. What is found out here is only when, and is lost with the process,
+//! but for what records have taken of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use classifier::layout::Meter;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Catalog, Charged};
+use crate::engine::lines::Lines;
+
+/// Rows that are looked at in one go, some milliseconds of it: others wait no longer for the node.
+const SLICE: usize = 1 << 14;
+
+/// A moment, by the clock on the wall and by one that is never set.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// What time it was.
+    pub wall: Timestamp,
+    /// To measure by; `None` where another process noted the time.
+    clock: Option<Instant>,
+}
+
+impl Moment {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            wall: Timestamp::now(),
+            clock: Some(Instant::now()),
+        }
+    }
+
+    /// One that another process noted.
+    #[must_use]
+    pub const fn noted(wall: Timestamp) -> Self {
+        Self { wall, clock: None }
+    }
+
+    fn since(&self, earlier: &Self) -> Duration {
+        match (self.clock, earlier.clock) {
+            (Some(now), Some(then)) => now.duration_since(then),
+            _ => between(earlier.wall, self.wall),
+        }
+    }
+}
+
+/// From one time to another; nothing where the clock was set back.
+#[must_use]
+pub fn between(from: Timestamp, to: Timestamp) -> Duration {
+    to.duration_since(from)
+        .max(SignedDuration::ZERO)
+        .unsigned_abs()
+}
+
+/// IP bytes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// Sent by the subscriber.
+    pub up: u64,
+    /// Received by it.
+    pub down: u64,
+    /// Either way, and not let through.
+    pub dropped: u64,
+}
+
+impl Sums {
+    /// Of a row's meters.
+    pub fn of(catalog: &Catalog, layout: u32, meters: impl Iterator<Item = Meter>) -> Self {
+        let mut sums = Self::default();
+        let keys = &catalog.layouts[layout as usize].meters;
+        for (key, meter) in keys.iter().zip(meters) {
+            if key.charged == Charged::Dropped {
+                sums.dropped = sums
+                    .dropped
+                    .wrapping_add(meter.bytes_up)
+                    .wrapping_add(meter.bytes_down);
+            } else {
+                sums.up = sums.up.wrapping_add(meter.bytes_up);
+                sums.down = sums.down.wrapping_add(meter.bytes_down);
+            }
+        }
+        sums
+    }
+
+    fn read(lines: &Lines, catalog: &Catalog, line: u32, layout: u32) -> Self {
+        let meters = catalog.layouts[layout as usize].meters.len();
+        Self::of(catalog, layout, lines.meters(line, meters as u32))
+    }
+}
+
+/// When a row moved since its last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activity {
+    /// The look before the first that found it moving: what moved did so after this.
+    pub since: Timestamp,
+    /// The latest look that found it moving.
+    pub last: Timestamp,
+    /// Time between looks of which the later found it moving.
+    pub active: Duration,
+    /// Highest rate between two looks, sent, in bits a second.
+    pub peak_up_bps: u64,
+    /// The same, received.
+    pub peak_down_bps: u64,
+}
+
+/// A row that counts.
+#[derive(Debug, Clone)]
+struct Watched {
+    subscriber: Arc<str>,
+    line: u32,
+    layout: u32,
+    seen: Sums,
+}
+
+/// All rows that count.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// In the order of their lines, which are only ever given out upwards.
+    rows: Vec<Watched>,
+    /// When each slice of them was looked at last.
+    looked: Vec<Moment>,
+    /// By line, rows that were looked at alone since their slice was.
+    alone: HashMap<u32, Moment>,
+    /// Rows among them that ended.
+    gone: usize,
+    /// By line, those that moved since their last record.
+    active: HashMap<u32, Activity>,
+    /// Shortest time a rate is measured over.
+    shortest: Duration,
+}
+
+/// The layout of a row that ended.
+const GONE: u32 = u32::MAX;
+
+impl Watch {
+    /// Nothing to watch yet. Rates are those of `checkpoint`, or of longer times.
+    #[must_use]
+    pub fn new(checkpoint: Duration) -> Self {
+        Self {
+            // Looks are not exactly as far apart as they are meant to be.
+            shortest: checkpoint.mul_f64(0.9),
+            ..Self::default()
+        }
+    }
+
+    /// Watches a row that begins behind all others; `seen`: what is known of it at `at`.
+    pub fn begin(&mut self, subscriber: Arc<str>, line: u32, layout: u32, seen: Sums, at: Moment) {
+        debug_assert!(self.rows.last().is_none_or(|last| last.line < line));
+        self.rows.push(Watched {
+            subscriber,
+            line,
+            layout,
+            seen,
+        });
+        if self.looked.len() < self.slices() {
+            self.looked.push(at);
+        }
+    }
+
+    /// Pieces in which [`Self::look`] looks.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        self.rows.len().div_ceil(SLICE)
+    }
+
+    /// Looks at a slice of the rows.
+    pub fn look(&mut self, slice: usize, lines: &Lines, catalog: &Catalog, now: Moment) {
+        let first = slice * SLICE;
+        let end = self.rows.len().min(first + SLICE);
+        let (Some(rows), Some(looked)) =
+            (self.rows.get_mut(first..end), self.looked.get_mut(slice))
+        else {
+            return;
+        };
+        let slice_before = std::mem::replace(looked, now);
+        for row in rows.iter_mut().filter(|row| row.layout != GONE) {
+            let sums = Sums::read(lines, catalog, row.line, row.layout);
+            let mut before = slice_before;
+            if !self.alone.is_empty() {
+                before = self.alone.remove(&row.line).unwrap_or(before);
+            }
+            if sums != row.seen {
+                let activity = self.active.remove(&row.line);
+                let activity = moved(activity, row.seen, sums, before, now, self.shortest);
+                self.active.insert(row.line, activity);
+                row.seen = sums;
+            }
+        }
+    }
+
+    /// Looks at all rows.
+    pub fn look_at_all(&mut self, lines: &Lines, catalog: &Catalog, now: Moment) {
+        for slice in 0..self.slices() {
+            self.look(slice, lines, catalog, now);
+        }
+    }
+
+    /// Looks at one row.
+    pub fn look_at(&mut self, line: u32, lines: &Lines, catalog: &Catalog, now: Moment) {
+        let Some(index) = self.index(line) else {
+            return;
+        };
+        let row = &mut self.rows[index];
+        let sums = Sums::read(lines, catalog, line, row.layout);
+        let slice = self.looked.get(index / SLICE).copied();
+        let before = self.alone.insert(line, now).or(slice).unwrap_or(now);
+        if sums != row.seen {
+            let activity = self.active.remove(&line);
+            let activity = moved(activity, row.seen, sums, before, now, self.shortest);
+            self.active.insert(line, activity);
+            row.seen = sums;
+        }
+    }
+
+    /// Ends watching a row, with a last look; how it moved since its last record.
+    pub fn end(
+        &mut self,
+        line: u32,
+        lines: &Lines,
+        catalog: &Catalog,
+        now: Moment,
+    ) -> Option<Activity> {
+        self.look_at(line, lines, catalog, now);
+        self.alone.remove(&line);
+        let index = self.index(line)?;
+        let row = &mut self.rows[index];
+        let activity = self.active.remove(&line);
+        // Its place stays until many have gone: lines keep their order.
+        row.layout = GONE;
+        row.subscriber = "".into();
+        self.gone += 1;
+        activity
+    }
+
+    /// Gives the places of rows that ended away, when they are many. Slices shift by some rows.
+    pub fn tidy(&mut self) {
+        if self.gone > SLICE && self.gone * 2 > self.rows.len() {
+            self.rows.retain(|row| row.layout != GONE);
+            self.rows.shrink_to_fit();
+            self.looked.truncate(self.rows.len().div_ceil(SLICE));
+            self.gone = 0;
+        }
+    }
+
+    /// Lines of the rows that moved since their last record, lowest first.
+    #[must_use]
+    pub fn active(&self) -> Vec<u32> {
+        let mut lines: Vec<u32> = self.active.keys().copied().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// How a row moved since its last record.
+    #[must_use]
+    pub fn activity(&self, line: u32) -> Option<Activity> {
+        self.active.get(&line).copied()
+    }
+
+    /// Forgets that a row moved: it has been recorded.
+    pub fn recorded(&mut self, line: u32) {
+        self.active.remove(&line);
+    }
+
+    /// Takes back that a row was recorded.
+    pub fn put_back(&mut self, line: u32, activity: Activity) {
+        self.active.insert(line, activity);
+    }
+
+    /// Whose row it is, and its layout.
+    #[must_use]
+    pub fn row(&self, line: u32) -> Option<(&Arc<str>, u32)> {
+        let row = &self.rows[self.index(line)?];
+        Some((&row.subscriber, row.layout))
+    }
+
+    fn index(&self, line: u32) -> Option<usize> {
+        let found = self.rows.binary_search_by_key(&line, |row| row.line);
+        found.ok().filter(|at| self.rows[*at].layout != GONE)
+    }
+}
+
+/// What a row's activity is after a look that found it moving.
+fn moved(
+    activity: Option<Activity>,
+    before: Sums,
+    after: Sums,
+    looked: Moment,
+    now: Moment,
+    shortest: Duration,
+) -> Activity {
+    let time = now.since(&looked);
+    let rate = |from: u64, to: u64| bits_a_second(to.wrapping_sub(from), time.max(shortest));
+    let (up, down) = (rate(before.up, after.up), rate(before.down, after.down));
+    let activity = activity.unwrap_or(Activity {
+        since: looked.wall,
+        last: now.wall,
+        active: Duration::ZERO,
+        peak_up_bps: 0,
+        peak_down_bps: 0,
+    });
+    Activity {
+        since: activity.since.min(now.wall),
+        last: now.wall,
+        active: activity.active + time,
+        peak_up_bps: activity.peak_up_bps.max(up),
+        peak_down_bps: activity.peak_down_bps.max(down),
+    }
+}
+
+/// A rate, rounded down.
+#[must_use]
+pub fn bits_a_second(bytes: u64, time: Duration) -> u64 {
+    let bits = u128::from(bytes) * 8 * 1_000_000;
+    let rate = bits.checked_div(time.as_micros()).unwrap_or(0);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

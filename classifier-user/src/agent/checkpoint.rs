@@ -1,0 +1,269 @@
+//! From the counters to records: rows are looked at every checkpoint, and recorded when it is time, when something about
+//! them changes, and when they end. In small steps, between which others have the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{error, info};
+
+use super::node::Node;
+use super::recording::{Waiting, judged};
+use crate::accounts::activity::Moment;
+use crate::engine::lines::Lines;
+use crate::ledger::LedgerError;
+use crate::ledger::usage::{Cause, Closing, Cut, Terms};
+
+/// Rows that are recorded in one transaction: some milliseconds of work.
+const AT_ONCE: usize = 1_000;
+
+impl Node {
+    /// Looks at a slice of the rows, the first to begin with; whether there are more.
+    pub(super) fn look(&mut self, slice: usize) -> bool {
+        let now = Moment::now();
+        let recording = &mut self.recording;
+        if slice == 0 {
+            recording.looked = now.wall;
+        }
+        let catalog = &self.accounts.catalog;
+        recording.watch.look(slice, &self.lines, catalog, now);
+        slice + 1 < recording.watch.slices()
+    }
+
+    /// Reads the rows that moved if another day has begun.
+    pub(super) fn look_at_the_day(&mut self) {
+        let now = Timestamp::now();
+        let today = now.to_zoned(self.config.timezone.clone()).date();
+        if today != self.recording.day {
+            self.recording.day = today;
+            self.cut_all(Cause::Midnight, u32::MAX);
+        }
+    }
+
+    /// How long the day lasts, at most an hour: clocks step.
+    pub(super) fn until_midnight(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(3600);
+        let now = Timestamp::now();
+        let zone = self.config.timezone.clone();
+        let tomorrow = now.to_zoned(zone).tomorrow();
+        let midnight = tomorrow.and_then(|tomorrow| tomorrow.start_of_day());
+        let left = midnight.map(|midnight| midnight.timestamp().duration_since(now));
+        match left {
+            Ok(left) if left > SignedDuration::ZERO => left.unsigned_abs().min(LONGEST),
+            _ => LONGEST,
+        }
+    }
+
+    /// Notes that it is time to record every row that moved.
+    pub(super) fn record_all(&mut self) {
+        let recording = &mut self.recording;
+        // Those whose turn it was before, and could not be written, are among them.
+        recording.due = recording.watch.active().into();
+        recording.due_until = Some(recording.looked);
+    }
+
+    /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
+    pub(super) fn write_records(&mut self) -> bool {
+        let cuts = self.next_cuts();
+        let done = self.recording.waiting.is_empty() && self.recording.due.is_empty();
+        let seen = match self.recording.due_until {
+            Some(seen) if done => Some(seen),
+            _ => None,
+        };
+        if cuts.is_empty() && seen.is_none() {
+            return false;
+        }
+        match self.ledger.record(&cuts, &mut self.recording.numbers, seen) {
+            Ok(wrong) => {
+                for wrong in wrong {
+                    // Every record of such a row would be wrong: said once, and shown by `status`.
+                    if self.recording.wrong.insert(wrong.line) {
+                        error!("{wrong}: usage of its subscriber is counted on, and not recorded");
+                    }
+                }
+                self.recording.due_until.take_if(|_| done);
+                if self.recording.failing.take().is_some() {
+                    info!("usage is recorded again; nothing was lost");
+                }
+                !done
+            }
+            Err(error) => {
+                // A row whose turn it was has been read: it is written as it was.
+                for cut in cuts.into_iter().rev() {
+                    self.recording.waiting.push_front(Waiting::Cut(cut));
+                }
+                let text = error.to_string();
+                // Tried at every checkpoint, said once.
+                if self.recording.failing.as_ref() != Some(&text) {
+                    error!("usage cannot be recorded; it is counted on, and tried again: {text}");
+                    self.recording.failing = Some(text);
+                }
+                false
+            }
+        }
+    }
+
+    /// What is to be written next.
+    fn next_cuts(&mut self) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        while cuts.len() < AT_ONCE {
+            match self.recording.waiting.pop_front() {
+                Some(Waiting::Cut(cut)) => cuts.push(cut),
+                Some(Waiting::Closing(closing, terms, activity)) => {
+                    let cut = close(&self.lines, closing, terms);
+                    cuts.push(Cut { activity, ..cut });
+                }
+                None => break,
+            }
+        }
+        while cuts.len() < AT_ONCE
+            && let Some(line) = self.recording.due.pop_front()
+        {
+            cuts.extend(self.cut(line, Cause::Interval, Timestamp::now(), None));
+        }
+        cuts
+    }
+
+    /// Reads a row that counts, to be recorded; nothing if it is about to end. `suspended`: its state, if that has just
+    /// changed.
+    pub(super) fn cut(
+        &mut self,
+        line: u32,
+        cause: Cause,
+        at: Timestamp,
+        suspended: Option<bool>,
+    ) -> Option<Cut> {
+        let recording = &mut self.recording;
+        let (id, layout) = recording.watch.row(line)?;
+        let session = self.accounts.subscribers.get(id)?.session.as_ref()?;
+        if session.row.line != line {
+            return None;
+        }
+        let subscriber = Arc::clone(id);
+        let activity = recording.watch.activity(line);
+        recording.watch.recorded(line);
+        let terms = recording.terms(layout, &self.accounts.catalog);
+        Some(Cut {
+            line,
+            row_start: session.row.start,
+            subscriber,
+            session: session.number,
+            session_start: session.start,
+            addresses: session.addresses.clone(),
+            suspended: suspended.unwrap_or(session.suspended),
+            cause,
+            at,
+            activity,
+            meters: meters(&self.lines, line, &terms),
+            terms,
+            ends: None,
+        })
+    }
+
+    /// Reads all rows below a line that moved.
+    fn cut_all(&mut self, cause: Cause, below: u32) {
+        let now = Moment::now();
+        let catalog = &self.accounts.catalog;
+        let recording = &mut self.recording;
+        recording.looked = now.wall;
+        recording.watch.look_at_all(&self.lines, catalog, now);
+        let mut active = recording.watch.active();
+        active.retain(|line| *line < below);
+        for line in active {
+            if let Some(cut) = self.cut(line, cause, now.wall, None) {
+                self.recording.waiting.push_back(Waiting::Cut(cut));
+            }
+        }
+    }
+
+    /// Reads a subscriber's row: what it counts from now on is to stand in other records.
+    pub(super) fn cut_subscriber(&mut self, id: &str, cause: Cause) {
+        let account = self.accounts.subscribers.get(id);
+        let session = account.and_then(|account| account.session.as_ref());
+        let Some(line) = session.map(|session| session.row.line) else {
+            return;
+        };
+        self.look_at(line);
+        if let Some(cut) = self.cut(line, cause, Timestamp::now(), None) {
+            self.recording.waiting.push_back(Waiting::Cut(cut));
+        }
+    }
+
+    /// Looks at one row out of turn.
+    fn look_at(&mut self, line: u32) {
+        let catalog = &self.accounts.catalog;
+        let watch = &mut self.recording.watch;
+        watch.look_at(line, &self.lines, catalog, Moment::now());
+    }
+
+    /// Reads what a change, that has just come into force, is to stand apart from; with another image, all rows.
+    pub(super) fn divide(&mut self, published: Option<u32>) {
+        let now = Timestamp::now();
+        for (line, suspended) in self.recording.take_restated() {
+            self.look_at(line);
+            if let Some(cut) = self.cut(line, Cause::State, now, Some(suspended)) {
+                self.recording.waiting.push_back(Waiting::Cut(cut));
+            }
+        }
+        // First: what these sessions' next rows are recorded of begins where the ended ones leave off.
+        let first_new = self.recording.first_new();
+        let catalog = &self.accounts.catalog;
+        self.recording.close(&self.lines, catalog, Moment::now());
+        let next = published.and_then(|serial| {
+            let in_force = self.in_force.as_ref()?;
+            Some((serial, judged(&in_force.policy, in_force.since)))
+        });
+        if let Some((_, judged)) = &next
+            && self.recording.judged() != Some(judged)
+        {
+            let cause = self.recording.cause();
+            self.cut_all(cause, first_new);
+        } else if next.is_some() && self.recording.cause() == Cause::Recovered {
+            self.cut_all(Cause::Recovered, first_new);
+        }
+        if let Some((serial, judged)) = next {
+            self.recording.judge(serial, judged);
+        }
+    }
+
+    /// Records everything that moved until now.
+    pub(super) fn record_to_the_end(&mut self) {
+        self.cut_all(Cause::Shutdown, u32::MAX);
+        self.recording.due.clear();
+        self.recording.due_until = Some(self.recording.looked);
+        while self.write_records() {}
+    }
+
+    /// Notes in the ledger what an image is compiled from.
+    pub(super) fn note_image(
+        &mut self,
+        serial: u32,
+        policy: &crate::policy::Policy,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.ledger.note_image(serial, &judged(policy, now))
+    }
+}
+
+fn meters(lines: &Lines, line: u32, terms: &Terms) -> Box<[classifier::layout::Meter]> {
+    lines.meters(line, terms.meters.len() as u32).collect()
+}
+
+/// A row that ended, read: its counters are final.
+pub(super) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>) -> Cut {
+    Cut {
+        line: closing.line,
+        row_start: closing.row_start,
+        subscriber: closing.subscriber,
+        session: closing.session,
+        session_start: closing.session_start,
+        addresses: closing.addresses,
+        suspended: closing.suspended,
+        cause: closing.cause,
+        at: closing.at,
+        activity: None,
+        meters: meters(lines, closing.line, &terms),
+        terms,
+        ends: Some(closing.next_line),
+    }
+}

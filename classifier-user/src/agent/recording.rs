@@ -1,0 +1,313 @@
+//! What is to be recorded and is not written yet, and all that has to be known for it: which rows move, under which
+//! terms, which ended.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::accounts::activity::{Activity, Moment, Sums, Watch};
+use crate::accounts::{Accounts, Catalog, Change};
+use crate::config::{Config, Downlink, Mode, Role};
+use crate::ledger::usage::{self, Cause, Closing, Cut, Judged, Label, Taken, Terms, TermsNumbers};
+use crate::ledger::{Ledger, LedgerError};
+use crate::policy::{Count, Policy};
+
+/// All that is between the counters and the ledger.
+#[derive(Debug)]
+pub(super) struct Recording {
+    /// Rows that count.
+    pub(super) watch: Watch,
+    /// Read, and to be written in this order.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Lines of rows whose turn it is: they are read when they are written.
+    pub(super) due: VecDeque<u32>,
+    /// Of a change that is not in force yet: rows that end with it,
+    ended: Vec<Closing>,
+    /// rows whose subscriber had another state before, and which,
+    restated: Vec<(u32, bool)>,
+    /// and the first line that is new with it.
+    first_new: Option<u32>,
+    terms: TermsBook,
+    /// Numbers of the terms in the ledger.
+    pub(super) numbers: TermsNumbers,
+    /// When the latest look over all rows began.
+    pub(super) looked: Timestamp,
+    /// What is to be noted as recorded when `due` is done: the look before it.
+    pub(super) due_until: Option<Timestamp>,
+    /// The day records are written in, in the configured time zone.
+    pub(super) day: Date,
+    /// Why records could not be written, if so.
+    pub(super) failing: Option<String>,
+    /// Lines of rows whose counters are below what was recorded of them.
+    pub(super) wrong: BTreeSet<u32>,
+    /// What a start finds has been counted without it.
+    starting: bool,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A row as it was.
+    Cut(Cut),
+    /// One that ended, whose counters do not change any more.
+    Closing(Closing, Arc<Terms>, Option<Activity>),
+}
+
+/// The terms rows are counted under, by serial number of the image and by layout.
+#[derive(Debug)]
+struct TermsBook {
+    node: String,
+    epoch: String,
+    count_point: String,
+    /// Serial number of the image in force.
+    serial: u32,
+    judged: HashMap<u32, Arc<Judged>>,
+    terms: HashMap<(u32, u32), Arc<Terms>>,
+}
+
+impl TermsBook {
+    fn of(&mut self, serial: u32, layout: u32, catalog: &Catalog) -> Arc<Terms> {
+        let Self {
+            node,
+            epoch,
+            count_point,
+            judged,
+            terms,
+            ..
+        } = self;
+        let terms = terms.entry((serial, layout)).or_insert_with(|| {
+            let known = &catalog.layouts[layout as usize];
+            let judged = judged.get(&serial);
+            let counts = judged.and_then(|judged| judged.plans.get(&known.plan));
+            let (count_up, count_down) = counts.copied().unwrap_or((true, true));
+            let label = |key: &crate::accounts::MeterKey| {
+                let class = &catalog.classes[key.class as usize];
+                let group = judged.and_then(|judged| judged.rating_groups.get(&class.name));
+                Label {
+                    class: class.name.clone(),
+                    rating_group: group.copied().unwrap_or(class.rating_group),
+                    charged: catalog.charged(layout, key.charged).to_owned(),
+                }
+            };
+            Arc::new(Terms {
+                node: node.clone(),
+                epoch: epoch.clone(),
+                count_point: count_point.clone(),
+                plan: known.plan.clone(),
+                policy_version: judged
+                    .map_or_else(String::new, |judged| judged.policy_version.clone()),
+                count_up,
+                count_down,
+                meters: known.meters.iter().map(label).collect(),
+            })
+        });
+        Arc::clone(terms)
+    }
+}
+
+/// What of a policy, as it is at a time, records need.
+pub(super) fn judged(policy: &Policy, now: Timestamp) -> Judged {
+    let passed = policy.boundaries();
+    let passed = passed.iter().rfind(|boundary| **boundary <= now);
+    let plan = |plan: &crate::policy::Plan| {
+        let counts = (plan.count != Count::Down, plan.count != Count::Up);
+        (plan.name.clone(), counts)
+    };
+    Judged {
+        policy_version: match passed {
+            Some(boundary) => format!("{}@{boundary}", policy.version),
+            None => policy.version.clone(),
+        },
+        plans: policy.plans.iter().map(plan).collect(),
+        rating_groups: policy
+            .classes
+            .iter()
+            .map(|class| (class.name.clone(), class.rating_group))
+            .collect(),
+    }
+}
+
+/// Where a node counts: what its interfaces have in common, or all of it.
+fn count_point(config: &Config) -> String {
+    let egress = config.downlink() == Downlink::Egress;
+    let counted = |role| {
+        let counts = move |interface: &&crate::config::Interface| {
+            interface.role == role && (role == Role::Access || !egress)
+        };
+        config.interfaces.iter().filter(counts)
+    };
+    let with = |mode| {
+        let mut all = counted(Role::Access).chain(counted(Role::Core));
+        all.any(|interface| interface.mode == mode)
+    };
+    let points = [
+        (with(Mode::Native), "xdp-native"),
+        (with(Mode::Generic), "xdp-generic"),
+        (egress, "tc-egress"),
+    ];
+    let points = points.iter().filter(|(there, _)| *there);
+    points.map(|(_, name)| *name).collect::<Vec<_>>().join("+")
+}
+
+impl Recording {
+    /// What there is to be recorded when an agent starts; `serial` is that of the image that is in force before.
+    pub(super) fn recall(
+        config: &Config,
+        ledger: &Ledger,
+        accounts: &Accounts,
+        epoch: u64,
+        serial: u32,
+    ) -> Result<Self, LedgerError> {
+        let now = Timestamp::now();
+        let seen = ledger.seen()?.unwrap_or(now).min(now);
+        let mut watch = Watch::new(config.records.checkpoint);
+        let taken = ledger.all_taken()?;
+        let ended = ledger.closings()?;
+        let mut rows: Vec<(u32, u32, Arc<str>)> = accounts
+            .present()
+            .map(|(id, _, session)| (session.row.line, session.row.layout, Arc::clone(id)))
+            .collect();
+        rows.extend(ended.iter().map(|closing| {
+            let id = Arc::clone(&closing.subscriber);
+            (closing.line, closing.layout, id)
+        }));
+        rows.sort_unstable_by_key(|(line, ..)| *line);
+        for (line, layout, id) in rows {
+            let counters = taken.get(&line).map(|taken: &Taken| &taken.counters);
+            let counters = counters.into_iter().flatten().copied();
+            let seen_there = Sums::of(&accounts.catalog, layout, counters);
+            watch.begin(id, line, layout, seen_there, Moment::noted(seen));
+        }
+        let mut judged = HashMap::new();
+        let serials = ended.iter().filter_map(|closing| closing.serial);
+        for serial in serials.chain([serial]) {
+            if !judged.contains_key(&serial)
+                && let Some(known) = ledger.judged(serial)?
+            {
+                judged.insert(serial, Arc::new(known));
+            }
+        }
+        Ok(Self {
+            watch,
+            waiting: VecDeque::new(),
+            due: VecDeque::new(),
+            ended,
+            restated: Vec::new(),
+            first_new: None,
+            terms: TermsBook {
+                node: config.node.clone(),
+                epoch: format!("{epoch:016x}"),
+                count_point: count_point(config),
+                serial,
+                judged,
+                terms: HashMap::new(),
+            },
+            numbers: TermsNumbers::default(),
+            looked: seen,
+            due_until: None,
+            day: now.to_zoned(config.timezone.clone()).date(),
+            failing: None,
+            wrong: BTreeSet::new(),
+            starting: true,
+        })
+    }
+
+    /// Notes what a change, that is written down and not in force yet, begins and ends.
+    pub(super) fn note(&mut self, before: &Accounts, change: &Change) {
+        self.ended.extend(usage::closings(before, change));
+        let now = Moment::now();
+        let mut new = Vec::new();
+        for (id, account) in &change.subscribers {
+            let Some(session) = &account.session else {
+                continue;
+            };
+            let known = before.subscribers.get(id);
+            let old = known.and_then(|account| account.session.as_ref());
+            match old {
+                Some(old) if old.row == session.row => {
+                    if old.suspended != session.suspended {
+                        self.restated.push((old.row.line, old.suspended));
+                    }
+                }
+                _ => new.push((session.row.line, session.row.layout, Arc::clone(id))),
+            }
+        }
+        new.sort_unstable_by_key(|(line, ..)| *line);
+        for (line, layout, id) in new {
+            self.watch.begin(id, line, layout, Sums::default(), now);
+        }
+        self.first_new = self.first_new.or(Some(change.first_line));
+    }
+
+    /// Terms of a row of a layout under the image in force.
+    pub(super) fn terms(&mut self, layout: u32, catalog: &Catalog) -> Arc<Terms> {
+        self.terms.of(self.terms.serial, layout, catalog)
+    }
+
+    /// What the image in force was compiled from.
+    pub(super) fn judged(&self) -> Option<&Judged> {
+        let judged = self.terms.judged.get(&self.terms.serial);
+        judged.map(|judged| &**judged)
+    }
+
+    /// Notes that another image is in force.
+    pub(super) fn judge(&mut self, serial: u32, judged: Judged) {
+        let book = &mut self.terms;
+        book.serial = serial;
+        book.judged = HashMap::from([(serial, Arc::new(judged))]);
+        book.terms.clear();
+    }
+
+    /// Rows whose subscriber's state changed with what came into force, and what it was.
+    pub(super) fn take_restated(&mut self) -> Vec<(u32, bool)> {
+        std::mem::take(&mut self.restated)
+    }
+
+    /// Rows that ended with what came into force are final: their last records can be written.
+    pub(super) fn close(
+        &mut self,
+        lines: &crate::engine::lines::Lines,
+        catalog: &Catalog,
+        now: Moment,
+    ) {
+        for closing in std::mem::take(&mut self.ended) {
+            let activity = self.watch.end(closing.line, lines, catalog, now);
+            let serial = closing.serial.unwrap_or(self.terms.serial);
+            let terms = self.terms.of(serial, closing.layout, catalog);
+            self.waiting
+                .push_back(Waiting::Closing(closing, terms, activity));
+        }
+        self.watch.tidy();
+        self.first_new = None;
+    }
+
+    /// First line that is new with what came into force.
+    pub(super) const fn first_new(&self) -> u32 {
+        match self.first_new {
+            Some(line) => line,
+            None => u32::MAX,
+        }
+    }
+
+    /// Why usage, or some of it, is not recorded.
+    pub(super) fn in_the_way(&self) -> Option<String> {
+        let wrong = match self.wrong.len() {
+            0 => None,
+            n => Some(format!(
+                "{n} rows count less than was recorded of them; the log says which"
+            )),
+        };
+        self.failing.clone().or(wrong)
+    }
+
+    /// Why rows are read when an image comes into force, and whether it is the first.
+    pub(super) fn cause(&mut self) -> Cause {
+        if std::mem::take(&mut self.starting) {
+            Cause::Recovered
+        } else {
+            Cause::Policy
+        }
+    }
+}

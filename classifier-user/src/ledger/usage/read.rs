@@ -1,0 +1,298 @@
+//! Reading what was recorded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::super::accounts::timestamp;
+use super::super::{Ledger, LedgerError, Result, failed};
+use super::write::taken_of;
+use super::{AnyRecord, Cause, Closing, Judged, Moved, Taken, Terms, codec};
+
+/// More records than one row of counters ever yields at once.
+const MOST_AT_ONCE: i64 = 256;
+
+/// The records of one row of counters at one moment; of one not recorded yet, what they would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Number of the first; `None` where they are not written.
+    pub seq: Option<u64>,
+    /// Number of the first in its session.
+    pub session_seq: u64,
+    /// Plan, policy, and what meters count.
+    pub terms: Arc<Terms>,
+    /// Why they end where they do.
+    pub cause: Cause,
+    /// Whether the subscriber was suspended.
+    pub suspended: bool,
+    /// What they count moved after this,
+    pub start: Timestamp,
+    /// and not after this.
+    pub end: Timestamp,
+    /// When the session moved last.
+    pub last: Timestamp,
+    /// Milliseconds in which it moved.
+    pub active: u64,
+    /// Highest rates, in bits a second.
+    pub peak_up_bps: u64,
+    /// The same, received.
+    pub peak_down_bps: u64,
+    /// What moved.
+    pub moved: Vec<Moved>,
+}
+
+/// Which records are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Which<'a> {
+    /// Only those behind this number.
+    pub after: u64,
+    /// Only of this subscriber.
+    pub subscriber: Option<&'a str>,
+    /// Only of this kind.
+    pub kind: Option<&'a str>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Prefixes as they are written.
+pub(super) fn addresses(prefixes: &[IpNet]) -> String {
+    let mut text = String::new();
+    for prefix in prefixes {
+        let space = if text.is_empty() { "" } else { " " };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{space}{prefix}");
+    }
+    text
+}
+
+/// The reverse of [`addresses`].
+pub(super) fn prefixes(text: &str) -> std::result::Result<Vec<IpNet>, ipnet::AddrParseError> {
+    text.split_whitespace().map(str::parse).collect()
+}
+
+impl Ledger {
+    /// Records of all kinds, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn all_records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>> {
+        let mut found: Vec<AnyRecord> = match which.kind {
+            None | Some("usage") => self.usage_records(which)?,
+            Some(_) => Vec::new(),
+        };
+        if which.kind != Some("usage") {
+            // With a kind, as many of the others are read as it takes.
+            let mut after = which.after;
+            let mut left = which.limit;
+            loop {
+                let others = self.records(after, which.subscriber, which.limit.max(1_000))?;
+                let all = others.len() < which.limit.max(1_000);
+                after = others.last().map_or(after, |last| last.seq);
+                let of_kind = others
+                    .into_iter()
+                    .filter(|record| which.kind.is_none_or(|kind| record.entry.kind == kind));
+                let before = found.len();
+                found.extend(of_kind.take(left).map(AnyRecord::Other));
+                left -= found.len() - before;
+                if all || left == 0 || which.kind.is_none() {
+                    break;
+                }
+            }
+        }
+        found.sort_by_key(AnyRecord::seq);
+        found.truncate(which.limit);
+        Ok(found)
+    }
+
+    fn usage_records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>> {
+        // The row that holds the first one may begin before it.
+        let (from, query) = match which.subscriber {
+            None => ("usage", "?2 IS NULL"),
+            Some(_) => (
+                "usage INDEXED BY usage_of_session",
+                "usage.session IN (SELECT number FROM session WHERE subscriber = ?2)",
+            ),
+        };
+        let query = format!(
+            "SELECT usage.*, session.subscriber, session.session, session.addresses
+             FROM {from} JOIN session ON session.number = usage.session
+             WHERE {query} AND seq > ?1 ORDER BY seq"
+        );
+        let mut statement = self
+            .connection
+            .prepare_cached(&query)
+            .map_err(failed(&self.path))?;
+        let first = (which.after as i64).saturating_sub(MOST_AT_ONCE);
+        let mut rows = statement
+            .query(params![first, which.subscriber])
+            .map_err(failed(&self.path))?;
+        let mut terms = HashMap::new();
+        let mut found = Vec::new();
+        while found.len() < which.limit {
+            let Some(row) = rows.next().map_err(failed(&self.path))? else {
+                break;
+            };
+            let stored = self.stored(row, &mut terms)?;
+            let records = (|| {
+                let subscriber: String = row.get(14)?;
+                let session: i64 = row.get(15)?;
+                let addresses: String = row.get(16)?;
+                Ok((subscriber, session as u64, addresses))
+            })();
+            let (subscriber, session, addresses) = records.map_err(failed(&self.path))?;
+            let addresses = self.understood(prefixes(&addresses))?;
+            let records = stored.records(&subscriber, session, &addresses);
+            let behind = records
+                .into_iter()
+                .filter(|record| record.seq > which.after);
+            found.extend(behind.map(|record| AnyRecord::Usage(Box::new(record))));
+        }
+        Ok(found)
+    }
+
+    /// A row of the table `usage`.
+    pub(super) fn stored(
+        &self,
+        row: &Row<'_>,
+        known: &mut HashMap<i64, Arc<Terms>>,
+    ) -> Result<Stored> {
+        let read = || {
+            let moved = codec::moved(row.get_ref(13)?.as_blob()?);
+            let number: i64 = row.get(4)?;
+            let stored = |terms, moved, cause| {
+                Ok(Stored {
+                    seq: Some(row.get::<_, i64>(0)? as u64),
+                    session_seq: row.get::<_, i64>(3)? as u64,
+                    terms,
+                    cause,
+                    suspended: row.get(6)?,
+                    start: timestamp(row.get(7)?),
+                    end: timestamp(row.get(8)?),
+                    last: timestamp(row.get(9)?),
+                    active: row.get::<_, i64>(10)? as u64,
+                    peak_up_bps: row.get::<_, i64>(11)? as u64,
+                    peak_down_bps: row.get::<_, i64>(12)? as u64,
+                    moved,
+                })
+            };
+            let (cause, seq): (u8, i64) = (row.get(5)?, row.get(0)?);
+            Ok((moved, number, Cause::of_number(cause), seq, stored))
+        };
+        let (moved, number, cause, seq, stored) =
+            read().map_err(|error| failed(&self.path)(error))?;
+        let terms = match known.get(&number) {
+            Some(terms) => Arc::clone(terms),
+            None => {
+                let terms = Arc::new(self.terms(number)?);
+                known.insert(number, Arc::clone(&terms));
+                terms
+            }
+        };
+        let unreadable = || self.damaged(format!("usage record {seq} cannot be read"));
+        let (Some(moved), Some(cause)) = (moved, cause) else {
+            return Err(unreadable());
+        };
+        if moved.iter().any(|moved| moved.meter >= terms.meters.len()) {
+            return Err(unreadable());
+        }
+        stored(terms, moved, cause).map_err(|error| failed(&self.path)(error))
+    }
+
+    fn terms(&self, number: i64) -> Result<Terms> {
+        let content: String = self
+            .connection
+            .prepare_cached("SELECT content FROM terms WHERE number = ?1")
+            .and_then(|mut find| find.query_row([number], |row| row.get(0)))
+            .map_err(failed(&self.path))?;
+        self.understood(serde_json::from_str(&content))
+    }
+
+    pub(super) fn understood<T, E: std::fmt::Display>(
+        &self,
+        read: std::result::Result<T, E>,
+    ) -> Result<T> {
+        read.map_err(|error| self.damaged(format!("what was recorded cannot be read: {error}")))
+    }
+
+    /// What was recorded of the row at a line.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn taken(&self, line: u32) -> Result<Option<Taken>> {
+        let taken = super::write::taken(&self.connection, line).map_err(failed(&self.path))?;
+        taken.map_err(|_| self.untaken(line))
+    }
+
+    fn untaken(&self, line: u32) -> LedgerError {
+        self.damaged(format!(
+            "what was recorded of the row at line {line} cannot be read"
+        ))
+    }
+
+    /// What was recorded of every row that has been recorded and counts, by line.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn all_taken(&self) -> Result<BTreeMap<u32, Taken>> {
+        let rows = self.rows("SELECT * FROM taken ORDER BY line", |row| {
+            Ok((row.get::<_, u32>(0)?, taken_of(row)?))
+        })?;
+        rows.into_iter()
+            .map(|(line, taken)| Ok((line, taken.map_err(|_| self.untaken(line))?)))
+            .collect()
+    }
+
+    /// Rows that ended and whose last records have not been written.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn closings(&self) -> Result<Vec<Closing>> {
+        let rows = self.rows("SELECT * FROM closing ORDER BY line", |row| {
+            let (subscriber, addresses): (String, String) = (row.get(3)?, row.get(6)?);
+            let cause: u8 = row.get(9)?;
+            let closing = Closing {
+                line: row.get(0)?,
+                layout: row.get(1)?,
+                row_start: timestamp(row.get(2)?),
+                subscriber: subscriber.into(),
+                session: row.get::<_, i64>(4)? as u64,
+                session_start: timestamp(row.get(5)?),
+                addresses: Box::default(),
+                suspended: row.get(7)?,
+                at: timestamp(row.get(8)?),
+                cause: Cause::of_number(cause).unwrap_or(Cause::Recovered),
+                next_line: row.get(10)?,
+                serial: row.get(11)?,
+            };
+            Ok((closing, addresses))
+        })?;
+        rows.into_iter()
+            .map(|(closing, addresses)| {
+                Ok(Closing {
+                    addresses: self.understood(prefixes(&addresses))?.into(),
+                    ..closing
+                })
+            })
+            .collect()
+    }
+
+    /// What the image with a serial number was compiled from.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn judged(&self, serial: u32) -> Result<Option<Judged>> {
+        let find = "SELECT content FROM image WHERE serial = ?1";
+        let content: Option<String> = self
+            .connection
+            .query_row(find, [serial], |row| row.get(0))
+            .optional()
+            .map_err(failed(&self.path))?;
+        content
+            .map(|content| self.understood(serde_json::from_str(&content)))
+            .transpose()
+    }
+}

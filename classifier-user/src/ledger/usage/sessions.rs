@@ -1,0 +1,122 @@
+//! Sessions of a subscriber, as they are and were, and what was recorded of each.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::Stored;
+use super::read::prefixes;
+use crate::ledger::accounts::timestamp;
+use crate::ledger::{Ledger, Result, failed};
+
+/// A session that is, or was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastSession {
+    /// Its number in the ledger.
+    pub(super) number: i64,
+    /// Epoch of its counters.
+    pub epoch: u64,
+    /// Its number in that epoch.
+    pub session: u64,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended; `None` while it runs, and until its end has been recorded.
+    pub end: Option<Timestamp>,
+    /// Its prefixes.
+    pub addresses: Vec<IpNet>,
+}
+
+impl PastSession {
+    /// One of which nothing is recorded.
+    #[must_use]
+    pub const fn unrecorded(
+        epoch: u64,
+        session: u64,
+        start: Timestamp,
+        end: Option<Timestamp>,
+        addresses: Vec<IpNet>,
+    ) -> Self {
+        Self {
+            number: 0,
+            epoch,
+            session,
+            start,
+            end,
+            addresses,
+        }
+    }
+}
+
+impl Ledger {
+    /// Sessions of a subscriber of which something is recorded, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sessions_of(&self, subscriber: &str) -> Result<Vec<PastSession>> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT number, epoch, session, start, ended, addresses FROM session WHERE subscriber = ?1
+                 ORDER BY number",
+            )
+            .map_err(failed(&self.path))?;
+        let rows = statement
+            .query_map([subscriber], |row| {
+                let session = PastSession {
+                    number: row.get(0)?,
+                    epoch: row.get::<_, i64>(1)? as u64,
+                    session: row.get::<_, i64>(2)? as u64,
+                    start: timestamp(row.get(3)?),
+                    end: row.get::<_, Option<i64>>(4)?.map(timestamp),
+                    addresses: Vec::new(),
+                };
+                Ok((session, row.get::<_, String>(5)?))
+            })
+            .map_err(failed(&self.path))?;
+        rows.map(|row| {
+            let (session, addresses) = row.map_err(failed(&self.path))?;
+            let addresses = self.understood(prefixes(&addresses))?;
+            Ok(PastSession {
+                addresses,
+                ..session
+            })
+        })
+        .collect()
+    }
+
+    /// Records of a session that end after a time and not after another, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn usage_of(
+        &self,
+        session: &PastSession,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Stored>> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT * FROM usage INDEXED BY usage_of_session
+                 WHERE session = ?1 AND ended > ?2 AND ended <= ?3 ORDER BY seq",
+            )
+            .map_err(failed(&self.path))?;
+        // Asked for may be any time, and recorded are those a clock is in.
+        let bound = |time: Timestamp| {
+            let nanoseconds = time.as_nanosecond();
+            nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+        };
+        let (from, to) = (bound(from), bound(to));
+        let mut rows = statement
+            .query(params![session.number, from, to])
+            .map_err(failed(&self.path))?;
+        let mut terms = HashMap::new();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed(&self.path))? {
+            found.push(self.stored(row, &mut terms)?);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,405 @@
+//! Writing usage records down, with what has been taken of each row, in one transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::super::accounts::{nanoseconds, timestamp};
+use super::super::{Ledger, LedgerError, Result, failed, set_number, to_json};
+use super::account::Carried;
+use super::read::addresses;
+use super::{Accounted, Backwards, Cause, Closing, Cut, Judged, OF_AN_EPOCH, Taken, Terms, codec};
+use crate::accounts::{Accounts, Change};
+
+/// Why cuts could not be written.
+enum Failed {
+    Sqlite(rusqlite::Error),
+    Unreadable(u32),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Ledger {
+    /// Records what cuts add to what was recorded before, in their order: all of them, or none; but for those that are
+    /// below what was recorded, which it returns.
+    ///
+    /// `numbers` remembers the numbers of terms that were written before. With `seen` it is noted that, of what moved
+    /// until then, nothing is left to be recorded.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn record(
+        &mut self,
+        cuts: &[Cut],
+        numbers: &mut TermsNumbers,
+        seen: Option<Timestamp>,
+    ) -> Result<Vec<Backwards>> {
+        let path = &self.path;
+        let epoch = self.number("epoch")?.unwrap_or(0) as i64;
+        let transaction = self.connection.transaction().map_err(failed(path))?;
+        let written = write(&transaction, cuts, numbers, epoch);
+        let written = written.and_then(|wrong| {
+            if let Some(seen) = seen {
+                set_number(&transaction, SEEN, nanoseconds(seen) as u64)?;
+            }
+            Ok(wrong)
+        });
+        match written {
+            Ok(wrong) => {
+                transaction.commit().map_err(failed(path))?;
+                Ok(wrong)
+            }
+            Err(error) => {
+                // Numbers given in a transaction that is undone mean nothing.
+                numbers.0.clear();
+                Err(match error {
+                    Failed::Sqlite(error) => failed(path)(error),
+                    Failed::Unreadable(line) => LedgerError::Damaged {
+                        path: path.clone(),
+                        what: format!("what was recorded of the row at line {line} cannot be read"),
+                    },
+                })
+            }
+        }
+    }
+
+    /// Notes what an image is compiled from, before it is published.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_image(&mut self, serial: u32, judged: &Judged) -> Result<()> {
+        self.write(|transaction| {
+            let put = "INSERT OR REPLACE INTO image VALUES (?1, ?2)";
+            transaction
+                .execute(put, params![serial, to_json(judged)?])
+                .map(drop)
+        })
+    }
+
+    /// Until when all that moved has been recorded, by the process before this one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn seen(&self) -> Result<Option<Timestamp>> {
+        Ok(self.number(SEEN)?.map(|seen| timestamp(seen as i64)))
+    }
+}
+
+/// Name of the number that says until when all that moved has been recorded.
+const SEEN: &str = "seen";
+
+/// Numbers that terms have in the ledger.
+#[derive(Debug, Default)]
+pub struct TermsNumbers(HashMap<usize, (Arc<Terms>, i64)>);
+
+impl TermsNumbers {
+    fn of(&mut self, transaction: &Transaction<'_>, terms: &Arc<Terms>) -> rusqlite::Result<i64> {
+        // By where they are: there is one of each, and it is kept here.
+        let key = Arc::as_ptr(terms) as usize;
+        if let Some((_, number)) = self.0.get(&key) {
+            return Ok(*number);
+        }
+        let content = to_json(&**terms)?;
+        let put = "INSERT INTO terms (content) VALUES (?1) ON CONFLICT DO NOTHING";
+        transaction.execute(put, [&content])?;
+        let find = "SELECT number FROM terms WHERE content = ?1";
+        let number = transaction.query_row(find, [&content], |row| row.get(0))?;
+        if self.0.len() >= 1 << 14 {
+            self.0.clear();
+        }
+        self.0.insert(key, (Arc::clone(terms), number));
+        Ok(number)
+    }
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    cuts: &[Cut],
+    numbers: &mut TermsNumbers,
+    epoch: i64,
+) -> std::result::Result<Vec<Backwards>, Failed> {
+    let mut wrong = Vec::new();
+    let mut seq = next_seq(transaction)?;
+    for cut in cuts {
+        let before = taken(transaction, cut.line)?;
+        let before = before.map_err(|Unreadable| Failed::Unreadable(cut.line))?;
+        let accounted = match cut.account(before.as_ref()) {
+            Ok(accounted) => accounted,
+            Err(backwards) => {
+                wrong.push(backwards);
+                continue;
+            }
+        };
+        let Accounted {
+            start,
+            last,
+            active,
+            moved,
+            taken: mut after,
+        } = accounted;
+        let known = before.as_ref();
+        if !moved.is_empty() || cut.cause.is_final() {
+            after.session = match known {
+                Some(before) => before.session,
+                None => session(transaction, cut, epoch)?,
+            };
+        }
+        if !moved.is_empty() {
+            let activity = cut.activity.as_ref();
+            let peaks = activity.map_or((0, 0), |activity| {
+                (activity.peak_up_bps, activity.peak_down_bps)
+            });
+            let first = known.map_or(0, |before| before.session_seq) + 1;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                )?
+                .execute(params![
+                    seq,
+                    moved.len() as i64,
+                    after.session,
+                    first as i64,
+                    numbers.of(transaction, &cut.terms)?,
+                    cut.cause.number(),
+                    cut.suspended,
+                    nanoseconds(start),
+                    nanoseconds(cut.at),
+                    nanoseconds(last),
+                    active as i64,
+                    rate(peaks.0),
+                    rate(peaks.1),
+                    codec::put_moved(&moved),
+                ])?;
+            seq += moved.len() as i64;
+        }
+        match cut.ends {
+            None if moved.is_empty() => {}
+            None => put_taken(transaction, cut.line, &after)?,
+            Some(next) => {
+                let end = "UPDATE session SET ended = ?1 WHERE number = ?2";
+                if cut.cause.is_final() {
+                    transaction
+                        .prepare_cached(end)?
+                        .execute(params![nanoseconds(cut.at), after.session])?;
+                }
+                // Nothing to carry where nothing was ever recorded.
+                if let Some(next) = next
+                    && (known.is_some() || !moved.is_empty())
+                {
+                    put_taken(transaction, next, &cut.carry(after))?;
+                }
+                for table in ["taken", "closing"] {
+                    transaction
+                        .prepare_cached(&format!("DELETE FROM {table} WHERE line = ?1"))?
+                        .execute([cut.line])?;
+                }
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// SQLite's numbers have a sign.
+fn rate(bits_a_second: u64) -> i64 {
+    i64::try_from(bits_a_second).unwrap_or(i64::MAX)
+}
+
+/// The number of a cut's session, which is noted when there is something to be said of it.
+fn session(transaction: &Transaction<'_>, cut: &Cut, epoch: i64) -> rusqlite::Result<i64> {
+    let put = "INSERT INTO session (epoch, session, subscriber, start, addresses) VALUES (?1, ?2, ?3, ?4, ?5) \
+               ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(put)?.execute(params![
+        epoch,
+        cut.session,
+        &*cut.subscriber,
+        nanoseconds(cut.session_start),
+        addresses(&cut.addresses),
+    ])?;
+    transaction
+        .prepare_cached("SELECT number FROM session WHERE epoch = ?1 AND session = ?2")?
+        .query_row(params![epoch, cut.session], |row| row.get(0))
+}
+
+pub(super) struct Unreadable;
+
+/// What was taken of the row at a line.
+pub(super) fn taken(
+    connection: &rusqlite::Connection,
+    line: u32,
+) -> rusqlite::Result<std::result::Result<Option<Taken>, Unreadable>> {
+    let found = connection
+        .prepare_cached("SELECT * FROM taken WHERE line = ?1")?
+        .query_row([line], taken_of)
+        .optional()?;
+    Ok(found.transpose())
+}
+
+/// What a row of the table `taken` says.
+pub(super) fn taken_of(
+    row: &rusqlite::Row<'_>,
+) -> rusqlite::Result<std::result::Result<Taken, Unreadable>> {
+    let carried = match row.get_ref(9)?.as_str_or_null()? {
+        None => Some(Vec::new()),
+        Some(text) => serde_json::from_str::<Vec<Carried>>(text).ok(),
+    };
+    let counters = codec::counters(row.get_ref(8)?.as_blob()?);
+    let (Some(carried), Some(counters)) = (carried, counters) else {
+        return Ok(Err(Unreadable));
+    };
+    Ok(Ok(Taken {
+        session: row.get(1)?,
+        session_seq: row.get::<_, i64>(2)? as u64,
+        ended: timestamp(row.get(3)?),
+        last: timestamp(row.get(4)?),
+        active: row.get::<_, i64>(5)? as u64,
+        peak_up_bps: row.get::<_, i64>(6)? as u64,
+        peak_down_bps: row.get::<_, i64>(7)? as u64,
+        counters,
+        carried,
+    }))
+}
+
+fn put_taken(transaction: &Transaction<'_>, line: u32, taken: &Taken) -> rusqlite::Result<()> {
+    let carried = match &*taken.carried {
+        [] => None,
+        carried => Some(to_json(&carried)?),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO taken VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            line,
+            taken.session,
+            taken.session_seq as i64,
+            nanoseconds(taken.ended),
+            nanoseconds(taken.last),
+            taken.active as i64,
+            rate(taken.peak_up_bps),
+            rate(taken.peak_down_bps),
+            codec::put_counters(&taken.counters),
+            carried,
+        ])
+        .map(drop)
+}
+
+/// The number of the next record, of whatever kind.
+pub(in crate::ledger) fn next_seq(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let last = "SELECT max(coalesce((SELECT max(seq) FROM record), 0),
+        coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0))";
+    let last: i64 = transaction.query_row(last, [], |row| row.get(0))?;
+    Ok(last + 1)
+}
+
+/// Notes which rows end with a change: their last records are written when their counters are final.
+pub(in crate::ledger) fn put_closings(
+    transaction: &Transaction<'_>,
+    before: &Accounts,
+    change: &Change,
+) -> rusqlite::Result<()> {
+    if change.ended.is_empty() {
+        return Ok(());
+    }
+    let serial = "SELECT coalesce((SELECT value FROM number WHERE name = 'serial'), 0)";
+    let serial: i64 = transaction.query_row(serial, [], |row| row.get(0))?;
+    let mut put = transaction.prepare(
+        "INSERT OR REPLACE INTO closing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    for closing in closings(before, change) {
+        put.execute(params![
+            closing.line,
+            closing.layout,
+            nanoseconds(closing.row_start),
+            &*closing.subscriber,
+            closing.session,
+            nanoseconds(closing.session_start),
+            addresses(&closing.addresses),
+            closing.suspended,
+            nanoseconds(closing.at),
+            closing.cause.number(),
+            closing.next_line,
+            serial,
+        ])?;
+    }
+    Ok(())
+}
+
+/// The rows that end with a change, as they were before it.
+pub(crate) fn closings(before: &Accounts, change: &Change) -> Vec<Closing> {
+    if change.ended.is_empty() {
+        return Vec::new();
+    }
+    let after: HashMap<&str, _> = change
+        .subscribers
+        .iter()
+        .map(|(id, account)| (&**id, account.session.as_ref()))
+        .collect();
+    let closing = |ended: &crate::accounts::EndedRow| {
+        let session = before
+            .subscribers
+            .get(&ended.subscriber)?
+            .session
+            .as_ref()?;
+        let plan = |layout: u32| &change.catalog.layouts[layout as usize].plan;
+        let (cause, next_line) = match after.get(&*ended.subscriber).copied().flatten() {
+            None => (Cause::Leave, None),
+            Some(next) if next.number != session.number => (Cause::Reassign, None),
+            Some(next) if plan(next.row.layout) != plan(ended.row.layout) => {
+                (Cause::Plan, Some(next.row.line))
+            }
+            // The plan is the same, and reaches what it did not before.
+            Some(next) => (Cause::Policy, Some(next.row.line)),
+        };
+        Some(Closing {
+            line: ended.row.line,
+            layout: ended.row.layout,
+            row_start: ended.row.start,
+            subscriber: Arc::clone(&ended.subscriber),
+            session: session.number,
+            session_start: session.start,
+            addresses: session.addresses.clone(),
+            suspended: session.suspended,
+            at: ended.end,
+            cause,
+            next_line,
+            serial: None,
+        })
+    };
+    change.ended.iter().filter_map(closing).collect()
+}
+
+/// Ends what is known of the counters of an epoch that is over: its sessions, with the last moment at which an agent is
+/// known to have looked.
+pub(in crate::ledger) fn end_epoch(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let number = |name: &str| {
+        let find = "SELECT value FROM number WHERE name = ?1";
+        let found = transaction.query_row(find, [name], |row| row.get::<_, i64>(0));
+        found.optional()
+    };
+    let Some(epoch) = number("epoch")? else {
+        return Ok(());
+    };
+    let seen = number(SEEN)?.unwrap_or(0);
+    transaction.execute(
+        "INSERT INTO session (epoch, session, subscriber, start, addresses)
+         SELECT ?1, session, id, start, addresses FROM subscriber WHERE session IS NOT NULL
+         ON CONFLICT DO NOTHING",
+        [epoch],
+    )?;
+    transaction.execute(
+        "UPDATE session SET ended = max(start, ?2,
+             coalesce((SELECT max(ended) FROM usage WHERE usage.session = session.number), 0))
+         WHERE epoch = ?1 AND ended IS NULL",
+        [epoch, seen],
+    )?;
+    for table in OF_AN_EPOCH {
+        transaction.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    Ok(())
+}

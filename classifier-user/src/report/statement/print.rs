@@ -1,0 +1,294 @@
+//! A statement as people and programs read it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{Head, SessionRow, Statement, StatementRow};
+use crate::ledger::records::{Record, What};
+use crate::report::table::grouped;
+use crate::report::{Format, Traffic, rows};
+
+/// A line of a statement.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Own(Own<'a>),
+    Record(&'a Record),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Own<'a> {
+    Statement(&'a Head),
+    Session(&'a SessionRow),
+    Usage(&'a StatementRow),
+}
+
+/// Every field a line has.
+const COLUMNS: [&str; 41] = [
+    "kind",
+    "subscriber",
+    "node",
+    "timezone",
+    "from",
+    "to",
+    "complete_until",
+    "recorded_until",
+    "epoch",
+    "session",
+    "start",
+    "end",
+    "last_activity",
+    "addresses",
+    "connected_seconds",
+    "active_seconds",
+    "average_up_bps",
+    "average_down_bps",
+    "peak_up_bps",
+    "peak_down_bps",
+    "plan",
+    "state",
+    "class",
+    "rating_group",
+    "charged",
+    "bytes_up",
+    "packets_up",
+    "bytes_down",
+    "packets_down",
+    "bytes_drawn",
+    "dropped_bytes_up",
+    "dropped_packets_up",
+    "dropped_bytes_down",
+    "dropped_packets_down",
+    "seq",
+    "time",
+    "bucket",
+    "bytes",
+    "left",
+    "id",
+    "reason",
+];
+
+impl Statement {
+    /// Prints it. JSON is a line for the whole, one for each session, each class and charge, and each record.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, out: &mut impl Write, format: Format) -> io::Result<()> {
+        match format {
+            Format::Table => self.table(out),
+            Format::Csv => rows::write(out, &COLUMNS, self.flat()?),
+            Format::Json => self.lines().try_for_each(|line| {
+                serde_json::to_writer(&mut *out, &line)?;
+                writeln!(out)
+            }),
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let head = std::iter::once(Own::Statement(&self.head));
+        let sessions = self.sessions.iter().map(Own::Session);
+        let usage = self.usage.iter().chain(&self.dropped).map(Own::Usage);
+        let own = head.chain(sessions).chain(usage).map(Line::Own);
+        own.chain(self.records.iter().map(Line::Record))
+    }
+
+    /// Lines without fields in fields.
+    fn flat(&self) -> io::Result<Vec<serde_json::Value>> {
+        let mut flat = Vec::new();
+        for line in self.lines() {
+            let mut line = serde_json::to_value(line)?;
+            if let Some(fields) = line.as_object_mut()
+                && let Some(serde_json::Value::Object(mut total)) = fields.remove("total")
+            {
+                if let Some(serde_json::Value::Object(dropped)) = total.remove("dropped") {
+                    let dropped = dropped.into_iter();
+                    fields.extend(dropped.map(|(name, n)| (format!("dropped_{name}"), n)));
+                }
+                fields.extend(total);
+            }
+            flat.push(line);
+        }
+        Ok(flat)
+    }
+
+    fn table(&self, out: &mut impl Write) -> io::Result<()> {
+        let head = &self.head;
+        let zone = TimeZone::get(&head.timezone).unwrap_or(TimeZone::UTC);
+        let time = |time: Timestamp| {
+            let zoned = time.to_zoned(zone.clone());
+            zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        };
+        writeln!(
+            out,
+            "Statement of {}, {} to {} ({})",
+            head.subscriber,
+            time(head.from),
+            time(head.to),
+            head.timezone
+        )?;
+        let recorded = match head.recorded_until {
+            Some(recorded) => format!("recorded until {}", time(recorded)),
+            None => "nothing recorded yet".to_owned(),
+        };
+        let complete = time(head.complete_until);
+        writeln!(out, "complete until {complete}, {recorded}")?;
+        match &head.plan {
+            Some(plan) => writeln!(out, "{}, plan {plan}", head.state)?,
+            None => writeln!(out, "{}", head.state)?,
+        }
+        writeln!(out, "\nTime and speed")?;
+        writeln!(out, "{}", self.sessions(&time).trim_fmt())?;
+        writeln!(out, "\nVolume")?;
+        writeln!(out, "{}", volume(&self.usage, true).trim_fmt())?;
+        if !self.dropped.is_empty() {
+            writeln!(out, "\nDropped, not charged")?;
+            writeln!(out, "{}", volume(&self.dropped, false).trim_fmt())?;
+        }
+        if !self.records.is_empty() {
+            writeln!(out, "\nOrders and changes")?;
+            writeln!(out, "{}", self.changes(&time).trim_fmt())?;
+        }
+        Ok(())
+    }
+
+    fn sessions(&self, time: &impl Fn(Timestamp) -> String) -> Table {
+        const HEADS: [&str; 10] = [
+            "session",
+            "start",
+            "end",
+            "last activity",
+            "connected",
+            "active",
+            "mean up bit/s",
+            "mean down bit/s",
+            "peak up bit/s",
+            "peak down bit/s",
+        ];
+        let mut table = table(&HEADS[..4], &HEADS[4..]);
+        let used = |connected: f64, used: &super::Used| {
+            let rates = [
+                used.average_up_bps,
+                used.average_down_bps,
+                used.peak_up_bps,
+                used.peak_down_bps,
+            ];
+            [duration(connected), duration(used.active_seconds)]
+                .into_iter()
+                .chain(rates.map(|rate| grouped(rate.into())))
+        };
+        for session in &self.sessions {
+            let ago = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), time);
+            let names = [
+                session.session.to_string(),
+                time(session.start),
+                ago(session.end),
+                ago(session.last_activity),
+            ];
+            let numbers = used(session.connected_seconds, &session.used);
+            table.add_row(names.into_iter().chain(numbers));
+        }
+        let names = ["all", "", "", ""].map(str::to_owned);
+        let total = &self.head.total;
+        let numbers = used(total.connected_seconds, &total.used);
+        table.add_row(names.into_iter().chain(numbers));
+        table
+    }
+
+    fn changes(&self, time: &impl Fn(Timestamp) -> String) -> Table {
+        let mut table = table(&["seq", "time", "kind", "what", "id", "reason"], &[]);
+        for record in &self.records {
+            let entry = &record.entry;
+            let what = match &entry.what {
+                What::Bucket {
+                    bucket,
+                    bytes,
+                    amount,
+                    left,
+                } => format!(
+                    "{bucket}: {} bytes{}, {} left",
+                    grouped((*bytes).into()),
+                    amount
+                        .as_ref()
+                        .map_or_else(String::new, |amount| format!(", {amount}")),
+                    grouped((*left).into())
+                ),
+                What::State { plan, state, .. } => format!("{state}, plan {plan}"),
+            };
+            table.add_row([
+                record.seq.to_string(),
+                time(record.time),
+                entry.kind.clone(),
+                what,
+                entry.id.clone().unwrap_or_default(),
+                entry.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        table
+    }
+}
+
+fn volume(rows: &[StatementRow], drawn: bool) -> Table {
+    let names = ["class", "group", "charged", "plan"];
+    let numbers = [
+        "bytes up",
+        "packets up",
+        "bytes down",
+        "packets down",
+        "drawn",
+    ];
+    let numbers = &numbers[..if drawn { 5 } else { 4 }];
+    let mut table = table(&names, numbers);
+    let line = |names: [&str; 4], traffic: &Traffic, bytes_drawn: u64| {
+        let counts = [
+            traffic.bytes_up,
+            traffic.packets_up,
+            traffic.bytes_down,
+            traffic.packets_down,
+            bytes_drawn,
+        ];
+        let counts = counts.into_iter().take(numbers.len());
+        let cells = names.map(str::to_owned).into_iter();
+        cells
+            .chain(counts.map(|count| grouped(count.into())))
+            .collect::<Vec<_>>()
+    };
+    let (mut total, mut all_drawn) = (Traffic::default(), 0);
+    for row in rows {
+        let group = row.rating_group.to_string();
+        let names = [&*row.class, &group, &row.charged, &row.plan];
+        table.add_row(line(names, &row.traffic, row.bytes_drawn));
+        total = total.plus(&row.traffic);
+        all_drawn += row.bytes_drawn;
+    }
+    table.add_row(line(["total", "", "", ""], &total, all_drawn));
+    table
+}
+
+/// A table without borders: columns of names, then columns of numbers.
+fn table(names: &[&str], numbers: &[&str]) -> Table {
+    let right = |name: &&str| Cell::new(name).set_alignment(CellAlignment::Right);
+    let mut table = Table::new();
+    table
+        .load_preset(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(names.iter().map(Cell::new).chain(numbers.iter().map(right)));
+    for column in table.column_iter_mut() {
+        if column.index >= names.len() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Hours, minutes and seconds.
+fn duration(seconds: f64) -> String {
+    let seconds = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    let (hours, rest) = (seconds / 3600, seconds % 3600);
+    format!("{hours}:{:02}:{:02}", rest / 60, rest % 60)
+}
