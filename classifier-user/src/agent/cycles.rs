@@ -17,7 +17,7 @@ use crate::ledger::usage::Cause;
 use crate::policy::{Cycle, Renew};
 
 /// Subscribers whose cycles are ended in one transaction, while requests wait.
-const AT_ONCE: usize = 5_000;
+const AT_ONCE: usize = 1_000;
 /// Why records of a cycle are there.
 const ENDED: &str = "the cycle ended";
 

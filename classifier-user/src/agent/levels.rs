@@ -8,8 +8,10 @@ use super::node::Node;
 use crate::accounts::{Accounts, Change};
 use crate::ledger::LedgerError;
 
-/// Subscribers whose buckets are written down in one transaction, while requests wait.
-const AT_ONCE: usize = 20_000;
+/// Subscribers whose buckets are written down in one transaction, while requests wait: some milliseconds.
+const AT_ONCE: usize = 4_000;
+/// Subscribers that are looked at in one go: about as long.
+const LOOKED_AT: usize = 100_000;
 
 /// What is written down already, by number of account.
 #[derive(Debug, Default)]
@@ -86,7 +88,7 @@ impl Node {
         let first = self.levels.next;
         let mut next = self.levels.blocks.len();
         for (number, block) in self.levels.blocks.iter().enumerate().skip(first) {
-            if sums.len() == AT_ONCE {
+            if sums.len() == AT_ONCE || number == first + LOOKED_AT {
                 next = number;
                 break;
             }
