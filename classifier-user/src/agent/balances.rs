@@ -322,9 +322,13 @@ impl Node {
         }
     }
 
-    /// The cycles an order begins: one that restarts all the plan's packages, or the only one.
+    /// The cycles an order begins: one that restarts all the plan's packages, the only one, or the first of those that
+    /// wait for billing.
     fn begun(&self, order: &Order, account: &Account, now: Timestamp) -> Option<Cycles> {
-        let all = order.bucket.is_none() || self.packages(account).len() == 1;
+        let waits = account
+            .cycles
+            .is_some_and(|cycles| cycles.due == Cycles::WAITING);
+        let all = order.bucket.is_none() || waits || self.packages(account).len() == 1;
         let cycle = self.plan_of(account)?.cycle?;
         (all && order.action == Action::Restart)
             .then(|| Cycles::begin(cycle, now, &self.accounts.zone))
@@ -365,6 +369,18 @@ impl Node {
     /// When they cannot be read.
     pub fn records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>, LedgerError> {
         self.ledger.all_records(which)
+    }
+
+    /// Forgets the ids of orders nobody will repeat any more.
+    pub(super) fn forget_orders(&mut self) {
+        match self.ledger.forget_orders(Timestamp::now()) {
+            Ok(0) => {}
+            Ok(forgotten) => info!(
+                forgotten,
+                "ids of orders of more than two years ago are free again"
+            ),
+            Err(error) => tracing::error!("ids of old orders: {error}; it is tried again tomorrow"),
+        }
     }
 
     /// Tells the kernel what orders made of the buckets: what a process that was killed may have left undone.

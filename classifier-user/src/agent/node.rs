@@ -197,13 +197,6 @@ impl Node {
             zone: config.timezone.clone(),
             ..accounts
         };
-        let forgotten = ledger.forget_orders(Timestamp::now())?;
-        if forgotten > 0 {
-            info!(
-                forgotten,
-                "ids of orders of more than two years ago are free again"
-            );
-        }
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
@@ -232,6 +225,7 @@ impl Node {
         node.schedule = Schedule::of(node.ledger.scheduled()?);
         node.recall_grants()?;
         node.ledger.told()?;
+        node.forget_orders();
         let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
