@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use crate::accounts::activity::{Activity, Moment, Sums, Watch};
 use crate::accounts::{Accounts, Catalog, Change};
 use crate::config::{Config, Downlink, Mode, Role};
-use crate::ledger::usage::{self, Cause, Closing, Cut, Judged, Label, Taken, Terms, TermsNumbers};
+use crate::ledger::usage::{self, Cause, Closing, Cut, Judged, Label, Terms, TermsNumbers};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Count, Policy};
 
@@ -24,7 +24,7 @@ pub(super) struct Recording {
     /// Lines of rows whose turn it is: they are read when they are written.
     pub(super) due: VecDeque<u32>,
     /// Of a change that is not in force yet: rows that end with it,
-    ended: Vec<Closing>,
+    pub(super) ended: Vec<Closing>,
     /// rows whose subscriber had another state before, and which,
     restated: Vec<(u32, bool)>,
     /// and the first line that is new with it.
@@ -163,7 +163,6 @@ impl Recording {
         let now = Timestamp::now();
         let seen = ledger.seen()?.unwrap_or(now).min(now);
         let mut watch = Watch::new(config.records.checkpoint);
-        let taken = ledger.all_taken()?;
         let ended = ledger.closings()?;
         let mut rows: Vec<(u32, u32, Arc<str>)> = accounts
             .present()
@@ -174,11 +173,15 @@ impl Recording {
             (closing.line, closing.layout, id)
         }));
         rows.sort_unstable_by_key(|(line, ..)| *line);
-        for (line, layout, id) in rows {
-            let counters = taken.get(&line).map(|taken: &Taken| &taken.counters);
-            let counters = counters.into_iter().flatten().copied();
-            let seen_there = Sums::of(&accounts.catalog, layout, counters);
-            watch.begin(id, line, layout, seen_there, Moment::noted(seen));
+        let mut taken = vec![Sums::default(); rows.len()];
+        ledger.all_taken(|line, counters| {
+            if let Ok(at) = rows.binary_search_by_key(&line, |(line, ..)| *line) {
+                let counters = counters.iter().copied();
+                taken[at] = Sums::of(&accounts.catalog, rows[at].1, counters);
+            }
+        })?;
+        for ((line, layout, id), taken) in rows.into_iter().zip(taken) {
+            watch.begin(id, line, layout, taken, Moment::noted(seen));
         }
         let mut judged = HashMap::new();
         let serials = ended.iter().filter_map(|closing| closing.serial);

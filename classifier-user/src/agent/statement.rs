@@ -15,7 +15,7 @@ use super::recording::Waiting;
 use super::views::SubscriberView;
 use crate::accounts::activity::between;
 use crate::ledger::LedgerError;
-use crate::ledger::usage::{Cause, Cut, PastSession, Stored, Taken};
+use crate::ledger::usage::{Cause, Closing, Cut, PastSession, Stored, Taken};
 use crate::report::Traffic;
 use crate::report::statement::{Head, SessionRow, Statement, Sum, Totals, Used};
 
@@ -226,6 +226,19 @@ impl Node {
                 }
                 _ => {}
             }
+        }
+        // What is about to end and still counts.
+        let ended = self.recording.ended.iter();
+        let ended: Vec<Closing> = ended
+            .filter(|closing| *closing.subscriber == *id)
+            .cloned()
+            .collect();
+        for closing in ended {
+            let catalog = &self.accounts.catalog;
+            let terms = self.recording.terms(closing.layout, catalog);
+            let activity = self.recording.watch.activity(closing.line);
+            let cut = close(&self.lines, closing, terms);
+            cuts.push(Cut { activity, ..cut });
         }
         cuts.extend(self.as_it_is(id, now));
         let mut taken: HashMap<u32, Option<Taken>> = HashMap::new();

@@ -144,16 +144,6 @@ impl Ledger {
                 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
             )
             .map_err(failed(path))?;
-        let check: String = self
-            .connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(failed(path))?;
-        if check != "ok" {
-            return Err(LedgerError::Damaged {
-                path: path.clone(),
-                what: check,
-            });
-        }
         let found: i64 = self
             .connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -166,12 +156,35 @@ impl Ledger {
                     usage::TABLES
                 ))
                 .map_err(failed(path)),
-            SCHEMA => Ok(()),
+            SCHEMA => self.check(),
             found => Err(LedgerError::Schema {
                 path: path.clone(),
                 found,
             }),
         }
+    }
+
+    /// Looks through all tables, but for those that only grow: they may hold years, and a start does not need them.
+    fn check(&self) -> Result<()> {
+        let tables = self.rows(
+            "SELECT name FROM sqlite_schema WHERE type = 'table'",
+            |row| row.get::<_, String>(0),
+        )?;
+        let checked = tables
+            .iter()
+            .filter(|name| !usage::GROWING.contains(&&***name));
+        for table in checked {
+            let check: String = self
+                .connection
+                .query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| {
+                    row.get(0)
+                })
+                .map_err(failed(&self.path))?;
+            if check != "ok" {
+                return Err(self.damaged(check));
+            }
+        }
+        Ok(())
     }
 
     fn recall(&mut self) -> Result<Recalled> {

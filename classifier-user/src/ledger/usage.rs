@@ -53,6 +53,9 @@ CREATE TABLE closing (
 );
 ";
 
+/// Those of them that only grow.
+pub(super) const GROWING: [&str; 2] = ["usage", "session"];
+
 /// Those of them that are about the counters of one epoch.
 pub(super) const OF_AN_EPOCH: [&str; 2] = ["taken", "closing"];
 

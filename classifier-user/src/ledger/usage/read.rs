@@ -1,16 +1,16 @@
 //! Reading what was recorded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use classifier::layout::Meter;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::super::accounts::timestamp;
 use super::super::{Ledger, LedgerError, Result, failed};
-use super::write::taken_of;
 use super::{AnyRecord, Cause, Closing, Judged, Moved, Taken, Terms, codec};
 
 /// More records than one row of counters ever yields at once.
@@ -233,17 +233,24 @@ impl Ledger {
         ))
     }
 
-    /// What was recorded of every row that has been recorded and counts, by line.
+    /// What was recorded of every row that has been recorded and counts: `each` is given its line and its meters, by line.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn all_taken(&self) -> Result<BTreeMap<u32, Taken>> {
-        let rows = self.rows("SELECT * FROM taken ORDER BY line", |row| {
-            Ok((row.get::<_, u32>(0)?, taken_of(row)?))
-        })?;
-        rows.into_iter()
-            .map(|(line, taken)| Ok((line, taken.map_err(|_| self.untaken(line))?)))
-            .collect()
+    pub fn all_taken(&self, mut each: impl FnMut(u32, &[Meter])) -> Result<()> {
+        let query = "SELECT line, counters FROM taken ORDER BY line";
+        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
+        let mut rows = statement.query([]).map_err(failed(&self.path))?;
+        let mut counters = Vec::new();
+        while let Some(row) = rows.next().map_err(failed(&self.path))? {
+            let line = row.get(0).map_err(failed(&self.path))?;
+            let bytes = row.get_ref(1).map_err(failed(&self.path))?;
+            let read = bytes.as_blob().ok();
+            let read = read.and_then(|bytes| codec::counters(bytes, &mut counters));
+            read.ok_or_else(|| self.untaken(line))?;
+            each(line, &counters);
+        }
+        Ok(())
     }
 
     /// Rows that ended and whose last records have not been written.

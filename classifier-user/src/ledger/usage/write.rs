@@ -40,6 +40,29 @@ impl Ledger {
         numbers: &mut TermsNumbers,
         seen: Option<Timestamp>,
     ) -> Result<Vec<Backwards>> {
+        // Should the machine go down, the counters go with it, and it matters little which of the records since the last
+        // full write were kept: one wait for the disk at the end will do. That the process dies is no matter at all.
+        let careful = seen.is_some() || cuts.is_empty();
+        self.careful(careful)?;
+        let result = self.record_now(cuts, numbers, seen);
+        self.careful(true)?;
+        result
+    }
+
+    /// Whether the end of a transaction waits for the disk.
+    fn careful(&self, careful: bool) -> Result<()> {
+        let level = if careful { "FULL" } else { "NORMAL" };
+        self.connection
+            .pragma_update(None, "synchronous", level)
+            .map_err(failed(&self.path))
+    }
+
+    fn record_now(
+        &mut self,
+        cuts: &[Cut],
+        numbers: &mut TermsNumbers,
+        seen: Option<Timestamp>,
+    ) -> Result<Vec<Backwards>> {
         let path = &self.path;
         let epoch = self.number("epoch")?.unwrap_or(0) as i64;
         let transaction = self.connection.transaction().map_err(failed(path))?;
@@ -241,15 +264,14 @@ pub(super) fn taken(
 }
 
 /// What a row of the table `taken` says.
-pub(super) fn taken_of(
-    row: &rusqlite::Row<'_>,
-) -> rusqlite::Result<std::result::Result<Taken, Unreadable>> {
+fn taken_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<std::result::Result<Taken, Unreadable>> {
     let carried = match row.get_ref(9)?.as_str_or_null()? {
         None => Some(Vec::new()),
         Some(text) => serde_json::from_str::<Vec<Carried>>(text).ok(),
     };
-    let counters = codec::counters(row.get_ref(8)?.as_blob()?);
-    let (Some(carried), Some(counters)) = (carried, counters) else {
+    let mut counters = Vec::new();
+    let read = codec::counters(row.get_ref(8)?.as_blob()?, &mut counters);
+    let (Some(carried), Some(())) = (carried, read) else {
         return Ok(Err(Unreadable));
     };
     Ok(Ok(Taken {
