@@ -1,8 +1,10 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
 mod interface;
+mod tags;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +13,10 @@ use classifier::layout::MAX_INTERFACES;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
 
-pub use self::interface::{Downlink, Interface, Mode, Role, Tc, Unknown};
+pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
+pub use self::tags::Tags;
 
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
@@ -46,6 +50,9 @@ pub struct Config {
     /// Interfaces that are counted on.
     #[serde(rename = "interface")]
     pub interfaces: Vec<Interface>,
+    /// What packets are told of, where interfaces tell.
+    #[serde(default)]
+    pub tags: Tags,
     /// Sizes.
     #[serde(default)]
     pub limits: Limits,
@@ -153,6 +160,29 @@ const fn yes() -> bool {
     true
 }
 
+/// What a key says, and where in the file, if it is there.
+#[derive(Clone, Copy, Default)]
+struct Key<T> {
+    value: T,
+    at: Option<usize>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<T>::deserialize(from)?;
+        Ok(Self {
+            at: Some(spanned.span().start),
+            value: spanned.into_inner(),
+        })
+    }
+}
+
 fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
     let name = String::deserialize(from)?;
     TimeZone::get(&name).map_err(|_| {
@@ -218,9 +248,9 @@ impl Config {
             }
         };
         config.check(&start, &mut out);
-        interface::check(&config.interfaces, &mut out, |offset| {
-            place(Arc::clone(&file), &text, offset)
-        });
+        let at = |offset| place(Arc::clone(&file), &text, offset);
+        interface::check(&config.interfaces, &mut out, at);
+        tags::check(&config.tags, &config.interfaces, &mut out, at);
         out.finish().map(|_| config)
     }
 

@@ -235,6 +235,7 @@ impl Catalog {
             chains[class as usize] = Some(ChainEntry {
                 steps: steps.collect(),
                 end,
+                end_free: chain.end == ChainEnd::Free,
                 free: is_free(chain),
                 essential: policy.classes[index].essential,
                 dropped: reach

@@ -1,0 +1,137 @@
+//! `[tags]` of the configuration: which bits of a packet's mark are ours, and what classes are called in them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Key;
+use super::interface::{Interface, Tag};
+use crate::accounts::Catalog;
+use crate::diagnostic::Diagnostics;
+use crate::image::Labels;
+use crate::policy::{Place, Policy};
+use classifier::tag::PAYER_BITS;
+
+/// Bits of a mark that nobody else is known to use.
+const DEFAULT_MASK: u32 = 0x0fff_0000;
+/// DSCP code points there are.
+const CODE_POINTS: u32 = 64;
+
+/// What packets are told of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tags {
+    /// Bits of the mark that are ours, side by side: the low four say who pays, the others which class.
+    mask: Key<u32>,
+    /// Numbers of classes: in the mark, or as DSCP.
+    classes: BTreeMap<String, Key<u32>>,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self {
+            mask: Key {
+                value: DEFAULT_MASK,
+                at: None,
+            },
+            classes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Tags {
+    /// The numbers of a node's classes.
+    #[must_use]
+    pub fn labels(&self, catalog: &Catalog) -> Labels {
+        let number = |name: &String| self.classes.get(name).map(|number| number.value);
+        Labels {
+            mask: self.mask.value,
+            classes: catalog
+                .classes
+                .iter()
+                .map(|class| number(&class.name))
+                .collect(),
+        }
+    }
+
+    /// Classes that have a number and are not in the policy: a warning each. The policy may change while the agent runs,
+    /// and a number without a class does nothing.
+    #[must_use]
+    pub fn without_class(&self, policy: &Policy) -> Vec<String> {
+        let known = |name: &str| policy.classes.iter().any(|class| class.name == name);
+        let names = || {
+            let names: Vec<&str> = policy.classes.iter().map(|class| &*class.name).collect();
+            names.join(", ")
+        };
+        let unknown = self.classes.keys().filter(|name| !known(name));
+        unknown
+            .map(|name| {
+                format!(
+                    "[tags.classes] of the configuration has a number for `{name}`, and policy {} has no such class: no \
+                     packet carries it; there are {}",
+                    policy.name,
+                    names()
+                )
+            })
+            .collect()
+    }
+
+    /// Most a number in the mark can be.
+    fn most(&self) -> u32 {
+        let bits = self.mask.value.count_ones().saturating_sub(PAYER_BITS);
+        ((1_u64 << bits) - 1) as u32
+    }
+}
+
+/// Checks the section against what interfaces do with it; `place` knows where a byte of the file stands.
+pub(super) fn check(
+    tags: &Tags,
+    interfaces: &[Interface],
+    out: &mut Diagnostics,
+    place: impl Fn(usize) -> Place,
+) {
+    let mask = tags.mask.value;
+    let whole = mask >> mask.trailing_zeros().min(31);
+    if !whole.wrapping_add(1).is_power_of_two() && whole != u32::MAX
+        || mask.count_ones() <= PAYER_BITS
+    {
+        out.error(
+            place(tags.mask.at.unwrap_or(0)),
+            "config",
+            format!("`mask` is 0x{mask:08x}: its bits have to be side by side, and five at least"),
+            "four bits say who pays, the others which class: 0x0fff0000 has room for class numbers up to 255",
+        );
+        return;
+    }
+    let tagging = |tag: Tag| interfaces.iter().find(|interface| interface.tag() == tag);
+    if let (Some(interface), true) = (tagging(Tag::Dscp), tags.classes.is_empty()) {
+        out.error(
+            place(interface.tag_at().unwrap_or(0)),
+            "config",
+            format!(
+                "interface `{}`: tag = \"dscp\", but no class has a number",
+                interface.name
+            ),
+            "give those classes a DSCP whose packets are to have one, under [tags.classes]",
+        );
+    }
+    for (name, number) in &tags.classes {
+        let most = tags.most();
+        let (most, what) = match (tagging(Tag::Mark), tagging(Tag::Dscp)) {
+            (Some(_), _) if number.value > most => {
+                (most, format!("a class in the mask 0x{mask:08x}"))
+            }
+            (_, Some(_)) if number.value >= CODE_POINTS => (CODE_POINTS - 1, "a DSCP".to_owned()),
+            _ => continue,
+        };
+        out.error(
+            place(number.at.unwrap_or(0)),
+            "config",
+            format!(
+                "class `{name}` has the number {}, and {what} is at most {most}",
+                number.value
+            ),
+            "choose a smaller one, or widen `mask` if it is for marks",
+        );
+    }
+}
