@@ -25,8 +25,11 @@ pub fn set<P: Rewrite>(packet: &P, dscp: u32) -> bool {
     let dscp = (dscp & 63) as u16;
     match network(packet) {
         Some((IPV4, offset)) => {
-            let (Some(old), Some(sum)) = (packet.half(offset), packet.half(offset + CHECKSUM))
-            else {
+            // One after the other: the verifier follows no value that is there or not.
+            let Some(old) = packet.half(offset) else {
+                return false;
+            };
+            let Some(sum) = packet.half(offset + CHECKSUM) else {
                 return false;
             };
             let new = old & !DSCP4 | dscp << SHIFT4;
