@@ -1,8 +1,6 @@
 //! What is asked of a packet beyond its addresses, and what is changed in it, against the plainest way of doing it: the
 //! ports of web traffic found by a walk over the bytes, a checksum worked out anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::cell::RefCell;
 
 use classifier::charge::Direction;

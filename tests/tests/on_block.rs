@@ -1,7 +1,9 @@
 //! `on_block = "mark"`: web traffic that would be dropped passes with a mark of its own, rules of the gateway send it
 //! to a portal, and it is counted as dropped all the same.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -22,20 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For what is not to come.
 const IN_VAIN: Duration = Duration::from_secs(1);
 
-/// What operations.md shows, with the portal on the gateway: it answers HTTP, and the rest of what is marked goes
-/// nowhere.
-const ON_THE_GATEWAY: &str = "table inet portal {
-    counter redirected { }
-    counter refused { }
-    chain prerouting {
-        type nat hook prerouting priority dstnat;
-        meta mark & 0x000f0000 == 0x00040000 tcp dport 80 counter name redirected redirect to :8080
-    }
-    chain forward {
-        type filter hook forward priority filter;
-        meta mark & 0x000f0000 == 0x00040000 counter name refused drop
-    }
-}";
+/// The rules that operations.md shows, for a portal on the gateway, with counters of what they do.
+fn documented() -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let text = fs::read_to_string(path)?;
+    let (_, rules) = text
+        .split_once("table inet portal {")
+        .context("operations.md shows no portal")?;
+    let (rules, _) = rules.split_once("```").context("a fence is not closed")?;
+    let counted = rules
+        .replace("redirect to", "counter name redirected redirect to")
+        .replace("reject with", "counter name refused reject with")
+        .replace(" drop\n", " counter name refused drop\n");
+    Ok(format!(
+        "table inet portal {{\ncounter redirected {{ }}\ncounter refused {{ }}\n{counted}"
+    ))
+}
 
 fn suspended() -> String {
     SUBSCRIBERS.replace("alice,basic,active", "alice,basic,suspended")
@@ -55,12 +59,14 @@ fn agents(lab: &Lab, egress: bool, settings: &str) -> Result<Agent> {
     agent.subscribers(&suspended()).start()
 }
 
-/// What the books say was marked, in packets and bytes: over all, or on an interface.
+/// What the books say was marked, in packets and bytes: over all, or of what an interface received.
 fn marked_on(agent: &Agent, interface: Option<&str>) -> Result<(u64, u64)> {
     let lines = agent.usage_json()?;
-    let books = lines
-        .iter()
-        .find(|line| line["kind"] == "books" && line["interface"].as_str() == interface);
+    let books = lines.iter().find(|line| {
+        line["kind"] == "books"
+            && line["interface"].as_str() == interface
+            && line["direction"] != "down"
+    });
     let Some(books) = books else {
         return Ok((0, 0));
     };
@@ -86,7 +92,7 @@ fn a_suspended_subscriber_meets_the_portal_on_the_gateway() -> Result<()> {
     ] {
         let case = format!("egress {egress}, {hook}, {mode}");
         let lab = town::lab().build()?;
-        lab.gateway.nft(ON_THE_GATEWAY)?;
+        lab.gateway.nft(&documented()?)?;
         let _portal = Server::start(&lab.gateway, 8080, "please pay")?;
         let _web = Server::start(&lab.remote, 80, "the web")?;
         let _tls = Server::start(&lab.remote, 443, "the web")?;
@@ -107,7 +113,7 @@ fn a_suspended_subscriber_meets_the_portal_on_the_gateway() -> Result<()> {
             assert_eq!(answer, "the web", "{case}: {address}");
         }
         lab.settle()?;
-        let before = marked(&agent)?;
+        let before = marked_on(&agent, Some("access0"))?;
         assert!(before.0 >= 6, "{case}: {before:?}");
 
         // Nothing else gets through: HTTPS is marked and refused by the rule, the rest never arrives there.
@@ -118,7 +124,7 @@ fn a_suspended_subscriber_meets_the_portal_on_the_gateway() -> Result<()> {
         assert_eq!(udp(&alice.v4(), &remote, 5, 72)?, 0);
         lab.settle()?;
         let after = marked(&agent)?;
-        let tried = after.0 - before.0;
+        let tried = marked_on(&agent, Some("access0"))?.0 - before.0;
         assert!(tried > 0, "{case}");
         let portal = counters(&lab.gateway, "portal")?;
         assert_eq!(
@@ -150,46 +156,53 @@ fn a_suspended_subscriber_meets_the_portal_on_the_gateway() -> Result<()> {
 
 #[test]
 fn a_portal_elsewhere_is_reached_by_translation_of_destinations() -> Result<()> {
-    /// In the remotes' namespace, at an address of an essential class.
-    const ELSEWHERE: &str = "table ip portal {
-        chain prerouting {
-            type nat hook prerouting priority dstnat;
-            meta mark & 0x000f0000 == 0x00040000 tcp dport 80 dnat to 203.0.113.9:8080
-        }
-        chain forward {
-            type filter hook forward priority filter;
-            ct status dnat accept
-            meta mark & 0x000f0000 == 0x00040000 drop
-        }
-    }";
     if !can_use_namespaces() {
         return Ok(());
     }
-    for egress in [false, true] {
+    // At an address of an essential class; and at one of no class in particular, where it has to be web traffic itself
+    // if it is counted as it arrives from the core.
+    for (egress, portal, class) in [
+        (false, "203.0.113.9:8080", "government"),
+        (true, "203.0.113.9:8080", "government"),
+        (false, "198.51.100.99:443", "internet"),
+        (true, "198.51.100.99:8080", "internet"),
+    ] {
+        let case = format!("egress {egress}, {portal}");
         let lab = town::lab().build()?;
-        lab.gateway.nft(ELSEWHERE)?;
-        let _portal = Server::start(&lab.remote, 8080, "please pay")?;
+        lab.gateway.nft(&format!(
+            "table ip portal {{
+                chain prerouting {{
+                    type nat hook prerouting priority dstnat;
+                    meta mark & 0x000f0000 == 0x00040000 tcp dport 80 dnat to {portal}
+                }}
+                chain forward {{
+                    type filter hook forward priority filter;
+                    ct status dnat accept
+                    meta mark & 0x000f0000 == 0x00040000 drop
+                }}
+            }}"
+        ))?;
+        let (_, listens) = portal.rsplit_once(':').context("a port")?;
+        let _portal = Server::start(&lab.remote, listens.parse()?, "please pay")?;
         let _web = Server::start(&lab.remote, 80, "the web")?;
         let agent = agents(&lab, egress, MARK)?;
         let alice = lab.subscriber("alice").v4();
         let answer = ask(&alice, port(town::INTERNET, 80)?, "GET /", PATIENCE)?;
-        assert_eq!(answer, "please pay", "egress {egress}");
-        assert!(ask(&alice, port(town::INTERNET, 8080)?, "GET /", IN_VAIN).is_err());
+        assert_eq!(answer, "please pay", "{case}");
+        for other in [443, 8080] {
+            let asked = ask(&alice, port(town::INTERNET, other)?, "GET /", IN_VAIN);
+            assert!(asked.is_err(), "{case}: {other}");
+        }
         lab.settle()?;
         let bill = agent.bill()?;
-        let (dropped, free) = (
-            bill.charged("alice", "internet", "dropped"),
-            bill.charged("alice", "government", "free"),
-        );
-        assert!(dropped.up.packets > 0);
+        assert!(bill.charged("alice", "internet", "dropped").up.packets > 0);
         // What the portal says comes from its own address on the core, and from the one that was asked on egress.
-        let (says, other) = if egress {
-            (dropped, free)
-        } else {
-            (free, dropped)
+        let says = match (egress, class) {
+            (false, "government") => bill.charged("alice", class, "free"),
+            _ => bill.charged("alice", "internet", "dropped"),
         };
-        assert!(says.down.packets > 0, "egress {egress}: {bill:#?}");
-        assert_eq!(other.down.packets, 0, "egress {egress}: {bill:#?}");
+        assert!(says.down.packets > 0, "{case}: {bill:#?}");
+        assert_eq!(bill.of("alice").down, says.down, "{case}: {bill:#?}");
         agent.check_order()?;
     }
     Ok(())
@@ -202,7 +215,7 @@ fn an_empty_bucket_meets_the_portal_until_it_is_filled() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    lab.gateway.nft(ON_THE_GATEWAY)?;
+    lab.gateway.nft(&documented()?)?;
     let _portal = Server::start(&lab.gateway, 8080, "please pay")?;
     let _web = Server::start(&lab.remote, 80, "the web")?;
     let agent = town::agent_with(&lab, MARK).start()?;
@@ -324,7 +337,7 @@ fn not_enforced_nothing_is_for_the_portal() -> Result<()> {
     }
     for egress in [false, true] {
         let lab = town::lab().build()?;
-        lab.gateway.nft(ON_THE_GATEWAY)?;
+        lab.gateway.nft(&documented()?)?;
         let _portal = Server::start(&lab.gateway, 8080, "please pay")?;
         let _web = Server::start(&lab.remote, 80, "the web")?;
         let agent = agents(&lab, egress, &format!("{MARK}\nenforce = false"))?;

@@ -223,7 +223,7 @@ fn a_mask_of_ones_own_is_kept_to() -> Result<()> {
             ("internet", "meta mark 0x00000003"),
         ],
     )?;
-    // Twelve bits of which the lowest is none of ours would be refused; these are as few as can be and one more.
+    // At the lower end of the mark: four bits for the payer, six for the class.
     let agent = town::agent_with(&lab, "tag = \"mark\"")
         .section("[tags]\nmask = 0x3ff\n[tags.classes]\ngovernment = 34")
         .start()?;
@@ -268,7 +268,7 @@ fn a_class_without_a_policy_is_a_warning_and_one_that_comes_is_tagged() -> Resul
 }
 
 /// Rules that count what arrives with a DSCP and an ECN; a packet whose checksum is wrong does not come so far.
-fn dscp_rules<'a>(rules: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn dscp_rules(rules: &[(String, String)]) -> Vec<(&str, &str)> {
     rules
         .iter()
         .map(|(name, expression)| (&**name, &**expression))
@@ -326,7 +326,6 @@ fn receivers_see_the_dscp_of_the_class() -> Result<()> {
                 &dscp_rules(&[rules, rule(interface, "cleared", 0).to_vec()].concat()),
             )?;
         }
-        // Plain, with options, and behind a tag: this one only arrives at the gateway, which has no such interface.
         let v4 = |from: &str, to: &str| -> Result<Ipv4> {
             let mut packet = Ipv4::new(from.parse()?, to.parse()?);
             packet.traffic_class = ASKED;

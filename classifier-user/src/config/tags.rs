@@ -135,3 +135,123 @@ pub(super) fn check(
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// The errors of a configuration with these lines for `access0`, for `core0`, and in sections of their own.
+    fn errors(access: &str, core: &str, sections: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("zerorate.toml");
+        let text = format!(
+            "node = \"gw-1\"\npolicy = \"/p\"\nsubscribers = \"/s\"\n\
+             [[interface]]\nname = \"access0\"\nrole = \"access\"\n{access}\n\
+             [[interface]]\nname = \"core0\"\nrole = \"core\"\n{core}\n{sections}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|wrong| wrong.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_place() {
+        const MARK: &str = "tag = \"mark\"";
+        const DSCP: &str = "tag = \"dscp\"";
+        for (access, core, sections, expected) in [
+            (
+                MARK,
+                "",
+                "[tags]\nmask = 0xf0f0",
+                ":13:8: error: `mask` is 0x0000f0f0: its bits have to be side by side",
+            ),
+            (MARK, "", "[tags]\nmask = 0x0f", "five at least"),
+            (MARK, "", "[tags]\nmask = 0", "five at least"),
+            (MARK, "", "[tags]\nmask = 0x80000000", "five at least"),
+            (
+                MARK,
+                "",
+                "[tags.classes]\nnews = 256",
+                ":13:8: error: class `news` has the number 256, and a class in the mask 0x0fff0000 is at most 255",
+            ),
+            (
+                "",
+                DSCP,
+                "[tags.classes]\nnews = 64",
+                "class `news` has the number 64, and a DSCP is at most 63",
+            ),
+            (
+                DSCP,
+                "",
+                "",
+                ":7:7: error: interface `access0`: tag = \"dscp\", but no class has a number",
+            ),
+            (
+                "downlink = \"egress\"",
+                MARK,
+                "",
+                "11:7: error: interface `core0`: `tag` does nothing where nothing is counted",
+            ),
+            (
+                "downlink = \"egress\"",
+                "on_block = \"mark\"",
+                "",
+                "interface `core0`: `on_block` does nothing where nothing is counted",
+            ),
+            (
+                "",
+                "tc = \"tcx\"",
+                "",
+                "interface `core0`: `tc` says how, but downlink = \"core\" attaches nothing there",
+            ),
+            (
+                "tag = \"colour\"",
+                "",
+                "",
+                "unknown variant `colour`, expected one of `none`, `mark`, `dscp`",
+            ),
+            (
+                MARK,
+                "",
+                "[tags]\nmark = 1",
+                "unknown field `mark`, expected `mask` or `classes`",
+            ),
+        ] {
+            let text = errors(access, core, sections).unwrap_err();
+            assert!(
+                text.contains(expected),
+                "{access}, {core}, {sections}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_be_is_taken() {
+        for (access, core, sections) in [
+            (
+                "on_block = \"mark\"\ntc = \"clsact\"",
+                "tag = \"mark\"\ntc = \"tcx\"",
+                "",
+            ),
+            (
+                "tag = \"mark\"",
+                "",
+                "[tags]\nmask = 0xffffffff\n[tags.classes]\nnews = 268435455",
+            ),
+            (
+                "tag = \"mark\"",
+                "",
+                "[tags]\nmask = 0x1f\n[tags.classes]\nnews = 1",
+            ),
+            // Nobody marks: any number will do.
+            ("", "", "[tags.classes]\nnews = 1000"),
+            (
+                "downlink = \"egress\"\ntag = \"dscp\"",
+                "tag = \"none\"",
+                "[tags.classes]\nnews = 63",
+            ),
+        ] {
+            let read = errors(access, core, sections);
+            assert!(read.is_ok(), "{access}, {core}, {sections}: {read:?}");
+        }
+    }
+}

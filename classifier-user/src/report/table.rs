@@ -20,8 +20,10 @@ const BOOKS: [&str; 9] = [
     "dropped",
     "difference",
 ];
+/// Bytes of a column.
+type Bytes = fn(&Refused) -> u64;
 /// Further columns, shown only where there is something in them.
-const REFUSED: [(&str, fn(&Refused) -> u64); 2] = [
+const REFUSED: [(&str, Bytes); 2] = [
     ("marked", |refused| refused.marked_bytes),
     ("unknown dropped", |refused| refused.unknown_dropped_bytes),
 ];
