@@ -1,10 +1,10 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
 mod interface;
+mod key;
 mod tags;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,6 @@ use classifier::layout::MAX_INTERFACES;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
-use toml::Spanned;
 
 pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
 pub use self::tags::Tags;
@@ -158,29 +157,6 @@ fn utc() -> TimeZone {
 }
 const fn yes() -> bool {
     true
-}
-
-/// What a key says, and where in the file, if it is there.
-#[derive(Clone, Copy, Default)]
-struct Key<T> {
-    value: T,
-    at: Option<usize>,
-}
-
-impl<T: fmt::Debug> fmt::Debug for Key<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value.fmt(f)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<T>::deserialize(from)?;
-        Ok(Self {
-            at: Some(spanned.span().start),
-            value: spanned.into_inner(),
-        })
-    }
 }
 
 fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Key, yes};
+use super::key::Key;
+use super::yes;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use classifier::tag::PAYER_BITS;
 use serde::Deserialize;
 
-use super::Key;
 use super::interface::{Interface, Tag};
+use super::key::Key;
 use crate::accounts::Catalog;
 use crate::diagnostic::Diagnostics;
 use crate::image::Labels;
 use crate::policy::{Place, Policy};
-use classifier::tag::PAYER_BITS;
 
 /// Bits of a mark that nobody else is known to use.
 const DEFAULT_MASK: u32 = 0x0fff_0000;
