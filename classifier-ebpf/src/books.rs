@@ -41,9 +41,17 @@ pub enum Cell {
     UnpricedPackets,
     /// Their IP bytes.
     UnpricedBytes,
+    /// Packets among the dropped ones that were to pass with a mark.
+    MarkedPackets,
+    /// Their IP bytes.
+    MarkedBytes,
+    /// Packets that could not be given their tag. Those that were to be marked instead of dropped were dropped.
+    UntaggedPackets,
     /// First of the unattributed counters: packets and bytes of class 0, of class 1, ...
     Unattributed = 16,
 }
+
+const _: () = assert!(Cell::UntaggedPackets as u32 + 1 == Cell::Unattributed as u32);
 
 /// 64-bit words of one set of books.
 pub const BOOKS_WORDS: usize = Cell::Unattributed as usize + 2 * MAX_CLASSES as usize;

@@ -9,6 +9,7 @@
 
 use crate::image::{Binding, Chain, Image, Words};
 use crate::layout::MAX_STEPS;
+use crate::tag::Payer;
 use crate::verdict::Tables;
 
 /// Which way a packet goes, seen from the subscriber.
@@ -34,8 +35,8 @@ impl Direction {
 pub struct Charge {
     /// Meter of the row it is counted in.
     pub meter: u32,
-    /// Whether that meter counts what was dropped.
-    pub dropped: bool,
+    /// Who pays; [`Payer::Dropped`] where the meter counts what was dropped.
+    pub payer: Payer,
 }
 
 /// A subscriber's buckets, as the plan numbers them.
@@ -77,14 +78,14 @@ pub fn charge<W: Words, T: Tables>(
     let chain = image.chain(binding.plan(), class);
     let dropped = Charge {
         meter: chain.dropped_meter(),
-        dropped: true,
+        payer: Payer::Dropped,
     };
     let suspended = binding.is_suspended() && !chain.suspension_ignored();
     if suspended && !chain.essential() {
         return Some(dropped);
     }
     let paid = if chain.free() || chain.asks_no_bucket() {
-        chain.end_passes().then_some(chain.end_meter())
+        end(chain)
     } else {
         let head = tables.row(row);
         // Who has no buckets has line 0, whose levels are zero for ever.
@@ -100,13 +101,10 @@ pub fn charge<W: Words, T: Tables>(
         }
     };
     Some(match paid {
-        Some(meter) => Charge {
-            meter,
-            dropped: false,
-        },
+        Some(charge) => charge,
         None if chain.essential() => Charge {
             meter: chain.free_meter(),
-            dropped: false,
+            payer: Payer::Free,
         },
         None => dropped,
     })
@@ -128,14 +126,14 @@ fn gate_is_open<T: Tables>(chain: Chain, buckets: &Buckets<'_, T>) -> bool {
     false
 }
 
-/// The meter that pays, or `None` where the chain ends in `drop`.
+/// Who pays, or `None` where the chain ends in `drop`.
 #[inline(always)]
 fn walk<T: Tables>(
     chain: Chain,
     buckets: &Buckets<'_, T>,
     direction: Direction,
     bytes: u32,
-) -> Option<u32> {
+) -> Option<Charge> {
     for step in 0..MAX_STEPS {
         let (Some(bucket), Some(meter)) = (chain.buckets.get(step), chain.meters.get(step)) else {
             break;
@@ -144,8 +142,24 @@ fn walk<T: Tables>(
             if chain.draws(direction.is_down()) {
                 buckets.draw(bucket, bytes);
             }
-            return Some(meter);
+            return Some(Charge {
+                meter,
+                payer: Payer::Bucket,
+            });
         }
     }
-    chain.end_passes().then_some(chain.end_meter())
+    end(chain)
+}
+
+/// Who pays at the end of the chain, or `None` where that is `drop`.
+#[inline(always)]
+fn end(chain: Chain) -> Option<Charge> {
+    chain.end_passes().then_some(Charge {
+        meter: chain.end_meter(),
+        payer: if chain.end_is_free() {
+            Payer::Free
+        } else {
+            Payer::Metered
+        },
+    })
 }

@@ -12,6 +12,7 @@
 //! | remotes | address → class | [`remotes`] |
 //! | subscribers, one index per family | address → row | [`subscribers`] |
 //! | plans | plan layout and class → who pays | [`plans`] |
+//! | labels | class → what it is called in tags | [`tag`](crate::tag) |
 //!
 //! To change how addresses are looked up is to change these modules and their compilers, nothing else.
 
@@ -24,6 +25,7 @@ pub use self::remotes::Remote;
 pub use self::subscribers::Binding;
 
 use crate::layout::LAYOUT_VERSION;
+use crate::tag::Label;
 
 /// A policy image, however it is held. An index out of range is the holder's to make harmless (a masked read,
 /// or zero): a compiled image never asks for one.
@@ -68,6 +70,10 @@ pub mod at {
     pub const LENGTH: u32 = 3;
     /// First word of the plans.
     pub const PLANS: u32 = 4;
+    /// Bits of a packet's mark that tags may use.
+    pub const TAG_MASK: u32 = 5;
+    /// First of the classes' labels, in 64-bit words: one for each number a class can have.
+    pub const LABELS: u32 = 6;
     /// First word of the remotes' IPv4 top level.
     pub const REMOTES4: u32 = 8;
     /// First word of the remotes' IPv6 top level.
@@ -131,5 +137,15 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn chain(self, plan: u32, class: u32) -> Chain {
         plans::chain(self.0, plan, class)
+    }
+    /// What a class is called in tags.
+    #[inline(always)]
+    pub fn label(self, class: u32) -> Label {
+        Label::of_word(self.0.long(self.0.head(at::LABELS) + class))
+    }
+    /// Bits of a packet's mark that tags may use; zero where there are none.
+    #[inline(always)]
+    pub fn tag_mask(self) -> u32 {
+        self.0.head(at::TAG_MASK)
     }
 }

@@ -3,7 +3,7 @@
 //! every policy image carries it, so that old and new never read each other's memory.
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;
@@ -50,6 +50,25 @@ pub struct FrameSlot {
     pub head: [u32; (HEAD_BYTES as usize + 128) / 4],
 }
 const _: () = assert!(size_of::<FrameSlot>() == 8 + 256);
+
+/// What an XDP program puts before a packet for the tc program behind it: the packet's mark. A magic number first, because
+/// drivers and other programs may put things of their own there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Metadata {
+    /// [`Metadata::MAGIC`].
+    pub magic: u32,
+    /// Bits of the mark that are set or cleared.
+    pub mask: u32,
+    /// What they are set to.
+    pub mark: u32,
+}
+const _: () = assert!(size_of::<Metadata>() == 12);
+
+impl Metadata {
+    /// `ZRTG`.
+    pub const MAGIC: u32 = 0x5a52_5447;
+}
 
 /// Head of a row, in the head of its first line. The row's lines hold the counters of four meters each, in the upper
 /// halves what the subscriber sent and in the lower halves what it received. The plan says what the meters are;

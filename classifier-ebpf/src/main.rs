@@ -1,5 +1,5 @@
-//! The kernel programs: one XDP entry per role, the same two for frames that come out of a map, and one for what
-//! leaves an access interface.
+//! The kernel programs: one XDP entry per role, the same two for frames that come out of a map, one for what
+//! leaves an access interface, and one that hands the marks of XDP on to the rest of the stack.
 //!
 //! Each is loaded once per interface, with that interface's settings as constants; they do nothing but reach
 //! memory for [`classifier::verdict`].
@@ -19,39 +19,50 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::warn;
 use classifier::charge::Direction;
+use classifier::dscp;
 use classifier::packet::Packet;
-use classifier::verdict::{Action, Hook, verdict};
+use classifier::verdict::{Action, Hook, Plain, Settings, Verdict, verdict};
 
-use crate::maps::{CONFIG_DROP_UNKNOWN, CONFIG_ENFORCE, KernelTables, LAYOUT, MapFrame};
+use crate::maps::{Constants, KernelTables, LAYOUT, MapFrame};
 use crate::tc::SkbFrame;
 use crate::xdp::XdpFrame;
 
 /// Ingress of an access interface: what arrives is sent by subscribers.
 #[xdp(frags)]
 fn access(context: XdpContext) -> u32 {
-    xdp_action(&context, &XdpFrame::new(&context), Direction::Up)
+    arrived(&context, Direction::Up)
 }
 
 /// Ingress of a core interface: what arrives is for subscribers.
 #[xdp(frags)]
 fn core(context: XdpContext) -> u32 {
-    xdp_action(&context, &XdpFrame::new(&context), Direction::Down)
+    arrived(&context, Direction::Down)
+}
+
+/// Like `access`, for frames that the kernel has put into one piece. Generic XDP copies what a program takes in pieces
+/// (since Linux 6.9), and the copy does not know how long its Ethernet header is: tc then looks for the metadata in the
+/// wrong place. So it was on 6.18, and not with a program that takes frames whole.
+#[xdp]
+fn access_whole(context: XdpContext) -> u32 {
+    arrived(&context, Direction::Up)
+}
+
+/// Like `core`, for a frame that is in one piece.
+#[xdp]
+fn core_whole(context: XdpContext) -> u32 {
+    arrived(&context, Direction::Down)
 }
 
 /// Like `access`, for the frame in the map.
 #[xdp]
 fn access_frame(context: XdpContext) -> u32 {
-    MapFrame::get().map_or(XDP_PASS, |frame| {
-        xdp_action(&context, &frame, Direction::Up)
-    })
+    from_map(&context, Direction::Up)
 }
 
 /// Like `core`, for the frame in the map.
 #[xdp]
 fn core_frame(context: XdpContext) -> u32 {
-    MapFrame::get().map_or(XDP_PASS, |frame| {
-        xdp_action(&context, &frame, Direction::Down)
-    })
+    from_map(&context, Direction::Down)
 }
 
 /// Egress of an access interface: what leaves is for subscribers. What passes goes on to the next program, if
@@ -59,37 +70,92 @@ fn core_frame(context: XdpContext) -> u32 {
 #[classifier]
 fn egress(context: TcContext) -> i32 {
     let frame = SkbFrame::new(&context);
-    match judge(&context, &frame, Direction::Down, frame.is_from_here()) {
-        Action::Drop => TC_ACT_SHOT,
-        Action::Pass => TC_ACT_UNSPEC,
+    let hook = Hook {
+        direction: Direction::Down,
+        from_gateway: frame.is_from_here(),
+        settings: Constants,
+    };
+    let Some((verdict, tables)) = judge(&context, &frame, hook) else {
+        return TC_ACT_UNSPEC;
+    };
+    if verdict.action == Action::Drop {
+        return TC_ACT_SHOT;
     }
+    if verdict.tag.mask != 0 {
+        frame.set_mark(verdict.tag);
+    }
+    if let Some(dscp) = verdict.tag.dscp
+        && !dscp::set(&frame, dscp)
+    {
+        tables.untagged();
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Ingress of an interface whose XDP program marks packets, behind it: what it put before a packet becomes the
+/// packet's mark. Whatever is there next goes on with it.
+#[classifier]
+fn tag(context: TcContext) -> i32 {
+    tc::take_mark(&context);
+    TC_ACT_UNSPEC
 }
 
 #[inline(always)]
-fn xdp_action<P: Packet>(context: &XdpContext, packet: &P, direction: Direction) -> u32 {
-    match judge(context, packet, direction, false) {
-        Action::Drop => XDP_DROP,
-        Action::Pass => XDP_PASS,
+fn arrived(context: &XdpContext, direction: Direction) -> u32 {
+    let frame = XdpFrame::new(context);
+    let hook = Hook {
+        direction,
+        from_gateway: false,
+        settings: Constants,
+    };
+    let Some((verdict, tables)) = judge(context, &frame, hook) else {
+        return XDP_PASS;
+    };
+    if verdict.action == Action::Drop {
+        return XDP_DROP;
     }
+    if let Some(dscp) = verdict.tag.dscp
+        && !dscp::set(&frame, dscp)
+    {
+        tables.untagged();
+    }
+    // Last: nothing that was known of the frame's place holds after it.
+    if verdict.tag.mask != 0 && !xdp::put_mark(context, verdict.tag) {
+        tables.untagged();
+        if verdict.action == Action::Mark {
+            // Nobody could tell it from what may pass.
+            return XDP_DROP;
+        }
+    }
+    XDP_PASS
 }
 
-/// What is to become of a packet, under what the interface is configured to do.
+/// A frame that is nowhere but in the map is judged, and carries nothing.
 #[inline(always)]
-fn judge<C: EbpfContext, P: Packet>(
-    context: &C,
-    packet: &P,
-    direction: Direction,
-    from_gateway: bool,
-) -> Action {
-    let Some(tables) = KernelTables::get(direction) else {
-        return Action::Pass;
+fn from_map(context: &XdpContext, direction: Direction) -> u32 {
+    let Some(frame) = MapFrame::get() else {
+        return XDP_PASS;
     };
     let hook = Hook {
         direction,
-        drop_unknown: CONFIG_DROP_UNKNOWN.load() != 0,
-        from_gateway,
+        from_gateway: false,
+        settings: Plain::default(),
     };
-    let action = verdict(packet, hook, &tables);
+    match judge(context, &frame, hook) {
+        Some((verdict, _)) if verdict.action == Action::Drop => XDP_DROP,
+        _ => XDP_PASS,
+    }
+}
+
+/// What is to become of a packet, and where that was counted.
+#[inline(always)]
+fn judge<C: EbpfContext, P: Packet, S: Settings>(
+    context: &C,
+    packet: &P,
+    hook: Hook<S>,
+) -> Option<(Verdict, KernelTables)> {
+    let tables = KernelTables::get(hook.direction)?;
+    let verdict = verdict(packet, hook, &tables);
     if tables.first_unpriced() {
         warn!(
             context,
@@ -97,10 +163,7 @@ fn judge<C: EbpfContext, P: Packet>(
             LAYOUT.load()
         );
     }
-    match action {
-        Action::Drop if CONFIG_ENFORCE.load() != 0 => Action::Drop,
-        _ => Action::Pass,
-    }
+    Some((verdict, tables))
 }
 
 #[cfg(not(test))]

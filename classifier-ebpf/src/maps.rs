@@ -18,7 +18,8 @@ use classifier::layout::{
     LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
 };
 use classifier::packet::Packet;
-use classifier::verdict::Tables;
+use classifier::tag::Tagging;
+use classifier::verdict::{Settings, Tables};
 
 const MMAPABLE: usize = 1024;
 
@@ -62,12 +63,49 @@ static CONFIG_INTERFACE: Global<u64> = Global::new(0);
 /// Whether packets of unknown subscribers are dropped.
 #[unsafe(link_section = ".rodata.unknown")]
 #[unsafe(no_mangle)]
-pub(crate) static CONFIG_DROP_UNKNOWN: Global<u64> = Global::new(0);
+static CONFIG_DROP_UNKNOWN: Global<u64> = Global::new(0);
 
 /// Whether what is to be dropped really is.
 #[unsafe(link_section = ".rodata.enforce")]
 #[unsafe(no_mangle)]
-pub(crate) static CONFIG_ENFORCE: Global<u64> = Global::new(1);
+static CONFIG_ENFORCE: Global<u64> = Global::new(1);
+
+/// Whether web traffic that is to be dropped is marked instead.
+#[unsafe(link_section = ".rodata.onblock")]
+#[unsafe(no_mangle)]
+static CONFIG_MARK_WEB: Global<u64> = Global::new(0);
+
+/// What packets are told of: nothing, 1: class and payer, in the mark, 2: the class, in the DSCP.
+#[unsafe(link_section = ".rodata.tag")]
+#[unsafe(no_mangle)]
+static CONFIG_TAG: Global<u64> = Global::new(0);
+
+/// How the interface is configured.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants;
+
+impl Settings for Constants {
+    #[inline(always)]
+    fn drop_unknown(self) -> bool {
+        CONFIG_DROP_UNKNOWN.load() != 0
+    }
+    #[inline(always)]
+    fn enforce(self) -> bool {
+        CONFIG_ENFORCE.load() != 0
+    }
+    #[inline(always)]
+    fn mark_web(self) -> bool {
+        CONFIG_MARK_WEB.load() != 0
+    }
+    #[inline(always)]
+    fn tagging(self) -> Tagging {
+        match CONFIG_TAG.load() {
+            1 => Tagging::Mark,
+            2 => Tagging::Dscp,
+            _ => Tagging::None,
+        }
+    }
+}
 
 /// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
 /// is then used, not on a copy.
@@ -119,6 +157,12 @@ impl KernelTables {
             books,
             first_unpriced: Cell::new(false),
         })
+    }
+
+    /// Counts a packet that could not be given its tag.
+    #[inline(always)]
+    pub(crate) fn untagged(&self) {
+        self.tally(books::Cell::UntaggedPackets.index(), 1);
     }
 
     /// Whether this packet is the first on this CPU and interface that could not be priced.

@@ -58,8 +58,8 @@ const ETHERNET: u32 = 14;
 const VLAN: u32 = 4;
 /// PPPoE header and the PPP protocol behind it.
 const PPPOE: u32 = 8;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
 const PPPOE_SESSION: u16 = 0x8864;
 /// PPPoE version 1, type 1, code 0 (session data): RFC 2516.
 const PPPOE_DATA: u16 = 0x1100;
@@ -77,43 +77,41 @@ const fn is_tag(ethertype: u16) -> bool {
 /// Finds the outermost IP header of a frame.
 #[inline(always)]
 pub fn parse<P: Packet>(packet: &P) -> Parsed {
+    match network(packet) {
+        Some((IPV4, offset)) => ipv4(packet, offset),
+        Some((IPV6, offset)) => ipv6(packet, offset),
+        _ => Parsed::NonIp,
+    }
+}
+
+/// What a frame says it carries, as an EtherType, and where that begins. `None` for what is not followed.
+#[inline(always)]
+pub(crate) fn network<P: Packet>(packet: &P) -> Option<(u16, u32)> {
     let mut offset = ETHERNET;
-    let Some(mut kind) = packet.half(offset - 2) else {
-        return Parsed::NonIp;
-    };
+    let mut kind = packet.half(offset - 2)?;
     if kind != IPV4 && kind != IPV6 {
         // Twice, written out: the verifier likes it better than a loop, and there is no third.
         if is_tag(kind) {
             offset += VLAN;
-            let Some(next) = packet.half(offset - 2) else {
-                return Parsed::NonIp;
-            };
-            kind = next;
+            kind = packet.half(offset - 2)?;
             if is_tag(kind) {
                 offset += VLAN;
-                let Some(next) = packet.half(offset - 2) else {
-                    return Parsed::NonIp;
-                };
-                kind = next;
+                kind = packet.half(offset - 2)?;
             }
         }
         if kind == PPPOE_SESSION {
-            if packet.half(offset) != Some(PPPOE_DATA) {
-                return Parsed::NonIp;
+            if packet.half(offset)? != PPPOE_DATA {
+                return None;
             }
-            kind = match packet.half(offset + PPPOE - 2) {
-                Some(PPP_IPV4) => IPV4,
-                Some(PPP_IPV6) => IPV6,
-                _ => return Parsed::NonIp,
+            kind = match packet.half(offset + PPPOE - 2)? {
+                PPP_IPV4 => IPV4,
+                PPP_IPV6 => IPV6,
+                _ => return None,
             };
             offset += PPPOE;
         }
     }
-    match kind {
-        IPV4 => ipv4(packet, offset),
-        IPV6 => ipv6(packet, offset),
-        _ => Parsed::NonIp,
-    }
+    Some((kind, offset))
 }
 
 #[inline(always)]

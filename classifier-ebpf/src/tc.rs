@@ -6,9 +6,13 @@
 use core::mem::MaybeUninit;
 use core::ptr;
 
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM;
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
+use classifier::dscp::Rewrite;
+use classifier::layout::Metadata;
 use classifier::packet::{self, Packet};
+use classifier::tag::Tag;
 use classifier::train::{Piece, Train};
 
 /// The frame of one program run.
@@ -46,6 +50,12 @@ impl<'a> SkbFrame<'a> {
         unsafe { (*self.context.skb.skb).ingress_ifindex == 0 }
     }
 
+    /// Gives the packet a tag's mark.
+    #[inline(always)]
+    pub(crate) fn set_mark(&self, tag: Tag) {
+        set_mark(self.context, tag);
+    }
+
     #[inline(always)]
     fn read<T: Copy>(&self, offset: u32) -> Option<T> {
         let start = self.context.data() + offset as usize;
@@ -67,6 +77,35 @@ impl<'a> SkbFrame<'a> {
         };
         // SAFETY: written just now, and any bytes are a value of the integers this is used for.
         (result == 0).then(|| unsafe { value.assume_init() })
+    }
+}
+
+#[inline(always)]
+fn set_mark(context: &TcContext, tag: Tag) {
+    let skb = context.skb.skb;
+    // SAFETY: the context is this program run's own.
+    unsafe { (*skb).mark = tag.put_in((*skb).mark) };
+}
+
+/// Gives a packet the mark that the XDP program put before it, if it did.
+#[inline(always)]
+pub(crate) fn take_mark(context: &TcContext) {
+    // SAFETY: as above.
+    let start = unsafe { (*context.skb.skb).data_meta } as usize;
+    if start + size_of::<Metadata>() > context.data() {
+        return;
+    }
+    // SAFETY: the verifier has seen the comparison with `data`, behind which the packet begins.
+    let metadata = unsafe { ptr::read(start as *const Metadata) };
+    if metadata.magic == Metadata::MAGIC {
+        set_mark(
+            context,
+            Tag {
+                mask: metadata.mask,
+                mark: metadata.mark,
+                dscp: None,
+            },
+        );
     }
 }
 
@@ -92,5 +131,24 @@ impl Packet for SkbFrame<'_> {
     #[inline(always)]
     fn train(&self) -> Train {
         self.train
+    }
+}
+
+impl Rewrite for SkbFrame<'_> {
+    #[inline(always)]
+    fn put_half(&self, offset: u32, value: u16) -> bool {
+        let value = value.to_be();
+        // SAFETY: the helper reads as many bytes as the value has. It also makes the headers the packet's own, where
+        // others share them, and corrects a sum the card made over all of the packet.
+        let result = unsafe {
+            bpf_skb_store_bytes(
+                self.context.skb.skb.cast(),
+                offset,
+                ptr::from_ref(&value).cast(),
+                size_of::<u16>() as u32,
+                u64::from(BPF_F_RECOMPUTE_CSUM),
+            )
+        };
+        result == 0
     }
 }

@@ -7,6 +7,8 @@ use crate::charge::{Direction, charge};
 use crate::image::{Binding, Image, Remote, Words};
 use crate::layout::{RowHead, meter_word};
 use crate::packet::{Ip, Packet, Parsed, parse};
+use crate::tag::{self, Payer, Tag, Tagging};
+use crate::web::is_web;
 
 /// Memory the verdict reads and counts in. The kernel reaches it through maps, the host through slices.
 pub trait Tables {
@@ -36,15 +38,67 @@ pub trait Tables {
     fn tally(&self, cell: u32, n: u64);
 }
 
-/// Where a packet is looked at, and what the interface is configured to do.
+/// What an interface is configured to do. The kernel asks constants of the program's load, each where it matters, so
+/// that the verifier leaves out what the answer rules out, and no packet pays for it.
+pub trait Settings: Copy {
+    /// `unknown = "drop"`.
+    fn drop_unknown(self) -> bool;
+    /// `enforce`: what is to be dropped is. Otherwise it is only counted so.
+    fn enforce(self) -> bool;
+    /// `on_block = "mark"`.
+    fn mark_web(self) -> bool;
+    /// `tag`.
+    fn tagging(self) -> Tagging;
+}
+
+/// Settings in memory, by default those of an interface for which nothing is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hook {
+pub struct Plain {
+    /// See [`Settings::drop_unknown`].
+    pub drop_unknown: bool,
+    /// See [`Settings::enforce`].
+    pub enforce: bool,
+    /// See [`Settings::mark_web`].
+    pub mark_web: bool,
+    /// See [`Settings::tagging`].
+    pub tagging: Tagging,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self {
+            drop_unknown: false,
+            enforce: true,
+            mark_web: false,
+            tagging: Tagging::None,
+        }
+    }
+}
+
+impl Settings for Plain {
+    fn drop_unknown(self) -> bool {
+        self.drop_unknown
+    }
+    fn enforce(self) -> bool {
+        self.enforce
+    }
+    fn mark_web(self) -> bool {
+        self.mark_web
+    }
+    fn tagging(self) -> Tagging {
+        self.tagging
+    }
+}
+
+/// Where a packet is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook<S = Plain> {
     /// Up on an access interface's ingress, down on its egress or on a core interface's ingress.
     pub direction: Direction,
-    /// `unknown = "drop"`.
-    pub drop_unknown: bool,
     /// The packet did not arrive at the gateway: the gateway sends it.
     pub from_gateway: bool,
+    /// What the interface is configured to do.
+    pub settings: S,
 }
 
 /// What becomes of a packet.
@@ -52,24 +106,47 @@ pub struct Hook {
 pub enum Action {
     /// It goes on.
     Pass,
-    /// It should not: its charge is `dropped`, or its subscriber is unknown and unknowns are dropped. Never said of
+    /// It would not, but is web traffic, and the hook marks such: it goes on with its tag or not at all.
+    Mark,
+    /// It does not: its charge is `dropped`, or its subscriber is unknown and unknowns are dropped. Never said of
     /// what the gateway itself sends.
     Drop,
 }
 
+/// What was decided about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub action: Action,
+    /// What it is to carry if it goes on.
+    pub tag: Tag,
+}
+
+impl Verdict {
+    /// What nothing is known of passes as it is.
+    pub const PASS: Self = Self {
+        action: Action::Pass,
+        tag: Tag::NONE,
+    };
+}
+
 /// Judges one packet and counts it.
 #[inline(always)]
-pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Action {
+pub fn verdict<P: Packet, T: Tables, S: Settings>(
+    packet: &P,
+    hook: Hook<S>,
+    tables: &T,
+) -> Verdict {
     let packets = u64::from(packet.train().packets);
     tables.tally(Cell::Packets.index(), packets);
     match parse(packet) {
         Parsed::NonIp => {
             tables.tally(Cell::NonIp.index(), packets);
-            Action::Pass
+            Verdict::PASS
         }
         Parsed::Malformed => {
             tables.tally(Cell::Malformed.index(), packets);
-            Action::Pass
+            Verdict::PASS
         }
         Parsed::V4(ip) => {
             let size = Size {
@@ -77,18 +154,27 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 bytes: ip.bytes,
             };
             let Some(image) = begin(tables, size) else {
-                return Action::Pass;
+                return Verdict::PASS;
             };
             let (own, other) = ends(ip, hook.direction);
             let binding = image.subscriber4(own);
             let Some(line) = approach(tables, binding, hook.direction) else {
                 unpriced(tables, size);
-                return Action::Pass;
+                return Verdict::PASS;
             };
             let remote = image.remote4(other);
-            settle(image, tables, hook, (binding, line), remote, size, || {
-                image.remote4(own)
-            })
+            settle(
+                image,
+                tables,
+                hook,
+                (binding, line),
+                remote,
+                size,
+                Lazy {
+                    own: || image.remote4(own),
+                    is_web: || is_web(packet, hook.direction),
+                },
+            )
         }
         Parsed::V6(ip) => {
             let size = Size {
@@ -96,18 +182,27 @@ pub fn verdict<P: Packet, T: Tables>(packet: &P, hook: Hook, tables: &T) -> Acti
                 bytes: ip.bytes,
             };
             let Some(image) = begin(tables, size) else {
-                return Action::Pass;
+                return Verdict::PASS;
             };
             let (own, other) = ends(ip, hook.direction);
             let binding = image.subscriber6(own);
             let Some(line) = approach(tables, binding, hook.direction) else {
                 unpriced(tables, size);
-                return Action::Pass;
+                return Verdict::PASS;
             };
             let remote = image.remote6(other);
-            settle(image, tables, hook, (binding, line), remote, size, || {
-                image.remote6(own)
-            })
+            settle(
+                image,
+                tables,
+                hook,
+                (binding, line),
+                remote,
+                size,
+                Lazy {
+                    own: || image.remote6(own),
+                    is_web: || is_web(packet, hook.direction),
+                },
+            )
         }
     }
 }
@@ -158,31 +253,59 @@ fn approach<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Op
     Some(line)
 }
 
-/// Charges a known subscriber's packet; counts an unknown one's as unattributed.
+/// What few packets are asked.
+struct Lazy<O, W> {
+    /// What the subscriber's own address is as a remote.
+    own: O,
+    /// Whether it is web traffic.
+    is_web: W,
+}
+
+/// Decides about a packet, and says what it is to carry.
 #[inline(always)]
-fn settle<T: Tables>(
+fn settle<T: Tables, S: Settings>(
     image: Image<T::Words>,
     tables: &T,
-    hook: Hook,
+    hook: Hook<S>,
+    whose: (Binding, T::Line),
+    remote: Remote,
+    size: Size,
+    ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
+) -> Verdict {
+    match decide(image, tables, hook, whose, remote, size, ask) {
+        Some((action, payer)) => Verdict {
+            action,
+            tag: tag::of(image, hook.settings.tagging(), remote.class(), payer),
+        },
+        None => Verdict::PASS,
+    }
+}
+
+/// Charges a known subscriber's packet; counts an unknown one's as unattributed. `None` for what cannot be priced.
+#[inline(always)]
+fn decide<T: Tables, S: Settings>(
+    image: Image<T::Words>,
+    tables: &T,
+    hook: Hook<S>,
     (binding, line): (Binding, T::Line),
     remote: Remote,
     size: Size,
-    own: impl FnOnce() -> Remote,
-) -> Action {
+    ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
+) -> Option<(Action, Payer)> {
     let n = u64::from(size.bytes);
     if binding.line() == 0 {
         let cell = Cell::unattributed(remote.class());
         tables.tally(cell, size.packets);
         tables.tally(cell + 1, n);
-        if !hook.drop_unknown
+        if !hook.settings.drop_unknown()
             || sent_by_gateway(hook, remote)
-            || keeps_link_alive(hook.direction, own(), remote)
+            || keeps_link_alive(hook.direction, (ask.own)(), remote)
         {
-            return Action::Pass;
+            return Some((Action::Pass, Payer::Unattributed));
         }
         tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
         tables.tally(Cell::UnknownDroppedBytes.index(), n);
-        return Action::Drop;
+        return Some((refused(hook), Payer::Unattributed));
     }
     let charge = charge(
         image,
@@ -195,22 +318,37 @@ fn settle<T: Tables>(
     );
     let Some(charge) = charge else {
         unpriced(tables, size);
-        return Action::Pass;
+        return None;
     };
     let word = meter_word(charge.meter, hook.direction.is_down());
     tables.add(line, word, n);
     tables.add(line, word + 1, size.packets);
-    if charge.dropped {
-        tables.tally(Cell::DroppedPackets.index(), size.packets);
-        tables.tally(Cell::DroppedBytes.index(), n);
-        if sent_by_gateway(hook, remote) {
-            Action::Pass
-        } else {
-            Action::Drop
-        }
-    } else {
+    let Payer::Dropped = charge.payer else {
         tables.tally(Cell::AttributedPackets.index(), size.packets);
         tables.tally(Cell::AttributedBytes.index(), n);
+        return Some((Action::Pass, charge.payer));
+    };
+    tables.tally(Cell::DroppedPackets.index(), size.packets);
+    tables.tally(Cell::DroppedBytes.index(), n);
+    if sent_by_gateway(hook, remote) {
+        return Some((Action::Pass, Payer::Dropped));
+    }
+    if hook.settings.mark_web() && (ask.is_web)() {
+        tables.tally(Cell::MarkedPackets.index(), size.packets);
+        tables.tally(Cell::MarkedBytes.index(), n);
+        if hook.settings.enforce() {
+            return Some((Action::Mark, Payer::Blocked));
+        }
+    }
+    Some((refused(hook), Payer::Dropped))
+}
+
+/// What becomes of what is to be dropped.
+#[inline(always)]
+fn refused<S: Settings>(hook: Hook<S>) -> Action {
+    if hook.settings.enforce() {
+        Action::Drop
+    } else {
         Action::Pass
     }
 }
@@ -229,6 +367,6 @@ fn keeps_link_alive(direction: Direction, own: Remote, remote: Remote) -> bool {
 /// is counted like anything else and never dropped. What it sends in somebody else's name (a transparent proxy),
 /// and what arrived in its name, is nothing special.
 #[inline(always)]
-fn sent_by_gateway(hook: Hook, remote: Remote) -> bool {
+fn sent_by_gateway<S>(hook: Hook<S>, remote: Remote) -> bool {
     hook.from_gateway && (remote.is_link_source() || remote.is_link_destination())
 }

@@ -3,9 +3,12 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_meta, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
+use classifier::dscp::Rewrite;
+use classifier::layout::Metadata;
 use classifier::packet::Packet;
+use classifier::tag::Tag;
 
 /// The frame of one program run.
 pub(crate) struct XdpFrame<'a> {
@@ -43,6 +46,31 @@ impl<'a> XdpFrame<'a> {
     }
 }
 
+/// Puts a tag's mark before the packet, for the tc program behind this one. What was known of the frame's place does
+/// not hold any more. `false` if the driver leaves no room for it.
+#[inline(always)]
+pub(crate) fn put_mark(context: &XdpContext, tag: Tag) -> bool {
+    const BYTES: usize = size_of::<Metadata>();
+    // SAFETY: the context is this program run's own.
+    let start = unsafe {
+        if bpf_xdp_adjust_meta(context.ctx, -(BYTES as i32)) != 0 {
+            return false;
+        }
+        (*context.ctx).data_meta as usize
+    };
+    if start + BYTES > context.data() {
+        return false;
+    }
+    let metadata = Metadata {
+        magic: Metadata::MAGIC,
+        mask: tag.mask,
+        mark: tag.mark,
+    };
+    // SAFETY: the verifier has seen the comparison with `data`, behind which the packet begins.
+    unsafe { ptr::write(start as *mut Metadata, metadata) };
+    true
+}
+
 impl Packet for XdpFrame<'_> {
     #[inline(always)]
     fn room(&self) -> u32 {
@@ -72,5 +100,15 @@ impl Packet for XdpFrame<'_> {
         // SAFETY: as above.
         self.at(offset, 8 * N as u32)
             .map(|at| unsafe { ptr::read(at.cast::<[u64; N]>()) }.map(u64::from_be))
+    }
+}
+
+impl Rewrite for XdpFrame<'_> {
+    #[inline(always)]
+    fn put_half(&self, offset: u32, value: u16) -> bool {
+        // SAFETY: as for reading; the program may write what it may read.
+        self.at(offset, 2)
+            .map(|at| unsafe { ptr::write(at.cast_mut().cast(), value.to_be()) })
+            .is_some()
     }
 }

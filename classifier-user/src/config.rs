@@ -1,6 +1,8 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
 mod interface;
+mod key;
+mod tags;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,8 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
-pub use self::interface::{Downlink, Interface, Mode, Role, Tc, Unknown};
+pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
+pub use self::tags::Tags;
 
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
@@ -46,6 +49,9 @@ pub struct Config {
     /// Interfaces that are counted on.
     #[serde(rename = "interface")]
     pub interfaces: Vec<Interface>,
+    /// What packets are told of, where interfaces tell.
+    #[serde(default)]
+    pub tags: Tags,
     /// Sizes.
     #[serde(default)]
     pub limits: Limits,
@@ -218,9 +224,9 @@ impl Config {
             }
         };
         config.check(&start, &mut out);
-        interface::check(&config.interfaces, &mut out, |offset| {
-            place(Arc::clone(&file), &text, offset)
-        });
+        let at = |offset| place(Arc::clone(&file), &text, offset);
+        interface::check(&config.interfaces, &mut out, at);
+        tags::check(&config.tags, &config.interfaces, &mut out, at);
         out.finish().map(|_| config)
     }
 

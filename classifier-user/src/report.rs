@@ -99,6 +99,9 @@ pub struct BooksRow {
     /// Where the IP bytes went; `None` for a capture, whose rows say it all.
     #[serde(flatten)]
     pub closing: Option<Closing>,
+    /// What of them was refused, closer looked at; `None` for a capture.
+    #[serde(flatten)]
+    pub refused: Option<Refused>,
 }
 
 /// An interface and a direction on it.
@@ -140,6 +143,19 @@ pub struct Closing {
     pub dropped_bytes: u64,
     /// Seen less all of these. Zero when traffic rests: the books close.
     pub difference_bytes: i64,
+}
+
+/// Of what was dropped, or to be: what is in other figures of the books already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refused {
+    /// Packets among the dropped that were to pass with a mark (`on_block = "mark"`).
+    pub marked_packets: u64,
+    /// Their IP bytes.
+    pub marked_bytes: u64,
+    /// Packets among the unattributed that were dropped (`unknown = "drop"`).
+    pub unknown_dropped_packets: u64,
+    /// Their IP bytes.
+    pub unknown_dropped_bytes: u64,
 }
 
 /// A row of any kind, as it is printed.

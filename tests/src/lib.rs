@@ -4,6 +4,7 @@
 //! * [`topology`], [`netns`], [`veth`]: subscribers, a gateway and the world, in network namespaces.
 //! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
+//! * [`marks`]: what nftables sees of packets, and counts.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
 //!   [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
@@ -23,6 +24,7 @@ pub mod counters;
 pub mod egress;
 pub mod frames;
 pub mod interrupt;
+pub mod marks;
 pub mod netns;
 pub mod oracle;
 pub mod ping;

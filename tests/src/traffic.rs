@@ -3,8 +3,8 @@
 //! Everything here returns what *arrived*. A transfer through a gateway that drops it ends with an
 //! error, or with fewer datagrams, after the given patience; it never hangs.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage}
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::unistd::Pid;
 
-use crate::netns::Endpoint;
+use crate::netns::{Endpoint, NetNs};
 
 /// How long a transfer may make no progress.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -168,6 +168,77 @@ pub fn on_every_cpu<T: Send>(work: impl Fn(usize) -> Result<T> + Sync) -> Result
             .map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
             .collect()
     })
+}
+
+/// Connects from an endpoint to an address and port, sends a line, and returns the line that is answered.
+///
+/// # Errors
+/// If nobody answers within so long.
+pub fn ask(from: &Endpoint, to: SocketAddr, line: &str, patience: Duration) -> Result<String> {
+    let context = || format!("asking {to} from {}", from.address);
+    let stream = from
+        .namespace
+        .enter(|| connect_from(SocketAddr::new(from.address, 0), to, patience))
+        .with_context(context)?;
+    stream.set_read_timeout(Some(patience))?;
+    (&stream).write_all(format!("{line}\n").as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(&stream)
+        .read_line(&mut answer)
+        .with_context(context)?;
+    Ok(answer.trim_end().to_owned())
+}
+
+/// Answers each line that is sent to a port of a namespace with one of its own, until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    stop: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Begins to listen on all addresses of both families.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub fn start(namespace: &NetNs, port: u16, answer: &str) -> Result<Self> {
+        let everywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        let listener = namespace
+            .enter(|| TcpListener::bind(everywhere))
+            .with_context(|| format!("cannot listen on port {port}"))?;
+        listener.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, answer) = (Arc::clone(&stop), format!("{answer}\n"));
+        let worker = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let Ok((stream, _)) = listener.accept() else {
+                    sleep(Duration::from_millis(1));
+                    continue;
+                };
+                // Whoever asks and goes away is not waited for.
+                let _ = stream.set_nonblocking(false);
+                let _ = stream.set_read_timeout(Some(PATIENCE));
+                let mut line = String::new();
+                if BufReader::new(&stream).read_line(&mut line).is_ok() {
+                    let _ = (&stream).write_all(answer.as_bytes());
+                }
+            }
+        });
+        Ok(Self {
+            stop,
+            worker: Some(worker),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(worker) = self.worker.take() {
+            // It says nothing that anybody waits for.
+            let _ = worker.join();
+        }
+    }
 }
 
 enum Amount {

@@ -36,7 +36,7 @@ impl End {
     pub fn attach_pass_program(&self, mode: Mode) -> Result<()> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let object = directory.path().join("pass.o");
-        fs::write(&object, pass_object()).context("cannot write the object")?;
+        fs::write(&object, object_of(&PASS)).context("cannot write the object")?;
         // `ip` makes directories in a bpffs when it loads a program. It is shown one of its own,
         // which goes with its mounts.
         let mut command = self.namespace.command("unshare");
@@ -52,9 +52,21 @@ impl End {
     /// # Errors
     /// If `tc` is missing, or a filter has that priority already.
     pub fn drop_on_egress(&self, priority: u16) -> Result<()> {
+        self.filter_egress(priority, &PASS)
+    }
+
+    /// Drops what leaves the interface with a mark that is this one under a mask, by a tc filter of a priority.
+    ///
+    /// # Errors
+    /// If `tc` is missing, or a filter has that priority already.
+    pub fn drop_marked_on_egress(&self, priority: u16, mask: u32, mark: u32) -> Result<()> {
+        self.filter_egress(priority, &drop_marked(mask, mark))
+    }
+
+    fn filter_egress(&self, priority: u16, program: &[u8]) -> Result<()> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let object = directory.path().join("drop.o");
-        fs::write(&object, pass_object()).context("cannot write the object")?;
+        fs::write(&object, object_of(program)).context("cannot write the object")?;
         // It may be there already.
         let _ = self.tc(&["qdisc", "add", "dev", &self.name, "clsact"]);
         let mut command = self.namespace.command("unshare");
@@ -83,8 +95,31 @@ impl End {
     }
 }
 
+/// A tc program that answers `TC_ACT_SHOT` to packets whose mark is `mark` under `mask`, `TC_ACT_UNSPEC` to others.
+fn drop_marked(mask: u32, mark: u32) -> Vec<u8> {
+    let instruction = |code: u8, registers: u8, offset: u16, value: u32| {
+        let mut bytes = vec![code, registers];
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+        bytes
+    };
+    [
+        // w2 = mark of the context in r1; w2 &= mask; if w2 != mark, skip two
+        instruction(0x61, 0x12, 8, 0),
+        instruction(0x54, 0x02, 0, mask),
+        instruction(0x56, 0x02, 2, mark),
+        // r0 = 2; exit
+        instruction(0xb7, 0, 0, 2),
+        instruction(0x95, 0, 0, 0),
+        // r0 = -1; exit
+        instruction(0xb7, 0, 0, u32::MAX),
+        instruction(0x95, 0, 0, 0),
+    ]
+    .concat()
+}
+
 /// `r0 = XDP_PASS; exit`
-const PROGRAM: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 const LICENSE: &[u8] = b"GPL\0";
 const NAMES: &[u8] = b"\0xdp\0license\0.symtab\0.strtab\0pass\0";
 
@@ -110,7 +145,7 @@ struct Section<'a> {
 }
 
 /// A relocatable ELF file for BPF, little-endian, with one function `pass` in the section `xdp`.
-fn pass_object() -> Vec<u8> {
+fn object_of(program: &[u8]) -> Vec<u8> {
     let section = |name, kind, flags, bytes| Section {
         name,
         kind,
@@ -118,10 +153,10 @@ fn pass_object() -> Vec<u8> {
         bytes,
         names_in: None,
     };
-    let symbols = symbols();
+    let symbols = symbols(program.len());
     let sections = [
         section(0, 0, 0, &[]),
-        section(1, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, &PROGRAM),
+        section(1, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, program),
         section(5, SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, LICENSE),
         Section {
             names_in: Some(4),
@@ -175,11 +210,11 @@ fn pass_object() -> Vec<u8> {
 }
 
 /// The empty symbol every table begins with, and the global function `pass` in section 1.
-fn symbols() -> Vec<u8> {
+fn symbols(program: usize) -> Vec<u8> {
     const GLOBAL_FUNCTION: u8 = 1 << 4 | 2;
     let mut symbols = vec![0; SYMBOL_SIZE as usize];
     symbols.extend(29u32.to_le_bytes());
     symbols.extend([GLOBAL_FUNCTION, 0, 1, 0]);
-    symbols.extend([0, PROGRAM.len() as u64].map(u64::to_le_bytes).concat());
+    symbols.extend([0, program as u64].map(u64::to_le_bytes).concat());
     symbols
 }

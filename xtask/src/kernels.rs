@@ -30,6 +30,8 @@ const TOOLS: [(&str, &str); 3] = [
     ("busybox", "busybox-static"),
     ("ip", "iproute2"),
 ];
+/// Modules of the kernel: virtual wires, and what tc needs where there is no tcx.
+const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
 /// Seconds a machine may take; emulated, on a busy host, it needs minutes.
 const PATIENCE: &str = "3600";
 /// Captures taken from each folder of the data, and how large they may be: emulation is slow.
@@ -168,12 +170,16 @@ impl Payload {
         Ok(Self(files))
     }
 
-    /// Writes an initramfs with these files and the module that makes virtual wires, by way of a directory.
+    /// Writes an initramfs with these files and the modules the checks need, by way of a directory.
     fn pack(&self, kernel: &Path, root: &Path) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(root);
-        let module = find(kernel, "/veth.ko")?;
-        let module_there = Path::new("/modules").join(module.file_name().unwrap_or_default());
-        for (here, there) in self.0.iter().chain([&(module, module_there)]) {
+        let mut modules = Vec::new();
+        for name in MODULES {
+            let module = find(kernel, &format!("/{name}.ko"))?;
+            let there = Path::new("/modules").join(module.file_name().unwrap_or_default());
+            modules.push((module, there));
+        }
+        for (here, there) in self.0.iter().chain(&modules) {
             let copy = root.join(there.strip_prefix("/").unwrap_or(there));
             let failed = || format!("cannot copy {} to {}", here.display(), copy.display());
             fs::create_dir_all(copy.parent().unwrap_or(root)).with_context(failed)?;

@@ -14,6 +14,7 @@ mod maps;
 mod reference;
 mod table;
 #[path = "../xdp.rs"]
+#[expect(dead_code, reason = "the product's entries use more of it")]
 mod xdp;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
@@ -24,7 +25,7 @@ use classifier::charge::Direction;
 use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, verdict};
 
-use crate::maps::{CONFIG_DROP_UNKNOWN, CONFIG_ENFORCE, KernelTables};
+use crate::maps::{Constants, KernelTables};
 use crate::table::TableFrame;
 use crate::xdp::XdpFrame;
 
@@ -59,8 +60,8 @@ fn reference(_context: XdpContext) -> u32 {
 #[xdp]
 fn ours(_context: XdpContext) -> u32 {
     TableFrame::next().map_or(XDP_PASS, |frame| match judge(&frame) {
-        Action::Pass => XDP_PASS,
         Action::Drop => XDP_DROP,
+        _ => XDP_PASS,
     })
 }
 
@@ -77,8 +78,8 @@ fn tc_floor(_context: TcContext) -> i32 {
 #[classifier]
 fn tc_ours(_context: TcContext) -> i32 {
     TableFrame::next().map_or(TC_ACT_OK, |frame| match judge(&frame) {
-        Action::Pass => TC_ACT_OK,
         Action::Drop => TC_ACT_SHOT,
+        _ => TC_ACT_OK,
     })
 }
 
@@ -117,13 +118,10 @@ fn judge<P: Packet>(packet: &P) -> Action {
     };
     let hook = Hook {
         direction,
-        drop_unknown: CONFIG_DROP_UNKNOWN.load() != 0,
         from_gateway: false,
+        settings: Constants,
     };
-    match verdict(packet, hook, &tables) {
-        Action::Drop if CONFIG_ENFORCE.load() != 0 => Action::Drop,
-        _ => Action::Pass,
-    }
+    verdict(packet, hook, &tables).action
 }
 
 #[inline(always)]

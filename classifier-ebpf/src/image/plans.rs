@@ -82,6 +82,8 @@ impl Chain {
     pub const COUNT_UP: u32 = 16 << 24;
     /// Flag: what the subscriber receives draws buckets down.
     pub const COUNT_DOWN: u32 = 32 << 24;
+    /// Flag: the chain's end is `free`.
+    pub const END_FREE: u32 = 64 << 24;
 
     /// Whether the class is essential.
     #[inline(always)]
@@ -106,6 +108,12 @@ impl Chain {
     #[must_use]
     pub const fn end_passes(self) -> bool {
         self.ends & Self::END_PASSES != 0
+    }
+    /// Whether a packet that reaches the end is free.
+    #[inline(always)]
+    #[must_use]
+    pub const fn end_is_free(self) -> bool {
+        self.ends & Self::END_FREE != 0
     }
     /// Whether suspension does not bind on this plan.
     #[inline(always)]

@@ -239,6 +239,7 @@ impl Catalog {
             chains[class as usize] = Some(ChainEntry {
                 steps: steps.chain(bounded).collect(),
                 end,
+                end_free: chain.end == ChainEnd::Free,
                 free: is_free(chain),
                 essential: policy.classes[index].essential,
                 dropped: reach

@@ -156,7 +156,10 @@ impl Node {
             bytes: image_bytes,
         } = thread::scope(|scope| {
             let change = &change;
-            let source = Source::new(&policy, change, now, &gateway, serial);
+            let source = Source {
+                labels: config.tags.labels(&change.catalog),
+                ..Source::new(&policy, change, now, &gateway, serial)
+            };
             let prepare = scope.spawn(move || prepare(&source, maps, config, any_attached));
             change.write_new(lines);
             self.ledger.begin(&self.accounts, change, serial, || {

@@ -7,6 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use aya_log::EbpfLogger;
+use classifier::tag::Tagging;
+use classifier::verdict::Plain;
 use jiff::Timestamp;
 use log::Log;
 use tracing::{error, info, warn};
@@ -255,10 +257,16 @@ impl Wanted {
                     }
                 } else {
                     let interface = &self.place.interface;
-                    warn!(
-                        interface,
-                        "the interface or its program is gone: nothing is counted there until it is back"
-                    );
+                    match self.place.entry {
+                        Entry::Tag => warn!(
+                            interface,
+                            "the interface or its tc program is gone: packets have no marks until it is back"
+                        ),
+                        _ => warn!(
+                            interface,
+                            "the interface or its program is gone: nothing is counted there until it is back"
+                        ),
+                    }
                     // It may be there still, under another name, which nobody configured.
                     if let Err(error) = attached.take_off(maps.path()) {
                         warn!(interface, "taking the program off: {error}");
@@ -271,12 +279,17 @@ impl Wanted {
         }
         match (Attached::new(maps, self.place.clone()), since) {
             (Ok((attached, _)), Some(since)) => {
-                warn!(
-                    interface = self.place.interface,
-                    from = %since,
-                    to = %Timestamp::now(),
-                    "the interface is back; what passed it in between was not counted"
-                );
+                let (interface, to) = (&self.place.interface, Timestamp::now());
+                match self.place.entry {
+                    Entry::Tag => warn!(
+                        interface, from = %since, %to,
+                        "the tc program is back; what passed in between had no marks"
+                    ),
+                    _ => warn!(
+                        interface, from = %since, %to,
+                        "the interface is back; what passed it in between was not counted"
+                    ),
+                }
                 self.attach(attached, "attached");
             }
             (Ok((attached, _)), None) => self.attach(attached, "replaced, for a larger image"),
@@ -299,27 +312,42 @@ fn places(interface: &config::Interface, downlink: Downlink, number: u32) -> Vec
         config::Mode::Native => &[Way::Native],
         config::Mode::Generic => &[Way::Generic],
     };
-    let egress: &[Way] = match interface.tc() {
+    let tc: &[Way] = match interface.tc() {
         Tc::Auto => &[Way::Tcx, Way::Clsact],
         Tc::Tcx => &[Way::Tcx],
         Tc::Clsact => &[Way::Clsact],
     };
-    let hooks = match (interface.role, downlink) {
-        (Role::Access, Downlink::Core) => vec![(Entry::Access, ingress)],
-        (Role::Access, Downlink::Egress) => {
-            vec![(Entry::Access, ingress), (Entry::Egress, egress)]
-        }
-        (Role::Core, Downlink::Core) => vec![(Entry::Core, ingress)],
+    // Generic XDP hands metadata on of frames in one piece only.
+    let (access, core) = match interface.mode {
+        config::Mode::Generic if interface.marks() => (Entry::AccessWhole, Entry::CoreWhole),
+        _ => (Entry::Access, Entry::Core),
+    };
+    let mut hooks = match (interface.role, downlink) {
+        (Role::Access, Downlink::Core) => vec![(access, ingress)],
+        (Role::Access, Downlink::Egress) => vec![(access, ingress), (Entry::Egress, tc)],
+        (Role::Core, Downlink::Core) => vec![(core, ingress)],
         (Role::Core, Downlink::Egress) => Vec::new(),
     };
+    if interface.marks() && !hooks.is_empty() {
+        // Before the program whose marks it takes: none is lost.
+        hooks.insert(0, (Entry::Tag, tc));
+    }
     let place = |(entry, ways)| Place {
         interface: interface.name.clone(),
         entry,
         ways,
         settings: Settings {
             interface: number,
-            drop_unknown: interface.unknown == config::Unknown::Drop,
-            enforce: interface.enforce,
+            hook: Plain {
+                drop_unknown: interface.unknown == config::Unknown::Drop,
+                enforce: interface.enforce,
+                mark_web: interface.on_block() == config::OnBlock::Mark,
+                tagging: match interface.tag() {
+                    config::Tag::None => Tagging::None,
+                    config::Tag::Mark => Tagging::Mark,
+                    config::Tag::Dscp => Tagging::Dscp,
+                },
+            },
         },
     };
     hooks.into_iter().map(place).collect()

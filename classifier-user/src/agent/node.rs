@@ -312,6 +312,7 @@ impl Node {
                  before is forgotten"
             )
         }));
+        warnings.extend(self.config.tags.without_class(&checked.policy));
         let now = Timestamp::now();
         let changes = match &self.in_force {
             Some(before) => Changes::between(&before.policy, &checked.policy, now),

@@ -16,11 +16,12 @@ use super::statement::ActivityView;
 use crate::accounts::{Account, Cycles, Session, usage};
 use crate::balance::Level;
 use crate::balance::money::Tariff;
+use crate::config::Role;
 use crate::datapath::links::Attached;
 use crate::datapath::maps::MapsError;
 use crate::datapath::object::Entry;
-use crate::datapath::way::Way;
-use crate::report::{BooksRow, Closing, Direction, Place, Report, UnattributedRow};
+use crate::datapath::way::{Point, Way};
+use crate::report::{BooksRow, Closing, Direction, Place, Refused, Report, UnattributedRow};
 
 /// `zerorate status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,6 +54,12 @@ pub struct Status {
     pub books_difference_bytes: i64,
     /// IP packets that passed without a verdict; zero on a node in order.
     pub unpriced_packets: u64,
+    /// Packets charged `dropped` that were passed with a mark instead, to be told by it.
+    #[serde(default)]
+    pub marked_packets: u64,
+    /// Packets that could not be given their tag.
+    #[serde(default)]
+    pub untagged_packets: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
     /// Why usage cannot be recorded, if so; it is counted on.
@@ -63,6 +70,8 @@ pub struct Status {
 
 /// Hook and mode of an interface on which nothing is counted, on purpose.
 const NO_HOOK: &str = "none";
+/// Hook on which packets get their marks.
+const TAG_HOOK: &str = "tc-ingress";
 
 impl InterfaceStatus {
     /// Whether it is as configured.
@@ -89,8 +98,8 @@ pub struct InterfaceStatus {
     pub packets: u64,
     /// IP bytes seen.
     pub ip_bytes: u64,
-    /// `xdp-native`, `xdp-generic`, `tc-egress`; `none` on a core interface when downlink is counted on the access
-    /// interfaces' egress.
+    /// `xdp-native`, `xdp-generic`, `tc-egress`; `tc-ingress`, where nothing is counted and packets get their marks;
+    /// `none` on a core interface when downlink is counted on the access interfaces' egress.
     pub hook: String,
 }
 
@@ -157,31 +166,41 @@ impl Node {
                 .filter(|counted| counted.interface == interface && counted.direction == direction);
             of_it.map(|counted| counted.books[cell as usize]).sum()
         };
+        let sum = |cell: Cell| -> u64 {
+            let cells = counted.iter().map(|counted| counted.books[cell as usize]);
+            cells.sum()
+        };
         let attached = self.interfaces.states().map(|(place, attached)| {
             // One that is not attached would be, the first way it can.
             let way = attached.map_or(place.ways[0], Attached::way);
+            // Nothing is counted where marks are taken.
             let direction = match place.entry {
-                Entry::Access => Direction::Up,
-                _ => Direction::Down,
+                Entry::Access | Entry::AccessWhole => Some(Direction::Up),
+                Entry::Tag => None,
+                _ => Some(Direction::Down),
             };
+            let seen =
+                |cell| direction.map_or(0, |direction| seen(&place.interface, direction, cell));
             InterfaceStatus {
                 name: place.interface.clone(),
-                role: match place.entry {
-                    Entry::Core => "core",
-                    _ => "access",
+                role: if self.is_core(&place.interface) {
+                    "core"
+                } else {
+                    "access"
                 }
                 .into(),
-                hook: match way {
-                    Way::Native => "xdp-native",
-                    Way::Generic => "xdp-generic",
-                    Way::Tcx | Way::Clsact => "tc-egress",
+                hook: match (way, place.point()) {
+                    (Way::Native, _) => "xdp-native",
+                    (Way::Generic, _) => "xdp-generic",
+                    (_, Point::Egress) => "tc-egress",
+                    _ => TAG_HOOK,
                 }
                 .into(),
                 mode: way.name().into(),
                 attached: attached.is_some(),
                 ifindex: attached.map(Attached::ifindex),
-                packets: seen(&place.interface, direction, Cell::Packets),
-                ip_bytes: seen(&place.interface, direction, Cell::IpBytes),
+                packets: seen(Cell::Packets),
+                ip_bytes: seen(Cell::IpBytes),
             }
         });
         let uncounted = self
@@ -220,10 +239,9 @@ impl Node {
             row_bytes: u64::from(self.accounts.next_line)
                 * u64::from(classifier::layout::LINE_BYTES),
             books_difference_bytes: total.map_or(0, |closing| closing.difference_bytes),
-            unpriced_packets: counted
-                .iter()
-                .map(|counted| counted.books[Cell::UnpricedPackets as usize])
-                .sum(),
+            unpriced_packets: sum(Cell::UnpricedPackets),
+            marked_packets: sum(Cell::MarkedPackets),
+            untagged_packets: sum(Cell::UntaggedPackets),
             refused: self.refused.clone(),
             unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
@@ -260,6 +278,7 @@ impl Node {
                     direction: counted.direction,
                 }),
                 closing: Some(closing(&counted.books)),
+                refused: Some(refused(&counted.books)),
                 ..seen(&counted.books)
             })
             .collect();
@@ -279,6 +298,7 @@ impl Node {
         };
         books.push(BooksRow {
             closing: Some(closed(both[Cell::IpBytes as usize], totals)),
+            refused: Some(refused(&both)),
             ..seen(&both)
         });
         Ok(Report {
@@ -387,6 +407,11 @@ impl Node {
         money
     }
 
+    fn is_core(&self, interface: &str) -> bool {
+        let mut interfaces = self.config.interfaces.iter();
+        interfaces.any(|known| known.name == interface && known.role == Role::Core)
+    }
+
     fn counted(&self) -> Result<Vec<Counted>, MapsError> {
         let mut found = Vec::new();
         for (interface, number) in self.numbered_interfaces() {
@@ -416,6 +441,18 @@ fn seen(books: &Books) -> BooksRow {
         non_ip_packets: cell(Cell::NonIp),
         malformed_packets: cell(Cell::Malformed),
         closing: None,
+        refused: None,
+    }
+}
+
+/// What was refused in one set of books, closer looked at.
+fn refused(books: &Books) -> Refused {
+    let cell = |cell: Cell| books[cell as usize];
+    Refused {
+        marked_packets: cell(Cell::MarkedPackets),
+        marked_bytes: cell(Cell::MarkedBytes),
+        unknown_dropped_packets: cell(Cell::UnknownDroppedPackets),
+        unknown_dropped_bytes: cell(Cell::UnknownDroppedBytes),
     }
 }
 

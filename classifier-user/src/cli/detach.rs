@@ -47,6 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         links::release(&directory, &interface, point).with_context(failed)?;
         match point {
             Point::Ingress => println!("{interface}: detached"),
+            Point::Intake => println!("{interface}: detached from tc ingress"),
             Point::Egress => println!("{interface}: detached from egress"),
         }
     }

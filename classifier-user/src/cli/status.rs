@@ -119,6 +119,24 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             ),
         )?;
     }
+    if status.marked_packets != 0 {
+        line(
+            "marked",
+            format!(
+                "{} packets of web traffic that was to be dropped",
+                status.marked_packets
+            ),
+        )?;
+    }
+    if status.untagged_packets != 0 {
+        line(
+            "UNTAGGED",
+            format!(
+                "{} packets could not be given their tag; those to be marked instead of dropped were dropped",
+                status.untagged_packets
+            ),
+        )?;
+    }
     if let Some(refused) = &status.refused {
         line(
             "REFUSED",

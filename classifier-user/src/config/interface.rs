@@ -1,10 +1,8 @@
 //! `[[interface]]` of the configuration: which side of the gateway it is, and what is attached to it how.
 
-use std::fmt;
+use serde::Deserialize;
 
-use serde::{Deserialize, Deserializer};
-use toml::Spanned;
-
+use super::key::Key;
 use super::yes;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
@@ -32,29 +30,12 @@ pub struct Interface {
     /// Whether what is to be dropped is dropped.
     #[serde(default = "yes")]
     pub enforce: bool,
-}
-
-/// What a key says, and where in the file, if it is there.
-#[derive(Clone, Copy, Default)]
-struct Key<T> {
-    value: T,
-    at: Option<usize>,
-}
-
-impl<T: fmt::Debug> fmt::Debug for Key<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value.fmt(f)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<T>::deserialize(from)?;
-        Ok(Self {
-            at: Some(spanned.span().start),
-            value: spanned.into_inner(),
-        })
-    }
+    /// What becomes of subscribers' web traffic that is to be dropped.
+    #[serde(default)]
+    on_block: Key<OnBlock>,
+    /// What packets tell the rest of the stack.
+    #[serde(default)]
+    tag: Key<Tag>,
 }
 
 impl Interface {
@@ -68,6 +49,29 @@ impl Interface {
     #[must_use]
     pub const fn tc(&self) -> Tc {
         self.tc.value
+    }
+
+    /// What becomes of subscribers' web traffic that is to be dropped.
+    #[must_use]
+    pub const fn on_block(&self) -> OnBlock {
+        self.on_block.value
+    }
+
+    /// What packets tell the rest of the stack.
+    #[must_use]
+    pub const fn tag(&self) -> Tag {
+        self.tag.value
+    }
+
+    /// Where the file says what packets tell, if it does.
+    pub(super) const fn tag_at(&self) -> Option<usize> {
+        self.tag.at
+    }
+
+    /// Whether packets that arrive may get a mark.
+    #[must_use]
+    pub fn marks(&self) -> bool {
+        self.on_block() == OnBlock::Mark || self.tag() == Tag::Mark
     }
 }
 
@@ -127,6 +131,30 @@ pub enum Unknown {
     Drop,
 }
 
+/// What becomes of subscribers' web traffic that is to be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBlock {
+    /// It is dropped.
+    #[default]
+    Drop,
+    /// It passes with a mark, for rules that send it to a portal.
+    Mark,
+}
+
+/// What packets tell the rest of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tag {
+    /// Nothing.
+    #[default]
+    None,
+    /// Class and payer, in the mark.
+    Mark,
+    /// The class, in the DSCP.
+    Dscp,
+}
+
 impl Downlink {
     const fn name(self) -> &'static str {
         match self {
@@ -159,16 +187,39 @@ pub(super) fn check(
                 format!("interface `{name}`: `downlink` is of access interfaces"),
                 "say there where what subscribers receive is counted",
             );
-        } else if let (Some(at), Some(first)) = (interface.tc.at, first)
-            && first.downlink() == Downlink::Core
+        }
+        let hooked = interface.role == Role::Access || !egress;
+        let on_tc = interface.role == Role::Access && egress || hooked && interface.marks();
+        if let (Some(at), false) = (interface.tc.at, on_tc)
             && interface.tc() != Tc::Auto
         {
             out.error(
                 place(at),
                 "config",
-                format!("interface `{name}`: `tc` says how, but downlink = \"core\" attaches nothing there"),
-                "remove it, or set downlink = \"egress\" on every access interface",
+                format!(
+                    "interface `{name}`: `tc` says how, but downlink = \"{}\" attaches nothing there",
+                    if egress { "egress" } else { "core" }
+                ),
+                "remove it, or set downlink = \"egress\" on every access interface; or tag = \"mark\" or on_block = \
+                 \"mark\", wherever packets are counted as they arrive",
             );
+        }
+        for (key, at, is_default) in [
+            (
+                "on_block",
+                interface.on_block.at,
+                interface.on_block() == OnBlock::Drop,
+            ),
+            ("tag", interface.tag.at, interface.tag() == Tag::None),
+        ] {
+            if let (Some(at), false, false) = (at, hooked, is_default) {
+                out.error(
+                    place(at),
+                    "config",
+                    format!("interface `{name}`: `{key}` does nothing where nothing is counted"),
+                    "with downlink = \"egress\" nothing is attached to core interfaces: say it on access interfaces",
+                );
+            }
         }
     }
     let Some(first) = first else { return };

@@ -1,4 +1,4 @@
-//! A program as a filter on the clsact qdisc of an interface: how tc egress was reached before tcx (Linux 6.6).
+//! A program as a filter on the clsact qdisc of an interface: how tc was reached before tcx (Linux 6.6).
 //!
 //! Nothing holds a filter but the interface, so there is nothing to pin: a filter of ours is known by its name,
 //! which says whose it is, and replaced in place, so that each packet meets the old program or the new one.
@@ -38,12 +38,33 @@ const ACT_DIRECT: u32 = 1;
 const ETH_P_ALL: u16 = 3;
 const TCMSG: usize = 20;
 
+/// A side of an interface, at which the qdisc has a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where packets arrive.
+    Ingress,
+    /// Where they leave.
+    Egress,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    const fn hook(self) -> u32 {
+        match self {
+            Self::Ingress => INGRESS,
+            Self::Egress => EGRESS,
+        }
+    }
+}
+
 /// A filter of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
     /// Id of its program.
     pub program: u32,
-    /// Whether the qdisc was made for it.
+    /// Whether the qdisc was made for it, or for ours at the other hook.
     made_qdisc: bool,
 }
 
@@ -88,7 +109,12 @@ fn filters(netlink: &Netlink, ifindex: u32, hook: u32) -> io::Result<Vec<(u32, V
     Ok(filters.collect())
 }
 
-fn find_with(netlink: &Netlink, ifindex: u32, directory: &Path) -> io::Result<Option<Found>> {
+fn find_with(
+    netlink: &Netlink,
+    ifindex: u32,
+    side: Side,
+    directory: &Path,
+) -> io::Result<Option<Found>> {
     let ours = |(handle, attributes): &(u32, Vec<u8>)| {
         let options = attribute(attributes, TCA_OPTIONS)?;
         let found = netlink::text(attribute(options, TCA_BPF_NAME)?);
@@ -100,27 +126,31 @@ fn find_with(netlink: &Netlink, ifindex: u32, directory: &Path) -> io::Result<Op
             made_qdisc,
         })
     };
-    Ok(filters(netlink, ifindex, EGRESS)?.iter().find_map(ours))
+    Ok(filters(netlink, ifindex, side.hook())?
+        .iter()
+        .find_map(ours))
 }
 
-/// The filter on an interface's egress that belongs to the maps in a directory.
+/// The filter on a side of an interface that belongs to the maps in a directory.
 ///
 /// # Errors
 /// When the kernel refuses to tell.
-pub fn find(ifindex: u32, directory: &Path) -> io::Result<Option<Found>> {
+pub fn find(ifindex: u32, side: Side, directory: &Path) -> io::Result<Option<Found>> {
     find_with(
         &Netlink::open(SockProtocol::NetlinkRoute)?,
         ifindex,
+        side,
         directory,
     )
 }
 
-/// Puts a program on an interface's egress, in the place of `old` if that is given.
+/// Puts a program on a side of an interface, in the place of `old` if that is given.
 ///
 /// # Errors
 /// When the kernel refuses; `EEXIST` when another's filter is in our place.
 pub fn put_filter(
     ifindex: u32,
+    side: Side,
     program: BorrowedFd<'_>,
     directory: &Path,
     old: Option<Found>,
@@ -128,7 +158,7 @@ pub fn put_filter(
     let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
     let made_qdisc = match old {
         Some(old) => old.made_qdisc,
-        None => make_qdisc(&netlink, ifindex)?,
+        None => make_qdisc(&netlink, ifindex)? || made_one(&netlink, ifindex, directory)?,
     };
     let mut options = Vec::new();
     put(&mut options, TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
@@ -136,7 +166,7 @@ pub fn put_filter(
     name.push(0);
     put(&mut options, TCA_BPF_NAME, &name);
     put(&mut options, TCA_BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
-    let mut body = request(ifindex, HANDLE, EGRESS, info());
+    let mut body = request(ifindex, HANDLE, side.hook(), info());
     put(&mut body, TCA_KIND, b"bpf\0");
     put(&mut body, TCA_OPTIONS, &options);
     let new = if old.is_some() { 0 } else { EXCL };
@@ -148,17 +178,17 @@ pub fn put_filter(
     put.map(drop)
 }
 
-/// Takes the filter off that belongs to the maps in a directory, and the qdisc if it was made for it and nobody else
-/// uses it. Nothing happens where there is none.
+/// Takes the filter off that belongs to the maps in a directory, and the qdisc if it was made for ours and nobody uses
+/// it any more. Nothing happens where there is none.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn remove(ifindex: u32, directory: &Path) -> io::Result<()> {
+pub fn remove(ifindex: u32, side: Side, directory: &Path) -> io::Result<()> {
     let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
-    let Some(found) = find_with(&netlink, ifindex, directory)? else {
+    let Some(found) = find_with(&netlink, ifindex, side, directory)? else {
         return Ok(());
     };
-    let mut body = request(ifindex, HANDLE, EGRESS, info());
+    let mut body = request(ifindex, HANDLE, side.hook(), info());
     put(&mut body, TCA_KIND, b"bpf\0");
     netlink.ask(RTM_DELTFILTER, ACK, &body)?;
     if found.made_qdisc {
@@ -167,16 +197,18 @@ pub fn remove(ifindex: u32, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Names of interfaces whose filter belongs to the maps in a directory.
+/// Names of interfaces, and sides of them, whose filter belongs to the maps in a directory.
 ///
 /// # Errors
 /// When the kernel refuses to tell.
-pub fn interfaces(directory: &Path) -> io::Result<Vec<String>> {
+pub fn interfaces(directory: &Path) -> io::Result<Vec<(String, Side)>> {
     let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
     let mut names = Vec::new();
     for interface in &nix::net::if_::if_nameindex()? {
-        if find_with(&netlink, interface.index(), directory)?.is_some() {
-            names.push(interface.name().to_string_lossy().into_owned());
+        for side in Side::ALL {
+            if find_with(&netlink, interface.index(), side, directory)?.is_some() {
+                names.push((interface.name().to_string_lossy().into_owned(), side));
+            }
         }
     }
     Ok(names)
@@ -185,6 +217,17 @@ pub fn interfaces(directory: &Path) -> io::Result<Vec<String>> {
 /// Priority, and the protocol in network order.
 fn info() -> u32 {
     PRIORITY << 16 | u32::from(ETH_P_ALL.to_be())
+}
+
+/// Whether the qdisc was made for a filter of ours that is there.
+fn made_one(netlink: &Netlink, ifindex: u32, directory: &Path) -> io::Result<bool> {
+    for side in Side::ALL {
+        let found = find_with(netlink, ifindex, side, directory)?;
+        if found.is_some_and(|found| found.made_qdisc) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the qdisc had to be made.

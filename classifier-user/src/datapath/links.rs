@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
 
-use super::clsact;
+use super::clsact::{self, Side};
 use super::maps::Maps;
 use super::object::{self, Entry, LoadError, Settings};
 use super::sys;
@@ -35,6 +35,7 @@ impl Place {
     pub const fn point(&self) -> Point {
         match self.entry {
             Entry::Egress => Point::Egress,
+            Entry::Tag => Point::Intake,
             _ => Point::Ingress,
         }
     }
@@ -151,6 +152,7 @@ impl Loaded {
             directory,
             interface,
             ifindex,
+            point: self.place.point(),
             program,
         };
         let refused = |way, error| match index_of(interface) {
@@ -163,7 +165,7 @@ impl Loaded {
             _ => gone(),
         };
         let (way, holder, arrival) = attaching
-            .attach(self.place.ways, self.place.point())
+            .attach(self.place.ways)
             .map_err(|(way, error)| refused(way, error))?;
         let attached = Attached {
             way,
@@ -182,15 +184,12 @@ struct Attaching<'a> {
     directory: &'a Path,
     interface: &'a str,
     ifindex: u32,
+    point: Point,
     program: &'a Program,
 }
 
 impl Attaching<'_> {
-    fn attach(
-        &self,
-        ways: &[Way],
-        point: Point,
-    ) -> Result<(Way, Holder, Arrival), (Way, io::Error)> {
+    fn attach(&self, ways: &[Way]) -> Result<(Way, Holder, Arrival), (Way, io::Error)> {
         for way in ways {
             if let Some(holder) = self.take_over(*way).map_err(|error| (*way, error))? {
                 return Ok((*way, holder, Arrival::TakenOver));
@@ -198,7 +197,7 @@ impl Attaching<'_> {
         }
         let (last, others) = ways.split_last().unwrap_or((&Way::Native, &[]));
         // What is left is of an interface that is gone, or held another way.
-        release(self.directory, self.interface, point).map_err(|error| (*last, error))?;
+        release(self.directory, self.interface, self.point).map_err(|error| (*last, error))?;
         for way in others {
             match self.create(*way) {
                 Ok(holder) => return Ok((*way, holder, Arrival::New)),
@@ -213,10 +212,11 @@ impl Attaching<'_> {
     /// Puts the program in the place of one that is held this way.
     fn take_over(&self, way: Way) -> io::Result<Option<Holder>> {
         if way == Way::Clsact {
-            let old = clsact::find(self.ifindex, self.directory)?;
+            let old = clsact::find(self.ifindex, side(self.point), self.directory)?;
             return old.map(|old| self.filter(Some(old))).transpose();
         }
-        let Some(link) = present(&pin_of(self.directory, self.interface, way), self.ifindex) else {
+        let pin = pin_of(self.directory, self.interface, way.suffix(self.point));
+        let Some(link) = present(&pin, self.ifindex) else {
             return Ok(None);
         };
         sys::update_link(&link, self.fd()?)?;
@@ -227,15 +227,19 @@ impl Attaching<'_> {
         let link = match (way, way.xdp()) {
             (Way::Clsact, _) => return self.filter(None),
             (_, Some(mode)) => sys::create_xdp_link(self.fd()?, self.ifindex, mode)?,
-            (_, None) => sys::create_tcx_link(self.fd()?, self.ifindex)?,
+            (_, None) => {
+                sys::create_tcx_link(self.fd()?, self.ifindex, self.point == Point::Egress)?
+            }
         };
-        sys::pin(&link, &pin_of(self.directory, self.interface, way))?;
+        let suffix = way.suffix(self.point);
+        sys::pin(&link, &pin_of(self.directory, self.interface, suffix))?;
         Ok(Holder::Link(link))
     }
 
     fn filter(&self, old: Option<clsact::Found>) -> io::Result<Holder> {
         let id = self.program.info().map_err(io::Error::other)?.id();
-        clsact::put_filter(self.ifindex, self.fd()?, self.directory, old)?;
+        let side = side(self.point);
+        clsact::put_filter(self.ifindex, side, self.fd()?, self.directory, old)?;
         Ok(Holder::Filter(id))
     }
 
@@ -302,7 +306,7 @@ impl Attached {
                     sys::link_ifindex(link).is_ok_and(|ifindex| ifindex == self.ifindex)
                 }
                 Holder::Filter(program) => matches!(
-                    clsact::find(self.ifindex, directory),
+                    clsact::find(self.ifindex, side(self.place.point()), directory),
                     Ok(Some(found)) if found.program == *program
                 ),
             }
@@ -314,7 +318,7 @@ impl Attached {
     /// When the kernel refuses, or a pin cannot be removed.
     pub fn take_off(&self, directory: &Path) -> io::Result<()> {
         if matches!(self.holder, Holder::Filter(_)) {
-            clsact::remove(self.ifindex, directory)?;
+            clsact::remove(self.ifindex, side(self.place.point()), directory)?;
         }
         release(directory, &self.place.interface, self.place.point())
     }
@@ -333,10 +337,18 @@ fn present(pin: &Path, ifindex: u32) -> Option<OwnedFd> {
 
 const PREFIX: &str = "link-";
 
-fn pin_of(directory: &Path, interface: &str, way: Way) -> PathBuf {
+fn pin_of(directory: &Path, interface: &str, suffix: &str) -> PathBuf {
     // A BPF file system allows no dot in names; VLAN interfaces have one.
     let name = interface.replace('.', ":");
-    directory.join(format!("{PREFIX}{name}-{}", way.name()))
+    directory.join(format!("{PREFIX}{name}-{suffix}"))
+}
+
+/// The side of tc that a filter is on.
+fn side(point: Point) -> Side {
+    match point {
+        Point::Egress => Side::Egress,
+        Point::Ingress | Point::Intake => Side::Ingress,
+    }
 }
 
 /// Takes the program off one side of an interface, whichever way it is attached. It is off when this returns.
@@ -344,8 +356,9 @@ fn pin_of(directory: &Path, interface: &str, way: Way) -> PathBuf {
 /// # Errors
 /// When the kernel refuses, or a pin cannot be removed.
 pub fn release(directory: &Path, interface: &str, point: Point) -> io::Result<()> {
-    for way in Way::LINKS.into_iter().filter(|way| way.point() == point) {
-        let pin = pin_of(directory, interface, way);
+    let links = Way::LINKS.into_iter();
+    for (.., suffix) in links.filter(|(_, at, _)| *at == point) {
+        let pin = pin_of(directory, interface, suffix);
         if let Ok(link) = sys::open_pinned(&pin) {
             // A link nobody holds any more is taken off too, but some time later.
             sys::detach_link(link)?;
@@ -356,7 +369,7 @@ pub fn release(directory: &Path, interface: &str, point: Point) -> io::Result<()
         }
     }
     match index_of(interface) {
-        Some(ifindex) if point == Point::Egress => clsact::remove(ifindex, directory),
+        Some(ifindex) if point.is_tc() => clsact::remove(ifindex, side(point), directory),
         _ => Ok(()),
     }
 }
@@ -367,16 +380,20 @@ pub fn release(directory: &Path, interface: &str, point: Point) -> io::Result<()
 /// When the directory cannot be read, or the kernel does not tell.
 pub fn held(directory: &Path) -> io::Result<Vec<(String, Point)>> {
     let filters = clsact::interfaces(directory)?.into_iter();
-    let mut held: Vec<_> = filters.map(|name| (name, Point::Egress)).collect();
+    let point = |side| match side {
+        Side::Ingress => Point::Intake,
+        Side::Egress => Point::Egress,
+    };
+    let mut held: Vec<_> = filters.map(|(name, side)| (name, point(side))).collect();
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(held),
         entries => entries?,
     };
     for entry in entries {
         let file = entry?.file_name();
-        let link = Way::LINKS.into_iter().find_map(|way| {
-            let (name, suffix) = file.to_str()?.strip_prefix(PREFIX)?.rsplit_once('-')?;
-            (suffix == way.name()).then(|| (name.replace(':', "."), way.point()))
+        let link = Way::LINKS.into_iter().find_map(|(_, point, suffix)| {
+            let (name, found) = file.to_str()?.strip_prefix(PREFIX)?.rsplit_once('-')?;
+            (found == suffix).then(|| (name.replace(':', "."), point))
         });
         held.extend(link);
     }

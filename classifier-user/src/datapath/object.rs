@@ -6,6 +6,8 @@ use aya::maps::Array;
 use aya::programs::{Program, ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use classifier::layout::LAYOUT_VERSION;
+use classifier::tag::Tagging;
+use classifier::verdict::Plain;
 
 use super::maps::Maps;
 
@@ -76,6 +78,12 @@ pub enum Entry {
     Core,
     /// Egress of an access interface.
     Egress,
+    /// Ingress of an interface behind its XDP program, whose marks it takes.
+    Tag,
+    /// Like `Access`, where frames have to be in one piece.
+    AccessWhole,
+    /// Like `Core`, where frames have to be in one piece.
+    CoreWhole,
     /// Like `Access`, for the frame in the map.
     AccessFrame,
     /// Like `Core`, for the frame in the map.
@@ -88,6 +96,9 @@ impl Entry {
             Self::Access => "access",
             Self::Core => "core",
             Self::Egress => "egress",
+            Self::Tag => "tag",
+            Self::AccessWhole => "access_whole",
+            Self::CoreWhole => "core_whole",
             Self::AccessFrame => "access_frame",
             Self::CoreFrame => "core_frame",
         }
@@ -95,14 +106,12 @@ impl Entry {
 }
 
 /// Constants of one load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Number of the interface in the books.
     pub interface: u32,
-    /// `unknown = "drop"`.
-    pub drop_unknown: bool,
-    /// `enforce`.
-    pub enforce: bool,
+    /// What the interface is configured to do.
+    pub hook: Plain,
 }
 
 /// Whether this binary holds the object.
@@ -145,10 +154,19 @@ pub fn open(
     }
     let mask = u64::from(maps.image.words()) * 4 - 1;
     let interface = u64::from(settings.interface);
-    let (unknown, enforce) = (
-        u64::from(settings.drop_unknown),
-        u64::from(settings.enforce),
-    );
+    let Plain {
+        drop_unknown,
+        enforce,
+        mark_web,
+        tagging,
+    } = settings.hook;
+    let [unknown, enforce, mark_web] = [drop_unknown, enforce, mark_web].map(u64::from);
+    // As `maps.rs` of the kernel programs reads it.
+    let tagging: u64 = match tagging {
+        Tagging::None => 0,
+        Tagging::Mark => 1,
+        Tagging::Dscp => 2,
+    };
     let mut loader = EbpfLoader::new();
     loader
         // Nothing in the object depends on the kernel's types; reading them takes longer than all the rest.
@@ -156,7 +174,9 @@ pub fn open(
         .override_global("CONFIG_IMAGE_MASK", &mask, true)
         .override_global("CONFIG_INTERFACE", &interface, true)
         .override_global("CONFIG_DROP_UNKNOWN", &unknown, true)
-        .override_global("CONFIG_ENFORCE", &enforce, true);
+        .override_global("CONFIG_ENFORCE", &enforce, true)
+        .override_global("CONFIG_MARK_WEB", &mark_web, true)
+        .override_global("CONFIG_TAG", &tagging, true);
     for (name, path) in maps.pins() {
         loader.map_pin_path(name, Cow::Owned(path));
     }

@@ -185,15 +185,16 @@ pub fn create_xdp_link(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::R
     create_link(program, ifindex, bpf_attach_type::BPF_XDP, mode as u32)
 }
 
-/// Attaches a tc program to an interface's egress by a link (tcx, Linux 6.6), before all that are there.
-pub fn create_tcx_link(program: impl AsFd, ifindex: u32) -> io::Result<OwnedFd> {
+/// Attaches a tc program to an interface's egress, or its ingress, by a link (tcx, Linux 6.6), before all that are
+/// there.
+pub fn create_tcx_link(program: impl AsFd, ifindex: u32, egress: bool) -> io::Result<OwnedFd> {
     const BPF_F_BEFORE: u32 = 1 << 3;
-    create_link(
-        program,
-        ifindex,
-        bpf_attach_type::BPF_TCX_EGRESS,
-        BPF_F_BEFORE,
-    )
+    let kind = if egress {
+        bpf_attach_type::BPF_TCX_EGRESS
+    } else {
+        bpf_attach_type::BPF_TCX_INGRESS
+    };
+    create_link(program, ifindex, kind, BPF_F_BEFORE)
 }
 
 fn create_link(

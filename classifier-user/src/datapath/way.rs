@@ -9,8 +9,18 @@ use super::sys::XdpMode;
 pub enum Point {
     /// As they arrive.
     Ingress,
+    /// As the stack takes them in, behind XDP.
+    Intake,
     /// As they leave.
     Egress,
+}
+
+impl Point {
+    /// Whether it is one of tc's.
+    #[must_use]
+    pub const fn is_tc(self) -> bool {
+        matches!(self, Self::Intake | Self::Egress)
+    }
 }
 
 /// How a program is held on an interface.
@@ -27,7 +37,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Its name in pins and in `status`.
+    /// Its name in `status`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,16 +48,21 @@ impl Way {
         }
     }
 
-    /// Where it lets a program see packets.
-    #[must_use]
-    pub const fn point(self) -> Point {
-        match self {
-            Self::Native | Self::Generic => Point::Ingress,
-            Self::Tcx | Self::Clsact => Point::Egress,
-        }
-    }
+    /// Links there can be: how, where, and what the names of their pins end in.
+    pub(super) const LINKS: [(Self, Point, &str); 4] = [
+        (Self::Native, Point::Ingress, "native"),
+        (Self::Generic, Point::Ingress, "generic"),
+        (Self::Tcx, Point::Egress, "tcx"),
+        (Self::Tcx, Point::Intake, "intake"),
+    ];
 
-    pub(super) const LINKS: [Self; 3] = [Self::Native, Self::Generic, Self::Tcx];
+    /// What the name of its link's pin ends in.
+    pub(super) fn suffix(self, point: Point) -> &'static str {
+        let link = Self::LINKS
+            .into_iter()
+            .find(|(way, at, _)| (*way, *at) == (self, point));
+        link.map_or(self.name(), |(.., suffix)| suffix)
+    }
 
     /// How its link is made; `None` for what is no link.
     pub(super) const fn xdp(self) -> Option<XdpMode> {
@@ -62,8 +77,8 @@ impl Way {
     pub(super) const fn doing(self) -> &'static str {
         match self {
             Self::Native | Self::Generic => "attaching XDP",
-            Self::Tcx => "attaching to tc egress by a tcx link",
-            Self::Clsact => "attaching to tc egress by a clsact filter",
+            Self::Tcx => "attaching to tc by a tcx link",
+            Self::Clsact => "attaching to tc by a clsact filter",
         }
     }
 
@@ -86,7 +101,7 @@ impl Way {
                 "; tcx needs Linux 6.6: leave `tc` out, or set tc = \"clsact\""
             }
             (Some(libc::EEXIST | libc::EINVAL), Self::Clsact) => {
-                "; another filter has priority 1 (see `tc filter show dev NAME egress`): give it another, or end \
+                "; another filter has priority 1 (see `tc filter show dev NAME egress`, or `ingress`): give it another, or end \
                  the agent whose it is with `zerorate detach`"
             }
             _ => "",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use classifier::books::BOOKS_WORDS;
 use classifier::layout::{RowHead, bucket_word};
 use classifier::packet::Packet;
-use classifier::verdict::{Action, Hook, Tables, verdict};
+use classifier::verdict::{Hook, Tables, Verdict, verdict};
 
 use super::lines::Lines;
 use crate::image::Compiled;
@@ -41,7 +41,7 @@ pub struct NativeTables<'a> {
 
 impl NativeTables<'_> {
     /// Judges and counts one packet.
-    pub fn judge<P: Packet>(&self, packet: &P, hook: Hook) -> Action {
+    pub fn judge<P: Packet>(&self, packet: &P, hook: Hook) -> Verdict {
         verdict(packet, hook, self)
     }
 }

@@ -6,10 +6,12 @@
 pub mod bindings;
 mod index;
 mod intervals;
+mod labels;
 mod plans;
 mod table4;
 mod table6;
 
+pub use self::labels::Labels;
 pub use self::plans::{ChainEntry, PlanEntry};
 
 use classifier::image::{Binding, HEADER_WORDS, LINE_WORDS, MAGIC, Remote, Words, at};
@@ -37,6 +39,8 @@ pub struct Source {
     pub gateway: Vec<IpNet>,
     /// Plan layouts by number.
     pub plans: Vec<(u32, PlanEntry)>,
+    /// What classes are called in tags.
+    pub labels: Labels,
 }
 
 /// A compiled image.
@@ -68,7 +72,7 @@ const LINK_DESTINATIONS: [&str; 5] = [
 
 impl Source {
     /// What the image of a planned change is compiled from: the policy as it is at a time, and the gateway's
-    /// own addresses.
+    /// own addresses. No class has a number for tags.
     #[must_use]
     pub fn new(
         policy: &Policy,
@@ -95,6 +99,7 @@ impl Source {
                     )
                 })
                 .collect(),
+            labels: Labels::default(),
         }
     }
 
@@ -108,6 +113,7 @@ impl Source {
         words[at::REMOTES4 as usize] = table4::write(&mut words, &v4);
         table6::write(&mut words, &v6);
         plans::write(&mut words, &self.plans);
+        labels::write(&mut words, &self.labels);
         let bound = outermost(&self.subscribers);
         let (bound4, bound6) =
             bound.split_at(bound.partition_point(|(net, _)| matches!(net, IpNet::V4(_))));

@@ -25,6 +25,8 @@ pub struct ChainEntry {
     pub steps: Vec<(u8, u8)>,
     /// Whether the end of the chain passes, and its meter.
     pub end: Option<u8>,
+    /// Whether that end is `free`.
+    pub end_free: bool,
     /// Whether the chain is `free` and nothing else.
     pub free: bool,
     /// Whether the class is essential.
@@ -60,6 +62,7 @@ fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
     let flags = flag(chain.essential, Chain::ESSENTIAL)
         | flag(chain.end.is_some(), Chain::END_PASSES)
+        | flag(chain.end_free, Chain::END_FREE)
         | flag(chain.free, Chain::FREE)
         | flag(plan.suspension_ignored, Chain::SUSPENSION_IGNORED)
         | flag(plan.count_up, Chain::COUNT_UP)

@@ -91,11 +91,7 @@ impl KernelEngine {
                 maps.image.renew()?;
             }
             maps.image.publish(&maps.image.prepare(image)?)?;
-            let settings = Settings {
-                interface: 0,
-                drop_unknown: false,
-                enforce: true,
-            };
+            let settings = Settings::default();
             intervals.push(object::load(&maps, settings, &[])?);
         }
         Ok(Self {

@@ -10,7 +10,7 @@ use classifier::books::{BOOKS_WORDS, Books, Cell};
 use classifier::charge::Direction;
 use classifier::image::Image;
 use classifier::packet::{Frame as FrameView, Parsed, parse};
-use classifier::verdict::Hook;
+use classifier::verdict::{Hook, Plain};
 use jiff::Timestamp;
 
 use self::capture::Frame;
@@ -138,8 +138,8 @@ impl Replay {
                 let books = if direction.is_down() { down } else { up };
                 let hook = Hook {
                     direction,
-                    drop_unknown: false,
                     from_gateway: false,
+                    settings: Plain::default(),
                 };
                 NativeTables {
                     image,
@@ -177,6 +177,7 @@ impl Replay {
                 non_ip_packets: cell(Cell::NonIp),
                 malformed_packets: cell(Cell::Malformed),
                 closing: None,
+                refused: None,
             }],
         })
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Report;
 
 /// Every field any row has, in the order rows have them.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 25] = [
     "kind",
     "subscriber",
     "plan",
@@ -29,6 +29,10 @@ const COLUMNS: [&str; 21] = [
     "unattributed_bytes",
     "dropped_bytes",
     "difference_bytes",
+    "marked_packets",
+    "marked_bytes",
+    "unknown_dropped_packets",
+    "unknown_dropped_bytes",
 ];
 
 pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {

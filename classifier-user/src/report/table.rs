@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent};
 
-use super::{DROPPED, Direction, Report, Traffic};
+use super::{DROPPED, Direction, Refused, Report, Traffic};
 
 const TRAFFIC: [&str; 4] = ["bytes up", "packets up", "bytes down", "packets down"];
 const BOOKS: [&str; 9] = [
@@ -19,6 +19,13 @@ const BOOKS: [&str; 9] = [
     "unattributed",
     "dropped",
     "difference",
+];
+/// Bytes of a column.
+type Bytes = fn(&Refused) -> u64;
+/// Further columns, shown only where there is something in them.
+const REFUSED: [(&str, Bytes); 2] = [
+    ("marked", |refused| refused.marked_bytes),
+    ("unknown dropped", |refused| refused.unknown_dropped_bytes),
 ];
 /// Columns of [`BOOKS`] a capture's books have.
 const BOOKS_OF_A_CAPTURE: usize = 5;
@@ -81,14 +88,20 @@ fn unattributed(report: &Report) -> Option<Table> {
 
 fn books(report: &Report) -> Option<Table> {
     let mut names: &[&str] = &["interface", "direction"];
-    let mut counts: &[&str] = &BOOKS;
+    let mut counts = BOOKS.to_vec();
     if report.books.iter().all(|row| row.place.is_none()) {
         names = &[];
     }
     if report.books.iter().all(|row| row.closing.is_none()) {
-        counts = &BOOKS[..BOOKS_OF_A_CAPTURE];
+        counts.truncate(BOOKS_OF_A_CAPTURE);
     }
-    let mut table = table(names, counts);
+    let mut refused = REFUSED.to_vec();
+    refused.retain(|(_, bytes)| {
+        let mut rows = report.books.iter().filter_map(|row| row.refused.as_ref());
+        rows.any(|refused| bytes(refused) != 0)
+    });
+    counts.extend(refused.iter().map(|(name, _)| *name));
+    let mut table = table(names, &counts);
     for row in &report.books {
         let place = match &row.place {
             Some(place) => vec![place.interface.clone(), place.direction.to_string()],
@@ -113,10 +126,15 @@ fn books(report: &Report) -> Option<Table> {
             .into_iter()
             .chain([closing.difference_bytes.into()])
         });
+        let refused = refused.iter().map(|(_, bytes)| {
+            let refused = row.refused.unwrap_or_default();
+            i128::from(bytes(&refused))
+        });
+        let seen = seen.map(i128::from).into_iter();
         table.add_row(
             place
                 .into_iter()
-                .chain(seen.map(i128::from).into_iter().chain(went).map(grouped)),
+                .chain(seen.chain(went).chain(refused).map(grouped)),
         );
     }
     (table.row_count() > 0).then_some(table)

@@ -84,6 +84,7 @@ fn running() -> Report {
             dropped_bytes: 300,
             difference_bytes,
         }),
+        refused: Some(Refused::default()),
     };
     Report {
         books: vec![
@@ -117,31 +118,31 @@ fn json_of_a_replay() {
 
 #[test]
 fn json_of_an_agent() {
-    let want = r#"{"kind":"books","interface":"access0","direction":"up","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":0}
-{"kind":"books","interface":"access0","direction":"down","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":0}
-{"kind":"books","interface":"core0","direction":"down","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":-1500}
+    let want = r#"{"kind":"books","interface":"access0","direction":"up","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":0,"marked_packets":0,"marked_bytes":0,"unknown_dropped_packets":0,"unknown_dropped_bytes":0}
+{"kind":"books","interface":"access0","direction":"down","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":0,"marked_packets":0,"marked_bytes":0,"unknown_dropped_packets":0,"unknown_dropped_bytes":0}
+{"kind":"books","interface":"core0","direction":"down","packets":10,"ip_packets":9,"ip_bytes":5000,"non_ip_packets":1,"malformed_packets":0,"attributed_bytes":4000,"unattributed_bytes":700,"dropped_bytes":300,"difference_bytes":-1500,"marked_packets":0,"marked_bytes":0,"unknown_dropped_packets":0,"unknown_dropped_bytes":0}
 "#;
     assert_eq!(printed(running(), Format::Json), want);
 }
 
 #[test]
 fn csv_of_both() {
-    let header = "kind,subscriber,plan,class,rating_group,charged,bytes_up,packets_up,bytes_down,packets_down,interface,direction,packets,ip_packets,ip_bytes,non_ip_packets,malformed_packets,attributed_bytes,unattributed_bytes,dropped_bytes,difference_bytes\n";
-    let replay = r#"usage,alice,shifokor,internet,8,main,0,0,18446744073708317048,1,,,,,,,,,,,
-usage,alice,shifokor,messengers,10,dropped,0,0,40,1,,,,,,,,,,,
-usage,alice,shifokor,messengers,10,main,1200,3,0,0,,,,,,,,,,,
-usage,"bob, ""jr""",shifokor,internet,8,metered,5,1,1234567,999,,,,,,,,,,,
-unattributed,,,government,1,,0,0,40,1,,,,,,,,,,,
-unattributed,,,internet,1,,60,2,0,0,,,,,,,,,,,
-books,,,,,,,,,,,,1011,1008,4711,1,2,,,,
+    let header = "kind,subscriber,plan,class,rating_group,charged,bytes_up,packets_up,bytes_down,packets_down,interface,direction,packets,ip_packets,ip_bytes,non_ip_packets,malformed_packets,attributed_bytes,unattributed_bytes,dropped_bytes,difference_bytes,marked_packets,marked_bytes,unknown_dropped_packets,unknown_dropped_bytes\n";
+    let replay = r#"usage,alice,shifokor,internet,8,main,0,0,18446744073708317048,1,,,,,,,,,,,,,,,
+usage,alice,shifokor,messengers,10,dropped,0,0,40,1,,,,,,,,,,,,,,,
+usage,alice,shifokor,messengers,10,main,1200,3,0,0,,,,,,,,,,,,,,,
+usage,"bob, ""jr""",shifokor,internet,8,metered,5,1,1234567,999,,,,,,,,,,,,,,,
+unattributed,,,government,1,,0,0,40,1,,,,,,,,,,,,,,,
+unattributed,,,internet,1,,60,2,0,0,,,,,,,,,,,,,,,
+books,,,,,,,,,,,,1011,1008,4711,1,2,,,,,,,,
 "#;
     assert_eq!(
         printed(replayed(), Format::Csv),
         format!("{header}{replay}")
     );
-    let agent = "books,,,,,,,,,,access0,up,10,9,5000,1,0,4000,700,300,0
-books,,,,,,,,,,access0,down,10,9,5000,1,0,4000,700,300,0
-books,,,,,,,,,,core0,down,10,9,5000,1,0,4000,700,300,-1500
+    let agent = "books,,,,,,,,,,access0,up,10,9,5000,1,0,4000,700,300,0,0,0,0,0
+books,,,,,,,,,,access0,down,10,9,5000,1,0,4000,700,300,0,0,0,0,0
+books,,,,,,,,,,core0,down,10,9,5000,1,0,4000,700,300,-1500,0,0,0,0
 ";
     assert_eq!(printed(running(), Format::Csv), format!("{header}{agent}"));
     assert_eq!(printed(Report::default(), Format::Csv), header);
@@ -219,6 +220,37 @@ Books
  core0       down             10            9      5,000        1           0        4,000            700       300       -1,500
 "#;
     assert_eq!(printed(running(), Format::Table), want);
+}
+
+#[test]
+fn what_was_refused_is_shown_where_there_is_any() {
+    let mut report = running();
+    report.books[2].refused = Some(Refused {
+        marked_packets: 3,
+        marked_bytes: 180,
+        ..Refused::default()
+    });
+    let table = printed(report.clone(), Format::Table);
+    let books: Vec<&str> = table.lines().skip(5).collect();
+    assert!(
+        books[0].ends_with("   dropped   difference   marked"),
+        "{table}"
+    );
+    assert!(
+        books[2].ends_with("       300            0      180"),
+        "{table}"
+    );
+    assert!(
+        books[3].ends_with("       300            0        0"),
+        "{table}"
+    );
+    report.books[0].refused = Some(Refused {
+        unknown_dropped_packets: 1,
+        unknown_dropped_bytes: 60,
+        ..Refused::default()
+    });
+    let table = printed(report, Format::Table);
+    assert!(table.contains("   marked   unknown dropped\n"), "{table}");
 }
 
 #[test]

@@ -97,11 +97,7 @@ impl Lab {
         maps.rows.grow(&mut lines, world.lines_end())?;
         world.write_rows(&lines);
         maps.image.publish(&maps.image.prepare(&image)?)?;
-        let settings = Settings {
-            interface: 0,
-            drop_unknown: false,
-            enforce: true,
-        };
+        let settings = Settings::default();
         let bytes = fs::read(object_file()?)?;
         let Size {
             family,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, ensure};
 use classifier::charge::Direction;
 use classifier::packet::Frame;
-use classifier::verdict::Hook;
+use classifier::verdict::{Hook, Plain};
 use zerorate::engine::native::{HeapBooks, NativeTables};
 
 use crate::course::Course;
@@ -49,8 +49,8 @@ impl Host<'_> {
         };
         let hook = Hook {
             direction: Direction::Up,
-            drop_unknown: false,
             from_gateway: false,
+            settings: Plain::default(),
         };
         for slot in self.walk(share, packets) {
             let frame = Frame {

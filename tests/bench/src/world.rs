@@ -146,6 +146,7 @@ impl World {
                 .collect(),
             gateway: Vec::new(),
             plans: vec![(0, self.charging.plan())],
+            ..Source::default()
         }
     }
 

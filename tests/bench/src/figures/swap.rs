@@ -170,6 +170,7 @@ fn turned(first: &mut Source) -> Source {
             .collect(),
         subscribers: first.subscribers.clone(),
         gateway: first.gateway.clone(),
+        labels: first.labels.clone(),
         plans,
     }
 }
