@@ -41,6 +41,8 @@ pub enum Cell {
     UnpricedPackets,
     /// Their IP bytes.
     UnpricedBytes,
+    /// Events that found no room: news that nobody will hear. What was counted is not touched by it.
+    EventsLost = 15,
     /// First of the unattributed counters: packets and bytes of class 0, of class 1, ...
     Unattributed = 16,
 }

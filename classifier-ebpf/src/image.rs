@@ -11,7 +11,7 @@
 //! | header, [`HEADER_WORDS`] words | where everything stands, see [`at`] | |
 //! | remotes | address → class | [`remotes`] |
 //! | subscribers, one index per family | address → row | [`subscribers`] |
-//! | plans | plan layout and class → who pays | [`plans`] |
+//! | plans | plan layout and class → who pays; plan layout and bucket → low mark | [`plans`] |
 //!
 //! To change how addresses are looked up is to change these modules and their compilers, nothing else.
 
@@ -23,6 +23,7 @@ pub use self::plans::{Chain, Steps};
 pub use self::remotes::Remote;
 pub use self::subscribers::Binding;
 
+use crate::events::Kind;
 use crate::layout::LAYOUT_VERSION;
 
 /// A policy image, however it is held. An index out of range is the holder's to make harmless (a masked read,
@@ -68,6 +69,10 @@ pub mod at {
     pub const LENGTH: u32 = 3;
     /// First word of the plans.
     pub const PLANS: u32 = 4;
+    /// First of the low marks, in 64-bit words.
+    pub const LOW: u32 = 5;
+    /// Which kinds of events are wanted, a bit for each.
+    pub const EVENTS: u32 = 6;
     /// First word of the remotes' IPv4 top level.
     pub const REMOTES4: u32 = 8;
     /// First word of the remotes' IPv6 top level.
@@ -126,6 +131,16 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn subscriber6(self, address: [u64; 2]) -> Binding {
         subscribers::find6(self.0, address)
+    }
+    /// Whether an event of a kind is wanted.
+    #[inline(always)]
+    pub fn wants(self, kind: Kind) -> bool {
+        self.0.head(at::EVENTS) & kind.bit() != 0
+    }
+    /// The low mark of a bucket of a plan layout, in bytes; zero where it has none.
+    #[inline(always)]
+    pub fn low(self, plan: u32, bucket: u32) -> i64 {
+        plans::low(self.0, plan, bucket)
     }
     /// Who pays for a class under a plan layout.
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! every policy image carries it, so that old and new never read each other's memory.
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;

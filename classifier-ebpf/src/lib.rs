@@ -4,7 +4,8 @@
 //! tests). A packet's way reads top to bottom:
 //!
 //! [`packet`] frame → addresses and IP bytes → [`image`] address → subscriber row and service class →
-//! [`charge`] who pays → [`books`] what was counted. [`verdict`] is the recipe that calls them in turn.
+//! [`charge`] who pays → [`books`] what was counted. [`verdict`] is the recipe that calls them in turn; what is news
+//! on the way is one of the [`events`].
 //!
 //! What differs between kernel and host is only how memory is reached; the two traits that say so are
 //! [`packet::Packet`] (a frame) and [`verdict::Tables`] (image, rows, books). [`layout`] holds the numbers both
@@ -15,6 +16,7 @@
 
 pub mod books;
 pub mod charge;
+pub mod events;
 pub mod image;
 pub mod layout;
 pub mod packet;

@@ -171,6 +171,7 @@ fn turned(first: &mut Source) -> Source {
         subscribers: first.subscribers.clone(),
         gateway: first.gateway.clone(),
         plans,
+        watch: first.watch,
     }
 }
 
