@@ -5,7 +5,7 @@
 //! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
 //! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
-//! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used.
+//! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`news`]: what happened.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
@@ -21,6 +21,7 @@ pub mod egress;
 pub mod frames;
 pub mod interrupt;
 pub mod netns;
+pub mod news;
 pub mod oracle;
 pub mod ping;
 pub mod raw;

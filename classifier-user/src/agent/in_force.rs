@@ -103,6 +103,8 @@ impl Node {
     /// Takes over a change the ledger knows of: from here on what is in force must follow.
     fn adopt(&mut self, change: &mut Change, serial: u32) {
         self.serial = serial;
+        let owners = &mut self.news.owners;
+        owners.learn(change.first_line, &change.subscribers);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {
@@ -151,7 +153,8 @@ impl Node {
             bytes: image_bytes,
         } = thread::scope(|scope| {
             let change = &change;
-            let source = Source::new(&policy, change, now, &gateway, serial);
+            let source =
+                Source::new(&policy, change, now, &gateway, serial).watching(config.events.watch());
             let prepare = scope.spawn(move || prepare(&source, maps, config, any_attached));
             change.write_new(lines);
             self.ledger.begin(&self.accounts, change, serial, || {

@@ -5,6 +5,7 @@
 
 pub mod balances;
 pub mod error;
+pub mod events;
 mod in_force;
 pub mod interfaces;
 pub mod nat;
@@ -65,6 +66,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         }
     });
     let node: Shared = Arc::new(Mutex::new(node.await??));
+    let feed = with(Arc::clone(&node), |node| node.feed()).await;
+    let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
+    let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));
     let (stop, stopped) = watch::channel(false);
     let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
         let mut stopped = stopped;
@@ -88,8 +92,15 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             () = tokio::time::sleep(boundary) => keep_up(&node).await,
             _ = looks.tick() => keep_up(&node).await,
             _ = sums.tick() => sum_up(&node).await,
+            ended = &mut events => {
+                // It ends only by an error.
+                ended??;
+            }
         }
     }
+    // What is in the ring waits for the next agent.
+    events.abort();
+    feed.end();
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     // Nobody is left to hear it when the API has already ended.
     let _ = stop.send(true);
@@ -147,7 +158,11 @@ async fn until_boundary(node: &Shared) -> Duration {
 
 /// The books, in the log.
 async fn sum_up(node: &Shared) {
-    let report = match with(Arc::clone(node), |node| node.usage()).await {
+    let report = with(Arc::clone(node), |node| {
+        node.tell_of_lost_events();
+        node.usage()
+    });
+    let report = match report.await {
         Ok(report) => report,
         Err(error) => return error!("{error}"),
     };

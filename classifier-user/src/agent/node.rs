@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::error::NodeError;
+use super::events::News;
 use super::interfaces::Interfaces;
 use super::preflight;
 use crate::accounts::{Accounts, Summary};
@@ -72,6 +73,7 @@ pub struct Node {
     pub(super) lines: Lines,
     pub(super) accounts: Accounts,
     pub(super) interfaces: Interfaces,
+    pub(super) news: News,
     pub(super) in_force: Option<InForce>,
     pub(super) ledger: Ledger,
     /// Serial number of the latest image.
@@ -137,7 +139,7 @@ impl Node {
             (inputs.unwrap_or_else(|panic| resume_unwind(panic)), opened)
         });
         let (mut ledger, recalled) = opened?;
-        let (maps, accounts) = match Maps::open(&config.pin_dir)? {
+        let (mut maps, accounts) = match Maps::open(&config.pin_dir)? {
             Some(maps) if recalled.epoch == Some(maps.epoch()) => {
                 let counting = maps.serial()?;
                 if counting > recalled.serial {
@@ -183,12 +185,14 @@ impl Node {
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
+        let news = News::take_over(&mut maps, &lines, &accounts, &config.events)?;
         let mut node = Self {
             config,
             maps,
             lines,
             accounts,
             interfaces,
+            news,
             in_force: None,
             live: None,
             unpublished: false,
@@ -201,6 +205,7 @@ impl Node {
         let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
+        node.news.replaced();
         Ok(node)
     }
 

@@ -47,6 +47,8 @@ pub struct Status {
     pub books_difference_bytes: i64,
     /// IP packets that passed without a verdict; zero on a node in order.
     pub unpriced_packets: u64,
+    /// Events that were lost because there was no room for them.
+    pub events_lost: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
     /// Interfaces: a line for each hook they have.
@@ -203,6 +205,7 @@ impl Node {
                 .iter()
                 .map(|counted| counted.books[Cell::UnpricedPackets as usize])
                 .sum(),
+            events_lost: lost(&counted),
             refused: self.refused.clone(),
             interfaces: interfaces.collect(),
         })
@@ -312,6 +315,11 @@ impl Node {
             .collect()
     }
 
+    /// Events that were lost since the counters began.
+    pub(super) fn lost_events(&self) -> Result<u64, MapsError> {
+        Ok(lost(&self.counted()?))
+    }
+
     fn counted(&self) -> Result<Vec<Counted>, MapsError> {
         let mut found = Vec::new();
         for (interface, number) in self.numbered_interfaces() {
@@ -329,6 +337,13 @@ impl Node {
         }
         Ok(found)
     }
+}
+
+fn lost(counted: &[Counted]) -> u64 {
+    let lost = counted
+        .iter()
+        .map(|counted| counted.books[Cell::EventsLost as usize]);
+    lost.sum()
 }
 
 fn seen(books: &Books) -> BooksRow {

@@ -11,6 +11,7 @@
 //! | `DELETE /v1/subscribers/{id}?reason=TEXT` | removes it; the answer says what was left in its buckets |
 //! | `POST /v1/subscribers/{id}/buckets/{bucket}/{action}` | follows a [`NewOrder`]: `grant`, `debit`, `return`, `set` or `restart`; 409 when its id was used for another one |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&limit=N` | [`crate::ledger::records::Record`]s behind a number, oldest first; at most 10,000 |
+//! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
 use std::io;
@@ -26,6 +27,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+use super::stream;
 use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::{Node, Reloaded};
@@ -68,6 +70,7 @@ pub async fn serve(
     node: Shared,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let feed = node.lock().unwrap_or_else(PoisonError::into_inner).feed();
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/usage", get(usage))
@@ -82,7 +85,8 @@ pub async fn serve(
         )
         .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reloaded))
-        .with_state(node);
+        .with_state(node)
+        .merge(stream::routes(feed));
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await
