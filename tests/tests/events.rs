@@ -1,46 +1,19 @@
 //! What packets have to tell beside what they are charged to: buckets that run low and out, first drops, classes used for
 //! the first time; each once, whatever becomes of the agent, and never at the price of a byte.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::net::Ipv4Addr;
 use std::num::NonZero;
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use serde_json::Value;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
-use zerorate_tests::frames::{Frame, Ipv4};
-use zerorate_tests::news::{Follower, expect, of, told};
+use zerorate_tests::news::{DATA, FOUR_EVENTS, crowd, everybody_says_something, expect, flood, of};
 use zerorate_tests::ping::ping;
-use zerorate_tests::raw::send_frames;
-use zerorate_tests::topology::Lab;
 use zerorate_tests::town;
-use zerorate_tests::traffic::{on_every_cpu, udp};
+use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
-
-/// Bytes of data that make an IP packet of 1,000 bytes.
-const DATA: usize = 972;
-const FOUR_EVENTS: [&str; 4] = [
-    "class_first_used internet",
-    "low main",
-    "empty main",
-    "blocked internet",
-];
-
-/// Sends so many datagrams from each CPU at once, whatever becomes of them.
-fn flood(lab: &Lab, from: &str, each: usize) -> Result<()> {
-    let (from, to) = (lab.subscriber(from).v4(), lab.remote(town::INTERNET));
-    on_every_cpu(|_| {
-        (0..3)
-            .map(|_| udp(&from, &to, each / 3, DATA))
-            .sum::<Result<usize>>()
-    })?;
-    lab.settle()
-}
 
 fn grant(agent: &Agent, id: &str, amount: &str) -> Result<()> {
     let order = ["bucket", "grant", "bob", "main", amount, "--id", id];
@@ -165,43 +138,6 @@ fn a_class_is_first_used_once_and_a_subscriber_first_blocked_once() -> Result<()
     agent.check_order()
 }
 
-/// A lab with so many subscribers in one place, `c0` and on, each of whom has one address.
-fn crowd(subscribers: usize) -> Result<(Lab, String)> {
-    let lab = town::lab().subscriber("crowd", &["10.3.0.1/16"]).build()?;
-    let mut list = String::new();
-    for n in 0..subscribers {
-        writeln!(list, "c{n},basic,active,{}", address(n))?;
-    }
-    Ok((lab, list))
-}
-
-fn address(n: usize) -> Ipv4Addr {
-    Ipv4Addr::from(0x0a03_0000 + n as u32 + 2)
-}
-
-/// A packet from each of the crowd, to an address nobody answers from.
-fn everybody_says_something(lab: &Lab, subscribers: usize) -> Result<()> {
-    let wire = &lab.subscriber("crowd").wire;
-    let silent = lab.remote(town::GOVERNMENT);
-    let Ok(remote) = silent.address.to_string().parse::<Ipv4Addr>() else {
-        anyhow::bail!("no IPv4 address");
-    };
-    // Not to be answered by "port unreachable", either.
-    lab.remote.nft(
-        "table inet silent {\nchain in {\ntype filter hook input priority 0\nudp dport 9 drop\n}\n}",
-    )?;
-    let frames: Vec<_> = (0..subscribers)
-        .map(|n| {
-            let packet = Ipv4::new(address(n), remote).udp(9, 9, b"hello");
-            Frame::new(packet)
-                .stations(wire.near.mac, wire.far.mac)
-                .build()
-        })
-        .collect();
-    send_frames(&wire.near, &frames)?;
-    lab.settle()
-}
-
 #[test]
 fn a_full_ring_loses_events_and_no_byte() -> Result<()> {
     const SUBSCRIBERS: usize = 400;
@@ -310,120 +246,4 @@ fn only_what_is_wanted_is_told_and_when_it_is_wanted() -> Result<()> {
     );
     assert!(agent.log().contains("a bucket is low"));
     agent.check_order()
-}
-
-#[test]
-fn followers_hear_of_it_at_once_and_of_the_end() -> Result<()> {
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab).start()?;
-    let everything = Follower::start(&agent, &["--format", "json"])?;
-    let bobs = Follower::start(&agent, &["--format", "csv", "--subscriber", "bob"])?;
-    assert_eq!(
-        bobs.line()?,
-        "seq,time,event,subscriber,plan,bucket,class,left"
-    );
-    let alice = lab.subscriber("alice").v4();
-    assert_eq!(ping(&alice, &lab.remote(town::GOVERNMENT), 1, 72)?, 1);
-    let first = everything.event()?;
-    assert_eq!(told(&first), "class_first_used government");
-    assert_eq!(first["subscriber"], "alice");
-    flood(&lab, "bob", 300)?;
-    for expected in FOUR_EVENTS {
-        assert_eq!(told(&everything.event()?), expected);
-        let (event, of) = expected.split_once(' ').context("two words")?;
-        let line = bobs.line()?;
-        assert!(
-            line.contains(&format!(",{event},bob,small,")) && line.contains(of),
-            "{line}"
-        );
-    }
-    // Whoever comes later gets what is kept, and goes on from there.
-    let after = first["seq"].to_string();
-    let late = Follower::start(&agent, &["--format", "json", "--after", &after])?;
-    for expected in FOUR_EVENTS {
-        assert_eq!(told(&late.event()?), expected);
-    }
-    assert_eq!(ping(&alice, &lab.remote(town::INTERNET), 1, 72)?, 1);
-    for follower in [&everything, &late] {
-        let event = follower.event()?;
-        assert_eq!(
-            (&event["subscriber"], &event["event"]),
-            (&"alice".into(), &"class_first_used".into())
-        );
-    }
-    let table = agent.ask(&["events"])?;
-    let (head, rows) = table.split_once('\n').context("no lines")?;
-    assert!(head.starts_with("seq ") && head.ends_with("left"), "{head}");
-    assert_eq!(rows.lines().count(), 6);
-
-    agent.check_order()?;
-    agent.sigterm()?;
-    for follower in [everything, bobs, late] {
-        let (code, said) = follower.ended()?;
-        assert_eq!(
-            (code, said.contains("the agent has stopped")),
-            (Some(1), true),
-            "{said}"
-        );
-    }
-    assert!(!agent.log().contains("cut off"));
-    Ok(())
-}
-
-#[test]
-fn a_reader_that_does_not_read_holds_nothing_up_and_is_told_what_it_missed() -> Result<()> {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    use std::os::unix::net::UnixStream;
-
-    const SUBSCRIBERS: usize = 4000;
-    if !can_use_namespaces() {
-        return Ok(());
-    }
-    let (lab, list) = crowd(SUBSCRIBERS)?;
-    let agent = town::agent(&lab)
-        .subscribers(&list)
-        .section("[events]\nkeep = 10")
-        .start()?;
-    let mut slow = UnixStream::connect(agent.socket())?;
-    // HTTP 1.0: the answer is not chunked.
-    slow.write_all(b"GET /v1/events?follow=true HTTP/1.0\r\nHost: zerorate\r\n\r\n")?;
-    let follower = Follower::start(&agent, &["--format", "json"])?;
-    everybody_says_something(&lab, SUBSCRIBERS)?;
-    // Everything else goes on: whoever reads hears of the last one, and the agent answers.
-    until("the last is told", || {
-        let kept = agent.ask_json(&["events"])?;
-        Ok(kept.len() == 10
-            && kept
-                .iter()
-                .any(|event| event["subscriber"] == format!("c{}", SUBSCRIBERS - 1)))
-    })?;
-    drop(follower);
-    agent.check_order()?;
-
-    let mut seen = BTreeSet::new();
-    let (mut missed, mut last) = (0, Value::Null);
-    for line in BufReader::new(slow).lines() {
-        let line = line?;
-        if !line.starts_with('{') {
-            continue;
-        }
-        let line: Value = serde_json::from_str(&line)?;
-        if line["event"] == "gap" {
-            missed += line["missed"].as_u64().context("no count")?;
-            ensure!(line["restarted"] == false, "{line}");
-        } else {
-            seen.insert(line["seq"].as_u64().context("no number")?);
-            last = line["subscriber"].clone();
-        }
-        if seen.len() as u64 + missed >= SUBSCRIBERS as u64 {
-            break;
-        }
-    }
-    assert_eq!(seen.len() as u64 + missed, SUBSCRIBERS as u64);
-    assert!(missed > 0 && seen.len() > 10, "{missed} were missed");
-    assert_eq!(last, format!("c{}", SUBSCRIBERS - 1));
-    Ok(())
 }

@@ -130,3 +130,26 @@ impl hyper::body::Body for Pieces {
         piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_stands_where_events_stand() {
+        let gap = Line::Gap {
+            event: GapWord::Gap,
+            gap: Gap {
+                missed: 12,
+                restarted: false,
+            },
+        };
+        let text = serde_json::to_string(&gap).unwrap();
+        assert_eq!(text, r#"{"event":"gap","missed":12,"restarted":false}"#);
+        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), gap);
+        let event = r#"{"seq":7,"time":"2026-03-14T09:26:53.58979Z","event":"blocked","subscriber":"anna","plan":"small","class":"internet"}"#;
+        let line: Line = serde_json::from_str(event).unwrap();
+        assert!(matches!(&line, Line::Event(event) if event.seq == 7));
+        assert_eq!(serde_json::to_string(&line).unwrap(), event);
+    }
+}
