@@ -47,11 +47,13 @@ pub enum Cell {
     MarkedBytes,
     /// Packets that could not be given their tag. Those that were to be marked instead of dropped were dropped.
     UntaggedPackets,
+    /// Events that found no room: news that nobody will hear. What was counted is not touched by it.
+    EventsLost,
     /// First of the unattributed counters: packets and bytes of class 0, of class 1, ...
-    Unattributed = 16,
+    Unattributed = 24,
 }
 
-const _: () = assert!(Cell::UntaggedPackets as u32 + 1 == Cell::Unattributed as u32);
+const _: () = assert!((Cell::EventsLost as u32) < Cell::Unattributed as u32);
 
 /// 64-bit words of one set of books.
 pub const BOOKS_WORDS: usize = Cell::Unattributed as usize + 2 * MAX_CLASSES as usize;

@@ -7,6 +7,7 @@
 //!
 //! An essential class is charged free where 3 or 4 would drop it.
 
+use crate::events::{Event, Kind, fallen};
 use crate::image::{Binding, Chain, Image, Words};
 use crate::layout::MAX_STEPS;
 use crate::tag::Payer;
@@ -56,11 +57,11 @@ impl<T: Tables> Buckets<'_, T> {
     fn holds(&self, bucket: u32) -> bool {
         self.tables.level(self.block, self.position(bucket)) > 0
     }
-    /// Takes `bytes` out of a bucket that held something a moment ago. Another CPU may have emptied it since:
-    /// that is the one packet per CPU by which a bucket may run over.
+    /// Takes `bytes` out of a bucket that held something a moment ago, and says what was left in it until then.
+    /// Another CPU may have emptied it since: that is the one packet per CPU by which a bucket may run over.
     #[inline(always)]
-    fn draw(&self, bucket: u32, bytes: u32) {
-        self.tables.draw(self.block, self.position(bucket), bytes);
+    fn draw(&self, bucket: u32, bytes: u32) -> i64 {
+        self.tables.draw(self.block, self.position(bucket), bytes)
     }
 }
 
@@ -95,7 +96,7 @@ pub fn charge<W: Words, T: Tables>(
             map: head.bucket_map,
         };
         if gate_is_open(chain, &buckets) {
-            walk(chain, &buckets, direction, bytes)
+            walk(image, binding, chain, &buckets, direction, bytes)
         } else {
             None
         }
@@ -128,7 +129,9 @@ fn gate_is_open<T: Tables>(chain: Chain, buckets: &Buckets<'_, T>) -> bool {
 
 /// Who pays, or `None` where the chain ends in `drop`.
 #[inline(always)]
-fn walk<T: Tables>(
+fn walk<W: Words, T: Tables>(
+    image: Image<W>,
+    binding: Binding,
     chain: Chain,
     buckets: &Buckets<'_, T>,
     direction: Direction,
@@ -140,7 +143,11 @@ fn walk<T: Tables>(
         };
         if buckets.holds(bucket) {
             if chain.draws(direction.is_down()) {
-                buckets.draw(bucket, bytes);
+                let before = buckets.draw(bucket, bytes);
+                let low = image.low(binding.plan(), bucket);
+                if before - i64::from(bytes) <= low {
+                    tell(image, buckets.tables, binding, bucket, (before, bytes, low));
+                }
             }
             return Some(Charge {
                 meter,
@@ -162,4 +169,21 @@ fn end(chain: Chain) -> Option<Charge> {
             Payer::Metered
         },
     })
+}
+
+/// Tells of a bucket that runs low or out. Draws follow each other: one of them takes it past a mark.
+#[inline(always)]
+fn tell<W: Words, T: Tables>(
+    image: Image<W>,
+    tables: &T,
+    binding: Binding,
+    bucket: u32,
+    (before, bytes, low): (i64, u32, i64),
+) {
+    let fall = fallen(before, bytes, low);
+    for (kind, fallen) in [(Kind::Low, fall.low), (Kind::Empty, fall.empty)] {
+        if fallen && image.wants(kind) {
+            tables.report(Event::new(kind, binding.line(), bucket, fall.left));
+        }
+    }
 }

@@ -11,7 +11,7 @@
 //! | header, [`HEADER_WORDS`] words | where everything stands, see [`at`] | |
 //! | remotes | address → class | [`remotes`] |
 //! | subscribers, one index per family | address → row | [`subscribers`] |
-//! | plans | plan layout and class → who pays | [`plans`] |
+//! | plans | plan layout and class → who pays; plan layout and bucket → low mark | [`plans`] |
 //! | labels | class → what it is called in tags | [`tag`](crate::tag) |
 //!
 //! To change how addresses are looked up is to change these modules and their compilers, nothing else.
@@ -24,6 +24,7 @@ pub use self::plans::{Chain, Steps};
 pub use self::remotes::Remote;
 pub use self::subscribers::Binding;
 
+use crate::events::Kind;
 use crate::layout::LAYOUT_VERSION;
 use crate::tag::Label;
 
@@ -74,6 +75,10 @@ pub mod at {
     pub const TAG_MASK: u32 = 5;
     /// First of the classes' labels, in 64-bit words: one for each number a class can have.
     pub const LABELS: u32 = 6;
+    /// First of the low marks, in 64-bit words.
+    pub const LOW: u32 = 7;
+    /// Which kinds of events are wanted, a bit for each.
+    pub const EVENTS: u32 = 14;
     /// First word of the remotes' IPv4 top level.
     pub const REMOTES4: u32 = 8;
     /// First word of the remotes' IPv6 top level.
@@ -132,6 +137,16 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn subscriber6(self, address: [u64; 2]) -> Binding {
         subscribers::find6(self.0, address)
+    }
+    /// Whether an event of a kind is wanted.
+    #[inline(always)]
+    pub fn wants(self, kind: Kind) -> bool {
+        self.0.head(at::EVENTS) & kind.bit() != 0
+    }
+    /// The low mark of a bucket of a plan layout, in bytes; zero where it has none.
+    #[inline(always)]
+    pub fn low(self, plan: u32, bucket: u32) -> i64 {
+        plans::low(self.0, plan, bucket)
     }
     /// Who pays for a class under a plan layout.
     #[inline(always)]

@@ -5,7 +5,8 @@
 //!
 //! [`packet`] frame → addresses and IP bytes → [`image`] address → subscriber row and service class →
 //! [`charge`] who pays → [`books`] what was counted → [`tag`] what the rest of the stack is told. [`verdict`] is the
-//! recipe that calls them in turn; [`web`] and [`dscp`] are for interfaces that ask for more than pass and drop.
+//! recipe that calls them in turn; what is news on the way is one of the [`events`]; [`web`] and [`dscp`] are for interfaces
+//! that ask for more than pass and drop.
 //!
 //! What differs between kernel and host is only how memory is reached; the two traits that say so are
 //! [`packet::Packet`] (a frame) and [`verdict::Tables`] (image, rows, books). [`layout`] holds the numbers both
@@ -17,6 +18,7 @@
 pub mod books;
 pub mod charge;
 pub mod dscp;
+pub mod events;
 pub mod image;
 pub mod layout;
 pub mod packet;

@@ -8,10 +8,12 @@ use core::cell::Cell;
 use core::ptr;
 
 use aya_ebpf::Global;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
 use classifier::charge::Direction;
+use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
     CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
@@ -41,6 +43,10 @@ static BOOKS: PerCpuArray<Books, { 2 * MAX_INTERFACES as usize }> = PerCpuArray:
 /// The frame that the `_frame` programs judge.
 #[btf_map]
 static FRAME: Array<FrameSlot, 1> = Array::new();
+
+/// What is news. Nothing is lost with an event but the event.
+#[btf_map]
+static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
 
 // Each constant has a section of its own: LLVM merges equal constants of one section, and an override would
 // then reach more than was meant.
@@ -139,6 +145,30 @@ unsafe fn atomic_add(at: *mut u64, n: u64) {
     unsafe {
         core::sync::atomic::AtomicU64::from_ptr(at)
             .fetch_add(n, core::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// `*at += n` for all CPUs, and what was there before.
+///
+/// # Safety
+/// `at` is a counter in a map.
+#[inline(always)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    expect(unused_mut, reason = "changed by the assembly only")
+)]
+unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's; the instruction is BPF's atomic add with fetch (Linux 5.12).
+    unsafe {
+        core::arch::asm!("{0} = atomic_fetch_add((u64 *)({1} + 0), {0})", inout(reg) n, in(reg) at);
+        n
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's; `u64` and `AtomicU64` have the same layout.
+    unsafe {
+        core::sync::atomic::AtomicU64::from_ptr(at)
+            .fetch_add(n, core::sync::atomic::Ordering::SeqCst)
     }
 }
 
@@ -318,6 +348,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn counted(&self, line: MapLine, word: u32) -> u64 {
+        // SAFETY: `at` stays in the chunk. Volatile, because others count there meanwhile.
+        unsafe { ptr::read_volatile(line.at(word)) }
+    }
+
+    #[inline(always)]
     fn level(&self, block: MapLine, position: u32) -> i64 {
         let word = bucket_word(position);
         // SAFETY: `at` stays in the chunk. Volatile, because others may draw and grant meanwhile.
@@ -331,9 +367,23 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn draw(&self, block: MapLine, position: u32, bytes: u32) {
-        // SAFETY: `at` stays in the chunk.
-        unsafe { atomic_add(block.at(bucket_word(position)), u64::from(bytes)) }
+    fn draw(&self, block: MapLine, position: u32, bytes: u32) -> i64 {
+        let word = bucket_word(position);
+        // SAFETY: `at` stays in the chunk. What was granted is read after the draw: before it, a grant of that moment
+        // could be missed, and with it that the bucket ran out.
+        unsafe {
+            let drawn = atomic_fetch_add(block.at(word), u64::from(bytes));
+            ptr::read_volatile(block.at(word + 1)).wrapping_sub(drawn) as i64
+        }
+    }
+
+    #[inline(always)]
+    fn report(&self, mut event: Event) {
+        // SAFETY: a helper without arguments.
+        event.time = unsafe { bpf_ktime_get_boot_ns() };
+        if EVENTS.output(event, 0).is_err() {
+            self.tally(books::Cell::EventsLost.index(), 1);
+        }
     }
 
     #[inline(always)]

@@ -3,9 +3,10 @@
 //! The kernel programs, replay, explain and the tests all call [`verdict`]; there is no second way to decide.
 
 use crate::books::Cell;
-use crate::charge::{Direction, charge};
+use crate::charge::{Charge, Direction, charge};
+use crate::events::{Event, Kind};
 use crate::image::{Binding, Image, Remote, Words};
-use crate::layout::{RowHead, meter_word};
+use crate::layout::{LOWER_HALF, RowHead, meter_word};
 use crate::packet::{Ip, Packet, Parsed, parse};
 use crate::tag::{self, Payer, Tag, Tagging};
 use crate::web::is_web;
@@ -30,10 +31,14 @@ pub trait Tables {
     fn row(&self, line: Self::Line) -> RowHead;
     /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line's upper half, atomically.
     fn add(&self, line: Self::Line, word: u32, n: u64);
+    /// What such a counter has counted.
+    fn counted(&self, line: Self::Line, word: u32) -> u64;
     /// What is left in the bucket at a position of a block; it may be below zero.
     fn level(&self, block: Self::Line, position: u32) -> i64;
-    /// Draws a bucket down, atomically.
-    fn draw(&self, block: Self::Line, position: u32, bytes: u32);
+    /// Draws a bucket down, atomically, and says what was left in it before: draws of several CPUs follow each other.
+    fn draw(&self, block: Self::Line, position: u32, bytes: u32) -> i64;
+    /// Keeps an event for whoever wants to know, if there is room, and notes when it was.
+    fn report(&self, event: Event);
     /// Adds to a counter of the books in force for this interface and direction.
     fn tally(&self, cell: u32, n: u64);
 }
@@ -321,6 +326,10 @@ fn decide<T: Tables, S: Settings>(
         return None;
     };
     let word = meter_word(charge.meter, hook.direction.is_down());
+    // Said before it is counted: whoever sees the count finds the event.
+    if tables.counted(line, word + 1) == 0 {
+        first(image, tables, (binding, line), charge);
+    }
     tables.add(line, word, n);
     tables.add(line, word + 1, size.packets);
     let Payer::Dropped = charge.payer else {
@@ -350,6 +359,28 @@ fn refused<S: Settings>(hook: Hook<S>) -> Action {
         Action::Drop
     } else {
         Action::Pass
+    }
+}
+
+/// Tells of the first packet in a meter. Of several CPUs that count their first there at the same time each may.
+#[inline(always)]
+fn first<T: Tables>(
+    image: Image<T::Words>,
+    tables: &T,
+    (binding, line): (Binding, T::Line),
+    charge: Charge,
+) {
+    let up = meter_word(charge.meter, false) + 1;
+    let kind = if matches!(charge.payer, Payer::Dropped) {
+        Kind::Blocked
+    } else {
+        Kind::Used
+    };
+    if image.wants(kind)
+        && tables.counted(line, up) == 0
+        && tables.counted(line, up + LOWER_HALF) == 0
+    {
+        tables.report(Event::new(kind, binding.line(), charge.meter, 0));
     }
 }
 

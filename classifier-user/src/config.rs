@@ -1,5 +1,6 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
+mod events;
 mod interface;
 mod key;
 mod tags;
@@ -14,6 +15,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::events::{EventKind, Events};
 pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
 pub use self::tags::Tags;
 
@@ -61,6 +63,9 @@ pub struct Config {
     /// Usage records.
     #[serde(default)]
     pub records: Records,
+    /// News from packets.
+    #[serde(default)]
+    pub events: Events,
     /// The API.
     #[serde(default)]
     pub api: Api,
@@ -290,6 +295,7 @@ impl Config {
                 "use a path below a mounted BPF file system",
             );
         }
+        self.events.check(start, out);
     }
 }
 
@@ -379,6 +385,21 @@ socket = "/run/zerorate/api.sock"
             ("\"gw-1\"", "\"\"", "`node` is empty"),
             ("Asia/Almaty", "Asia/Alma", "unknown time zone `Asia/Alma`"),
             ("\"60s\"", "\"soon\"", "`soon` is no duration"),
+            (
+                "[api]",
+                "[events]\nlow = 100\n[api]",
+                "`low` under [events] is 100",
+            ),
+            (
+                "[api]",
+                "[events]\nring_bytes = 5000\n[api]",
+                "`ring_bytes` is 5000, and no power of two",
+            ),
+            (
+                "[api]",
+                "[events]\nkinds = [\"low\", \"high\"]\n[api]",
+                "unknown variant `high`, expected one of `low`, `empty`, `blocked`, `class_first_used`",
+            ),
             (
                 "role = \"core\"",
                 "role = \"core\"\ndownlink = \"egress\"",

@@ -84,7 +84,14 @@ fn the_settings_of_the_example_are_the_defaults() {
 #[test]
 fn the_example_has_every_key() {
     let example = read(EXAMPLE);
-    for section in ["", "[[interface]]", "[limits]", "[records]", "[api]"] {
+    for section in [
+        "",
+        "[[interface]]",
+        "[limits]",
+        "[records]",
+        "[events]",
+        "[api]",
+    ] {
         let begin = example.find(section).unwrap() + section.len();
         let (before, after) = example.split_at(begin);
         let wrong = load(&format!("{before}\nnonesuch = 1\n{after}")).unwrap_err();

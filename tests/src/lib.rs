@@ -7,7 +7,7 @@
 //! * [`marks`]: what nftables sees of packets, and counts.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
-//!   [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
+//!   [`news`]: what happened; [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
@@ -26,6 +26,7 @@ pub mod frames;
 pub mod interrupt;
 pub mod marks;
 pub mod netns;
+pub mod news;
 pub mod oracle;
 pub mod ping;
 pub mod raw;

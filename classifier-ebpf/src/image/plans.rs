@@ -2,7 +2,7 @@
 //! sixteen bytes and no more.
 
 use super::{Words, at};
-use crate::layout::MAX_STEPS;
+use crate::layout::{MAX_BUCKETS, MAX_STEPS};
 
 /// Words of an entry.
 pub const ENTRY_WORDS: u32 = 4;
@@ -19,6 +19,12 @@ pub(super) fn chain<W: Words>(words: W, plan: u32, class: u32) -> Chain {
         ends: rest as u32,
         gate: Steps((rest >> 32) as u32),
     }
+}
+
+/// A plan layout's low marks stand beside each other, one 64-bit word for each of its buckets: a cache line.
+#[inline(always)]
+pub(super) fn low<W: Words>(words: W, plan: u32, bucket: u32) -> i64 {
+    words.long(words.head(at::LOW) + plan * MAX_BUCKETS + (bucket & (MAX_BUCKETS - 1))) as i64
 }
 
 /// Up to four bytes in a word: bucket numbers, or meter numbers.

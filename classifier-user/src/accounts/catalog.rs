@@ -6,7 +6,7 @@ use classifier::layout::{MAX_BUCKETS, MAX_CLASSES, MAX_METERS};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{ChainEntry, PlanEntry};
-use crate::policy::{Chain, ChainEnd, Count, Plan, Policy};
+use crate::policy::{Chain, ChainEnd, Count, Grant, Plan, Policy};
 
 /// Every class and plan layout a node has counted under, by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -262,6 +262,17 @@ impl Catalog {
                 .filter_map(|index| bucket(*index))
                 .collect(),
             chains,
+            grants: layout
+                .buckets
+                .iter()
+                .map(|name| {
+                    let planned = plan.buckets.iter().find(|planned| planned.name == *name);
+                    match planned.map(|planned| &planned.grant) {
+                        Some(Grant::Bytes(bytes)) => *bytes,
+                        Some(Grant::Money(_)) | None => 0,
+                    }
+                })
+                .collect(),
         }
     }
 

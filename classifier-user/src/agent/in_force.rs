@@ -107,6 +107,8 @@ impl Node {
         self.ends.learn(change);
         self.levels.learn(change);
         self.recording.note(&self.accounts, change);
+        let owners = &mut self.news.owners;
+        owners.learn(change.first_line, &change.subscribers);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {
@@ -160,6 +162,7 @@ impl Node {
                 labels: config.tags.labels(&change.catalog),
                 ..Source::new(&policy, change, now, &gateway, serial)
             };
+            let source = source.watching(config.events.watch());
             let prepare = scope.spawn(move || prepare(&source, maps, config, any_attached));
             change.write_new(lines);
             self.ledger.begin(&self.accounts, change, serial, || {

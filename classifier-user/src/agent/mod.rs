@@ -7,6 +7,7 @@ pub mod balances;
 mod checkpoint;
 mod cycles;
 pub mod error;
+pub mod events;
 mod in_force;
 pub mod interfaces;
 mod levels;
@@ -73,6 +74,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         }
     });
     let node: Shared = Arc::new(Mutex::new(node.await??));
+    let feed = with(Arc::clone(&node), |node| node.feed()).await;
+    let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
+    let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));
     let (stop, stopped) = watch::channel(false);
     let recorder = tokio::spawn(recorder::run(
         Arc::clone(&node),
@@ -102,8 +106,15 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             () = tokio::time::sleep(boundary) => keep_up(&node).await,
             _ = looks.tick() => look(&node, &mut clock).await,
             _ = sums.tick() => sum_up(&node).await,
+            ended = &mut events => {
+                // It ends only by an error.
+                ended??;
+            }
         }
     }
+    // What is in the ring waits for the next agent.
+    events.abort();
+    feed.end();
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     // Nobody is left to hear it when the API has already ended.
     let _ = stop.send(true);
@@ -209,7 +220,11 @@ async fn until_boundary(node: &Shared) -> Duration {
 
 /// The books, in the log.
 async fn sum_up(node: &Shared) {
-    let report = match with(Arc::clone(node), |node| node.usage()).await {
+    let report = with(Arc::clone(node), |node| {
+        node.tell_of_lost_events();
+        node.usage()
+    });
+    let report = match report.await {
         Ok(report) => report,
         Err(error) => return error!("{error}"),
     };

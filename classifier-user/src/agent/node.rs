@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::cycles::Ends;
 use super::error::NodeError;
+use super::events::News;
 use super::interfaces::Interfaces;
 use super::levels::Levels;
 use super::recording::Recording;
@@ -76,6 +77,7 @@ pub struct Node {
     pub(super) lines: Lines,
     pub(super) accounts: Accounts,
     pub(super) interfaces: Interfaces,
+    pub(super) news: News,
     pub(super) in_force: Option<InForce>,
     pub(super) ledger: Ledger,
     /// What is counted and not yet recorded.
@@ -149,7 +151,7 @@ impl Node {
             (inputs.unwrap_or_else(|panic| resume_unwind(panic)), opened)
         });
         let (mut ledger, recalled) = opened?;
-        let (maps, accounts) = match Maps::open(&config.pin_dir)? {
+        let (mut maps, accounts) = match Maps::open(&config.pin_dir)? {
             Some(maps) if recalled.epoch == Some(maps.epoch()) => {
                 let counting = maps.serial()?;
                 if counting > recalled.serial {
@@ -202,12 +204,14 @@ impl Node {
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
         let recording =
             Recording::recall(&config, &ledger, &accounts, maps.epoch(), maps.serial()?)?;
+        let news = News::take_over(&mut maps, &lines, &accounts, &config.events)?;
         let mut node = Self {
             config,
             maps,
             lines,
             accounts,
             interfaces,
+            news,
             in_force: None,
             live: None,
             unpublished: false,
@@ -229,6 +233,7 @@ impl Node {
         let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;
+        node.news.replaced();
         Ok(node)
     }
 

@@ -60,6 +60,8 @@ pub struct Status {
     /// Packets that could not be given their tag.
     #[serde(default)]
     pub untagged_packets: u64,
+    /// Events that were lost because there was no room for them.
+    pub events_lost: u64,
     /// Why the latest reload was refused, if it was.
     pub refused: Option<String>,
     /// Why usage cannot be recorded, if so; it is counted on.
@@ -242,6 +244,7 @@ impl Node {
             unpriced_packets: sum(Cell::UnpricedPackets),
             marked_packets: sum(Cell::MarkedPackets),
             untagged_packets: sum(Cell::UntaggedPackets),
+            events_lost: lost(&counted),
             refused: self.refused.clone(),
             unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
@@ -412,6 +415,11 @@ impl Node {
         interfaces.any(|known| known.name == interface && known.role == Role::Core)
     }
 
+    /// Events that were lost since the counters began.
+    pub(super) fn lost_events(&self) -> Result<u64, MapsError> {
+        Ok(lost(&self.counted()?))
+    }
+
     fn counted(&self) -> Result<Vec<Counted>, MapsError> {
         let mut found = Vec::new();
         for (interface, number) in self.numbered_interfaces() {
@@ -429,6 +437,13 @@ impl Node {
         }
         Ok(found)
     }
+}
+
+fn lost(counted: &[Counted]) -> u64 {
+    let lost = counted
+        .iter()
+        .map(|counted| counted.books[Cell::EventsLost as usize]);
+    lost.sum()
 }
 
 fn seen(books: &Books) -> BooksRow {

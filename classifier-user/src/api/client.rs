@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
 /// The agent did not give an answer that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,37 +77,117 @@ fn exchange<T: DeserializeOwned>(
     path: &str,
     body: Bytes,
 ) -> Result<T, ApiError> {
-    let unreachable = |error| ApiError::Unreachable {
+    runtime(socket)?.block_on(async {
+        let answer = send(socket, method, path, body).await?;
+        let body = answer.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    })
+}
+
+/// Asks for something that is answered line by line, perhaps for ever.
+///
+/// # Errors
+/// When there is no answer, or it is a refusal.
+pub fn lines(socket: &Path, path: &str) -> Result<Lines, ApiError> {
+    let runtime = runtime(socket)?;
+    let answer = runtime.block_on(send(socket, Method::GET, path, Bytes::new()))?;
+    Ok(Lines {
+        runtime,
+        body: answer.into_body(),
+        read: Vec::new(),
+        seen: 0,
+    })
+}
+
+/// Reads what a line says.
+///
+/// # Errors
+/// When it is not that.
+pub fn parse<T: DeserializeOwned>(line: &str) -> Result<T, ApiError> {
+    Ok(serde_json::from_str(line)?)
+}
+
+/// An answer that comes line by line.
+#[derive(Debug)]
+pub struct Lines {
+    runtime: Runtime,
+    body: Incoming,
+    /// What has arrived and was not given out.
+    read: Vec<u8>,
+    /// Bytes of it in which there is no end of a line.
+    seen: usize,
+}
+
+impl Lines {
+    /// Waits for the next line; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn wait(&mut self) -> Result<Option<String>, ApiError> {
+        loop {
+            let end = self.read[self.seen..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                let line: Vec<u8> = self.read.drain(..=self.seen + end).collect();
+                self.seen = 0;
+                let line = String::from_utf8_lossy(&line);
+                return Ok(Some(line.trim_end().to_owned()));
+            }
+            self.seen = self.read.len();
+            let Some(frame) = self.runtime.block_on(self.body.frame()) else {
+                return Ok(None);
+            };
+            if let Some(data) = frame?.data_ref() {
+                self.read.extend_from_slice(data);
+            }
+        }
+    }
+}
+
+fn unreachable(socket: &Path) -> impl Fn(io::Error) -> ApiError {
+    |error| ApiError::Unreachable {
         socket: socket.to_owned(),
         error,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    }
+}
+
+fn runtime(socket: &Path) -> Result<Runtime, ApiError> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .map_err(unreachable)?;
-    runtime.block_on(async {
-        let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "zerorate")
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() {
-            Ok(serde_json::from_slice(&body)?)
-        } else {
-            let said = String::from_utf8_lossy(&body).into_owned();
-            Err(ApiError::Refused(if said.is_empty() {
-                format!("the agent answers {status} to {path}")
-            } else {
-                said
-            }))
-        }
-    })
+        .map_err(unreachable(socket))
+}
+
+/// Sends a request; an answer that is a refusal is an error.
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Response<Incoming>, ApiError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(unreachable(socket))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "zerorate")
+        .header("content-type", "application/json")
+        .body(Full::new(body))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.into_body().collect().await?.to_bytes();
+    let said = String::from_utf8_lossy(&body).into_owned();
+    Err(ApiError::Refused(if said.is_empty() {
+        format!("the agent answers {status} to {path}")
+    } else {
+        said
+    }))
 }

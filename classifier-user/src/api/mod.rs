@@ -1,4 +1,5 @@
-//! The agent's API: HTTP on a Unix socket. [`server`] answers, [`client`] asks.
+//! The agent's API: HTTP on a Unix socket. [`server`] answers, with events by [`stream`]; [`client`] asks.
 
 pub mod client;
 pub mod server;
+pub mod stream;

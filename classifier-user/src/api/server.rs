@@ -16,6 +16,7 @@
 //! | `GET /v1/scheduled` | list of [`Scheduled`] changes, the next first |
 //! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&kind=KIND&limit=N` | [`crate::ledger::usage::AnyRecord`]s behind a number, oldest first; at most 10,000 |
+//! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
 //! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
 
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+use super::stream;
 use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::{Inputs, Node, Reloaded};
@@ -78,6 +80,7 @@ pub async fn serve(
     node: Shared,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let feed = node.lock().unwrap_or_else(PoisonError::into_inner).feed();
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/usage", get(usage))
@@ -97,7 +100,8 @@ pub async fn serve(
         .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reloaded))
         .route("/v1/policy/diff", get(previewed))
-        .with_state(node);
+        .with_state(node)
+        .merge(stream::routes(feed));
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await

@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod check;
 pub mod detach;
 pub mod diff;
+pub mod events;
 pub mod explain;
 pub mod policy;
 pub mod record;
@@ -39,6 +40,7 @@ enum Command {
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
+    Events(events::Args),
     Policy(policy::Args),
     Detach(detach::Args),
 }
@@ -60,6 +62,7 @@ impl Cli {
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
+            Command::Events(args) => events::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),
         }

@@ -137,6 +137,12 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             ),
         )?;
     }
+    if status.events_lost != 0 {
+        line(
+            "events",
+            format!("{} were lost: the ring was full", status.events_lost),
+        )?;
+    }
     if let Some(refused) = &status.refused {
         line(
             "REFUSED",

@@ -1,6 +1,6 @@
 //! The maps of a node, pinned in a directory named by their layout, so that counting does not depend on any
-//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, `books`, `frame`, and `node`, which says whose they
-//! are.
+//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, `books`, the [`EventsMap`], `frame`, and `node`, which
+//! says whose they are.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -13,6 +13,7 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use classifier::books::{BOOKS_WORDS, Books};
 use classifier::layout::{FrameSlot, LAYOUT_VERSION, MAX_INTERFACES};
 
+use super::events_map::{self, EventsMap};
 use super::image_map::{ImageMap, MAX_IMAGE_WORDS};
 use super::rows_map::{self, RowsMap};
 use super::sys::{self, Kind, Mapping, Shape};
@@ -78,6 +79,8 @@ pub struct Maps {
     pub image: ImageMap,
     /// Rows and bucket blocks.
     pub rows: RowsMap,
+    /// What the programs have to tell.
+    pub events: EventsMap,
     books: MapData,
     node: Array<MapData, Identity>,
     epoch: u64,
@@ -123,6 +126,7 @@ impl Maps {
     fn create_in(directory: &Path, image_words: u32, epoch: u64) -> Result<Self, MapsError> {
         let image = ImageMap::create(directory, image_words)?;
         let rows = RowsMap::create(directory)?;
+        let events = EventsMap::create(directory)?;
         let books = array(
             c"zr_books",
             Kind::PerCpu,
@@ -144,6 +148,7 @@ impl Maps {
             directory: directory.to_owned(),
             image,
             rows,
+            events,
             books,
             node,
             epoch,
@@ -183,6 +188,7 @@ impl Maps {
             image: ImageMap::open(&directory)?
                 .ok_or_else(|| foreign("it holds no policy image map"))?,
             rows: RowsMap::open(&directory)?,
+            events: EventsMap::open(&directory)?,
             books: MapData::from_fd(open("books")?)?,
             node,
             epoch,
@@ -226,12 +232,13 @@ impl Maps {
 
     /// The pins, by the names the eBPF object knows the maps by.
     #[must_use]
-    pub fn pins(&self) -> [(&'static str, PathBuf); 4] {
+    pub fn pins(&self) -> [(&'static str, PathBuf); 5] {
         [
             ("IMAGE", self.image.path()),
             ("ROWS", self.directory.join(rows_map::PIN)),
             ("BOOKS", self.directory.join("books")),
             ("FRAME", self.directory.join("frame")),
+            ("EVENTS", self.directory.join(events_map::PIN)),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
 
 pub mod clsact;
+pub mod events_map;
 pub mod image_map;
 pub mod links;
 pub mod live_image;

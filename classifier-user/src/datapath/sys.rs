@@ -13,6 +13,8 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `BPF_F_MMAPABLE` (Linux 5.5).
 const MMAPABLE: u32 = 1024;
@@ -62,7 +64,10 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
 fn new_map(attr: &mut bpf_attr, name: &CStr) -> io::Result<OwnedFd> {
     // SAFETY: the union was zeroed, and this is the member that BPF_MAP_CREATE reads.
     let create = unsafe { &mut attr.__bindgen_anon_1 };
-    create.key_size = 4;
+    // A ring has neither keys nor values.
+    if create.map_type != bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 {
+        create.key_size = 4;
+    }
     let kept = name.to_bytes().len().min(create.map_name.len() - 1);
     for (to, from) in create.map_name.iter_mut().zip(&name.to_bytes()[..kept]) {
         *to = *from as _;
@@ -94,6 +99,24 @@ pub fn create_array(shape: Shape<'_>) -> io::Result<OwnedFd> {
     create.value_size = shape.value_bytes;
     create.max_entries = shape.entries;
     new_map(&mut attr, shape.name)
+}
+
+/// Makes a ring buffer (Linux 5.8) of so many bytes.
+pub fn create_ring(name: &CStr, bytes: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_MAP_CREATE reads.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32;
+    create.max_entries = bytes;
+    new_map(&mut attr, name)
+}
+
+/// Waits for a descriptor of ours to be readable.
+pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor, which nobody closes or exchanges before it is taken out of the set that is waited
+    // for, when this value is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    Ok(registered?)
 }
 
 /// Makes an array of maps like `inner`.

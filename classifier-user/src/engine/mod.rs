@@ -3,3 +3,6 @@
 
 pub mod lines;
 pub mod native;
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use classifier::books::BOOKS_WORDS;
+use classifier::events::Event;
 use classifier::layout::{RowHead, bucket_word};
 use classifier::packet::Packet;
 use classifier::verdict::{Hook, Tables, Verdict, verdict};
@@ -28,6 +30,18 @@ impl HeapBooks {
     }
 }
 
+/// Events in the order they were raised.
+#[derive(Debug, Default)]
+pub struct Raised(Mutex<Vec<Event>>);
+
+impl Raised {
+    /// The events since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What a verdict reads and counts in.
 #[derive(Clone, Copy)]
 pub struct NativeTables<'a> {
@@ -37,6 +51,8 @@ pub struct NativeTables<'a> {
     pub lines: &'a Lines,
     /// Books of the hook.
     pub books: &'a HeapBooks,
+    /// Where events are collected, if anybody wants to know.
+    pub raised: Option<&'a Raised>,
 }
 
 impl NativeTables<'_> {
@@ -71,10 +87,19 @@ impl<'a> Tables for NativeTables<'a> {
     fn level(&self, block: u32, position: u32) -> i64 {
         self.lines.level(block, position)
     }
-    fn draw(&self, block: u32, position: u32, bytes: u32) {
-        self.lines
-            .word(block, bucket_word(position))
-            .fetch_add(u64::from(bytes), Ordering::Relaxed);
+    fn counted(&self, line: u32, word: u32) -> u64 {
+        self.lines.word(line, word).load(Ordering::Relaxed)
+    }
+    fn draw(&self, block: u32, position: u32, bytes: u32) -> i64 {
+        let word = self.lines.word(block, bucket_word(position));
+        let drawn = word.fetch_add(u64::from(bytes), Ordering::SeqCst);
+        self.lines.granted(block, position).wrapping_sub(drawn) as i64
+    }
+    fn report(&self, event: Event) {
+        if let Some(Raised(raised)) = self.raised {
+            let mut raised = raised.lock().unwrap_or_else(PoisonError::into_inner);
+            raised.push(event);
+        }
     }
     fn tally(&self, cell: u32, n: u64) {
         self.books.0[cell as usize].fetch_add(n, Ordering::Relaxed);

@@ -41,6 +41,17 @@ pub struct Source {
     pub plans: Vec<(u32, PlanEntry)>,
     /// What classes are called in tags.
     pub labels: Labels,
+    /// What packets are to tell.
+    pub watch: Watch,
+}
+
+/// What packets are to tell; nothing by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Kinds of events that are wanted: the sum of their [`classifier::events::Kind::bit`].
+    pub kinds: u32,
+    /// Percent of what its plan grants that are used when a bucket counts as low; 0 or 100: none ever does.
+    pub low: u8,
 }
 
 /// A compiled image.
@@ -100,7 +111,14 @@ impl Source {
                 })
                 .collect(),
             labels: Labels::default(),
+            watch: Watch::default(),
         }
+    }
+
+    /// The same for packets that are to tell of events.
+    #[must_use]
+    pub fn watching(self, watch: Watch) -> Self {
+        Self { watch, ..self }
     }
 
     /// Compiles the image.
@@ -114,6 +132,8 @@ impl Source {
         table6::write(&mut words, &v6);
         plans::write(&mut words, &self.plans);
         labels::write(&mut words, &self.labels);
+        plans::write_low(&mut words, &self.plans, self.watch.low);
+        words[at::EVENTS as usize] = self.watch.kinds;
         let bound = outermost(&self.subscribers);
         let (bound4, bound6) =
             bound.split_at(bound.partition_point(|(net, _)| matches!(net, IpNet::V4(_))));

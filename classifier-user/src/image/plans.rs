@@ -1,7 +1,8 @@
 //! Writing plan entries: see [`classifier::image::plans`].
 
 use classifier::image::plans::{ENTRY_WORDS, PLAN_WORDS};
-use classifier::image::{Chain, Steps, at};
+use classifier::image::{Chain, LINE_WORDS, Steps, at};
+use classifier::layout::MAX_BUCKETS;
 
 /// A plan layout as the image holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +17,8 @@ pub struct PlanEntry {
     pub gate: Vec<u8>,
     /// Chains by class number; `None` for a number the policy does not use.
     pub chains: Vec<Option<ChainEntry>>,
+    /// What the plan grants each cycle, by plan bucket number; 0 to a bucket it grants nothing.
+    pub grants: Vec<u64>,
 }
 
 /// A charge chain as the image holds it.
@@ -55,6 +58,35 @@ pub(super) fn write(words: &mut Vec<u32>, plans: &[(u32, PlanEntry)]) {
         }
     }
     words[at::PLANS as usize] = base as u32;
+}
+
+/// Appends the low marks of all plan layouts: how little of what the plan grants may be left before somebody is told.
+pub(super) fn write_low(words: &mut Vec<u32>, plans: &[(u32, PlanEntry)], used_percent: u8) {
+    // Whole cache lines.
+    words.resize(words.len().next_multiple_of(LINE_WORDS as usize), 0);
+    let base = words.len() / 2;
+    let count = plans.iter().map(|(number, _)| number + 1).max();
+    words.resize((base + (count.unwrap_or(0) * MAX_BUCKETS) as usize) * 2, 0);
+    for (number, plan) in plans {
+        let marks = words[(base + (number * MAX_BUCKETS) as usize) * 2..].as_chunks_mut();
+        for (to, granted) in marks
+            .0
+            .iter_mut()
+            .zip(plan.grants.iter().take(MAX_BUCKETS as usize))
+        {
+            let mark = low_mark(*granted, used_percent);
+            *to = [mark as u32, (mark >> 32) as u32];
+        }
+    }
+    words[at::LOW as usize] = base as u32;
+}
+
+/// What is left of a grant of which so many percent are used; 0 where there is no mark: nothing is granted, or all of it
+/// may be used.
+fn low_mark(granted: u64, used_percent: u8) -> u64 {
+    let left = 100 - u128::from(used_percent.min(100));
+    // At most what was granted, which is at most 2^63 - 1.
+    (u128::from(granted) * left / 100) as u64
 }
 
 fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {

@@ -145,6 +145,7 @@ impl Replay {
                     image,
                     lines,
                     books,
+                    raised: None,
                 }
                 .judge(&frame.view(), hook);
             }

@@ -46,6 +46,7 @@ impl Host<'_> {
             image: &self.lab.image,
             lines: &self.lab.lines,
             books: &self.books,
+            raised: None,
         };
         let hook = Hook {
             direction: Direction::Up,

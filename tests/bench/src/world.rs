@@ -5,11 +5,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use classifier::events::Kind;
 use classifier::image::Binding;
 use classifier::layout::{CHUNK_LINES, RowHead, row_lines};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use zerorate::engine::lines::Lines;
-use zerorate::image::{ChainEntry, PlanEntry, Source};
+use zerorate::image::{ChainEntry, PlanEntry, Source, Watch};
 
 use crate::random::mix;
 use crate::tables::{Family, Tables};
@@ -146,6 +147,7 @@ impl World {
                 .collect(),
             gateway: Vec::new(),
             plans: vec![(0, self.charging.plan())],
+            watch: everything(),
             ..Source::default()
         }
     }
@@ -214,6 +216,16 @@ impl Counted {
             now[1] -= then[1];
         }
         difference
+    }
+}
+
+/// All that packets can tell of, as the agent wants it when nothing is configured.
+fn everything() -> Watch {
+    Watch {
+        kinds: Kind::ALL
+            .into_iter()
+            .fold(0, |kinds, kind| kinds | kind.bit()),
+        low: 80,
     }
 }
 

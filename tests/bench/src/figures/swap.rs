@@ -172,6 +172,7 @@ fn turned(first: &mut Source) -> Source {
         gateway: first.gateway.clone(),
         labels: first.labels.clone(),
         plans,
+        watch: first.watch,
     }
 }
 
