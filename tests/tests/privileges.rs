@@ -22,7 +22,7 @@ fn agent_of_user(lab: &Lab, capabilities: &str) -> Result<Agent> {
     let [inherited, ambient] =
         ["inh", "ambient"].map(|set| format!("--{set}-caps=-all{capabilities}"));
     let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
-    let agent = town::agent(lab)
+    let agent = town::agent_with(lab, "tag = \"mark\"")
         .through(&[
             "setpriv",
             &user,

@@ -186,6 +186,34 @@ fn with_egress_both_sides_of_tc_are_held_and_given_up() -> Result<()> {
     Ok(())
 }
 
+/// Generic XDP needs other programs where there are marks: they replace the ones before.
+#[test]
+fn marks_may_begin_and_end_under_generic_xdp() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    watched(&lab)?;
+    let none = "tag = \"none\"";
+    let mut agent = town::agent_with(&lab, &format!("mode = \"generic\"\n{none}"))
+        .section(CLASSES)
+        .start()?;
+    let alice = lab.subscriber("alice").v4();
+    let (mut marked, mut nothing) = (0, 0);
+    for (from, to) in [(none, none), (none, TAG), (TAG, none), (none, TAG)] {
+        agent.sigterm()?;
+        agent.configure(from, to)?;
+        agent.start()?;
+        assert_eq!(ping(&alice, &lab.remote(town::GOVERNMENT), 1, 72)?, 1);
+        *(if to == TAG { &mut marked } else { &mut nothing }) += 2;
+        let expected = counts([("office", marked), ("nothing", nothing)]);
+        assert_eq!(seen(&lab.gateway)?, expected, "from {from} to {to}");
+    }
+    assert_eq!(agent.bill()?.of("alice").up, volume(4, 100));
+    assert!(!agent.log().contains("was not counted"));
+    agent.check_order()
+}
+
 #[test]
 fn a_qdisc_of_somebody_else_stays() -> Result<()> {
     if !can_use_namespaces() {
