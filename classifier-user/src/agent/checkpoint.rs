@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info};
 
@@ -42,16 +43,7 @@ impl Node {
 
     /// How long the day lasts, at most an hour: clocks step.
     pub(super) fn until_midnight(&self) -> Duration {
-        const LONGEST: Duration = Duration::from_secs(3600);
-        let now = Timestamp::now();
-        let zone = self.config.timezone.clone();
-        let tomorrow = now.to_zoned(zone).tomorrow();
-        let midnight = tomorrow.and_then(|tomorrow| tomorrow.start_of_day());
-        let left = midnight.map(|midnight| midnight.timestamp().duration_since(now));
-        match left {
-            Ok(left) if left > SignedDuration::ZERO => left.unsigned_abs().min(LONGEST),
-            _ => LONGEST,
-        }
+        until_midnight(Timestamp::now(), &self.config.timezone)
     }
 
     /// Notes that it is time to record every row that moved.
@@ -245,6 +237,17 @@ impl Node {
     }
 }
 
+fn until_midnight(now: Timestamp, zone: &TimeZone) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let tomorrow = now.to_zoned(zone.clone()).tomorrow();
+    let midnight = tomorrow.and_then(|tomorrow| tomorrow.start_of_day());
+    let left = midnight.map(|midnight| midnight.timestamp().duration_since(now));
+    match left {
+        Ok(left) if left > SignedDuration::ZERO => left.unsigned_abs().min(LONGEST),
+        _ => LONGEST,
+    }
+}
+
 fn meters(lines: &Lines, line: u32, terms: &Terms) -> Box<[classifier::layout::Meter]> {
     lines.meters(line, terms.meters.len() as u32).collect()
 }
@@ -265,5 +268,28 @@ pub(super) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>) -> Cut {
         meters: meters(lines, closing.line, &terms),
         terms,
         ends: Some(closing.next_line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_where_its_time_zone_says() {
+        for (zone, now, seconds) in [
+            ("UTC", "2026-03-01T23:59:30Z", 30),
+            ("Asia/Almaty", "2026-03-01T18:59:30Z", 30),
+            ("Asia/Almaty", "2026-03-01T18:59:59.999Z", 1),
+            // An hour at most, also at midnight itself.
+            ("Asia/Almaty", "2026-03-01T19:00:00Z", 3600),
+            ("UTC", "2026-03-01T12:00:00Z", 3600),
+            // A day that begins at one o'clock.
+            ("Africa/Cairo", "2026-04-23T21:59:00Z", 60),
+        ] {
+            let zone = TimeZone::get(zone).unwrap();
+            let left = until_midnight(now.parse().unwrap(), &zone);
+            assert_eq!(left.as_millis().div_ceil(1000), seconds, "{now}");
+        }
     }
 }
