@@ -13,6 +13,7 @@ pub mod activity;
 mod catalog;
 mod change;
 mod cycles;
+mod endowment;
 mod planning;
 pub mod usage;
 

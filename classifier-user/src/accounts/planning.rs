@@ -3,16 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use classifier::layout::{CHUNK_LINES, MAX_BUCKETS, MAX_CHUNKS, row_lines};
+use classifier::layout::{CHUNK_LINES, MAX_CHUNKS, row_lines};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::endowment::Endowment;
 use super::{
-    Account, Accounts, Bucket, Carried, Cause, Change, Cycles, EndedRow, Full, Row, Session,
-    Summary, row_head,
+    Account, Accounts, Bucket, Cause, Change, EndedRow, Full, Row, Session, Summary, row_head,
 };
 use crate::ledger::records::{Entry, What};
-use crate::policy::{Grant, Policy};
+use crate::policy::Policy;
 use crate::subscribers::{State, Subscriber};
 
 /// Why subscribers change when nobody says.
@@ -81,25 +81,18 @@ impl Accounts {
     }
 }
 
-/// The buckets of an account after a change, and the grants they come with: position and bytes.
-#[derive(Clone)]
-struct Endowment {
-    buckets: Arc<[Bucket]>,
-    grants: Arc<[(u32, u64)]>,
-}
-
-struct Planning<'a> {
-    accounts: &'a Accounts,
-    policy: &'a Policy,
-    at: Timestamp,
-    cause: Cause,
+pub(super) struct Planning<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) policy: &'a Policy,
+    pub(super) at: Timestamp,
+    pub(super) cause: Cause,
     /// Subscribers that were never seen before.
-    newcomers: u32,
+    pub(super) newcomers: u32,
     /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
-    endowments: HashMap<(*const Bucket, usize), Endowment>,
+    pub(super) endowments: HashMap<(*const Bucket, usize), Endowment>,
     /// By beginning and plan: when the cycle that runs now ends. Many subscribers began together.
-    ends: HashMap<(Timestamp, usize), Timestamp>,
-    change: Change,
+    pub(super) ends: HashMap<(Timestamp, usize), Timestamp>,
+    pub(super) change: Change,
 }
 
 impl<'a> Planning<'a> {
@@ -237,149 +230,6 @@ impl<'a> Planning<'a> {
         });
     }
 
-    /// The account with every bucket of the plan's layout, and without a session.
-    fn account(
-        &mut self,
-        id: &str,
-        before: Option<&Account>,
-        plan: usize,
-    ) -> Result<Account, Full> {
-        let mut account = match before {
-            Some(account) => Account {
-                session: None,
-                buckets: Arc::clone(&account.buckets),
-                ..*account
-            },
-            None => Account {
-                number: self.next_account(),
-                bucket_line: 0,
-                buckets: Arc::default(),
-                cycles: None,
-                session: None,
-            },
-        };
-        account.cycles = self.cycles(account.cycles, plan);
-        let key = (account.buckets.as_ptr(), plan);
-        let Endowment { buckets, grants } = match self.endowments.get(&key) {
-            Some(endowment) => endowment.clone(),
-            None => {
-                let endowment = self.endow(id, &account.buckets, plan)?;
-                self.endowments.insert(key, endowment.clone());
-                endowment
-            }
-        };
-        account.buckets = buckets;
-        if account.bucket_line == 0 && !account.buckets.is_empty() {
-            account.bucket_line = self.lines(1)?;
-            if let Some(before) = before {
-                self.carry_over(before, account.bucket_line);
-            }
-        }
-        let line = account.bucket_line;
-        self.change.grants.extend(
-            grants
-                .iter()
-                .map(|(position, bytes)| (line, *position, *bytes)),
-        );
-        Ok(account)
-    }
-
-    /// Gives a subscriber that was known before counters began anew what it had in its buckets.
-    fn carry_over(&mut self, before: &Account, line: u32) {
-        for (position, bucket) in (0..).zip(&*before.buckets) {
-            if let Some(bytes) = bucket.granted {
-                self.change.grants.push((line, position, bytes));
-            }
-        }
-        // Behind them, so that it is what stays.
-        for carried in self
-            .accounts
-            .carried
-            .get(&before.number)
-            .into_iter()
-            .flatten()
-        {
-            let Carried {
-                position,
-                granted,
-                drawn,
-            } = *carried;
-            self.change
-                .grants
-                .extend(granted.map(|bytes| (line, position, bytes)));
-            self.change.drawn.push((line, position, drawn));
-        }
-    }
-
-    /// Where a subscriber is in its cycles, under a plan.
-    fn cycles(&mut self, before: Option<Cycles>, plan: usize) -> Option<Cycles> {
-        let planned = &self.policy.plans[plan];
-        let Some(cycle) = planned.cycle else {
-            return before;
-        };
-        let since = before.map_or(self.at, |cycles| cycles.since);
-        let (at, zone) = (self.at, &self.accounts.zone);
-        let end = *self
-            .ends
-            .entry((since, plan))
-            .or_insert_with(|| cycle.end_after(since, at, zone));
-        Some(match before {
-            Some(cycles) => cycles.under(planned, end),
-            None => Cycles { since, due: end },
-        })
-    }
-
-    /// The number of a subscriber that was never seen before.
-    fn next_account(&mut self) -> u32 {
-        self.newcomers += 1;
-        self.accounts.subscribers.len() as u32 + self.newcomers - 1
-    }
-
-    /// Adds the buckets of a plan's layout to those there are, and finds the grants of those that never had one.
-    fn endow(&self, id: &str, before: &Arc<[Bucket]>, plan: usize) -> Result<Endowment, Full> {
-        let layout = self.change.numbers.layouts[plan];
-        let mut buckets = before.to_vec();
-        for name in &self.change.catalog.layouts[layout as usize].buckets {
-            if !buckets.iter().any(|bucket| bucket.name == *name) {
-                buckets.push(Bucket {
-                    name: name.clone(),
-                    granted: None,
-                });
-            }
-        }
-        if buckets.len() > MAX_BUCKETS as usize {
-            let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.as_str()).collect();
-            return Err(Full::Buckets {
-                subscriber: id.to_owned(),
-                names: names.join(", "),
-            });
-        }
-        let mut grants = Vec::new();
-        let planned = &self.policy.plans[plan].buckets;
-        for (position, bucket) in (0..).zip(&mut buckets) {
-            let planned = planned.iter().find(|planned| planned.name == bucket.name);
-            if let Some(planned) = planned
-                && bucket.granted.is_none()
-            {
-                let bytes = match planned.grant {
-                    Grant::Bytes(bytes) => bytes,
-                    Grant::Money(_) => 0,
-                };
-                bucket.granted = Some(bytes);
-                grants.push((position, bytes));
-            }
-        }
-        let buckets = if **before == *buckets {
-            Arc::clone(before)
-        } else {
-            buckets.into()
-        };
-        Ok(Endowment {
-            buckets,
-            grants: grants.into(),
-        })
-    }
-
     fn session(
         &mut self,
         layout: u32,
@@ -460,7 +310,7 @@ impl<'a> Planning<'a> {
     }
 
     /// Gives out consecutive lines of one chunk.
-    fn lines(&mut self, count: u32) -> Result<u32, Full> {
+    pub(super) fn lines(&mut self, count: u32) -> Result<u32, Full> {
         let mut first = self.change.next_line;
         if first % CHUNK_LINES + count > CHUNK_LINES {
             first = first.next_multiple_of(CHUNK_LINES);

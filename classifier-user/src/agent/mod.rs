@@ -17,9 +17,11 @@ pub mod preflight;
 mod prices;
 mod recorder;
 mod recording;
+pub mod reload;
 mod schedule;
 pub mod service;
 pub mod statement;
+pub mod subscribers;
 mod triggers;
 pub mod views;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::NodeError;
 use super::node::Node;
-use super::views::SubscriberView;
+use super::subscribers::SubscriberView;
 use crate::accounts::Cause;
 use crate::balance::MAX_REASON;
 use crate::diagnostic::quote;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::close;
 use super::node::Node;
 use super::recording::Waiting;
-use super::views::SubscriberView;
+use super::subscribers::SubscriberView;
 use crate::accounts::activity::between;
 use crate::ledger::LedgerError;
 use crate::ledger::usage::{Cause, Closing, Cut, PastSession, Stored, Taken};

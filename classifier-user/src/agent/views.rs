@@ -1,21 +1,14 @@
-//! What the agent tells: status, usage, subscribers. Read from the shared memory, without a call into the
+//! What the agent tells: status and usage. Read from the shared memory, without a call into the
 //! kernel per subscriber.
-
-use std::collections::HashMap;
 
 use classifier::books::{self, BOOKS_WORDS, Books, Cell};
 use classifier::charge;
 use classifier::layout::MAX_CLASSES;
-use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::balances::price_of;
 use super::node::Node;
-use super::statement::ActivityView;
-use crate::accounts::{Account, Cycles, Session, usage};
-use crate::balance::Level;
-use crate::balance::money::Tariff;
+use crate::accounts::usage;
 use crate::config::Role;
 use crate::datapath::links::Attached;
 use crate::datapath::maps::MapsError;
@@ -104,47 +97,6 @@ pub struct InterfaceStatus {
     /// `none` on a core interface when downlink is counted on the access interfaces' egress.
     pub hook: String,
 }
-
-/// A subscriber as `zerorate subscriber` shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SubscriberView {
-    /// Id.
-    pub subscriber: String,
-    /// Plan.
-    pub plan: String,
-    /// `active` or `suspended`.
-    pub state: String,
-    /// Number of the session.
-    pub session: u64,
-    /// When it began.
-    pub start: Timestamp,
-    /// Its prefixes.
-    pub addresses: Vec<IpNet>,
-    /// What is left in its buckets, in bytes; below zero by what ran over.
-    pub buckets: Vec<BucketView>,
-    /// When its cycles began; none where its plan has none.
-    pub cycle_since: Option<Timestamp>,
-    /// When the running one ends; none where billing has to begin the next one.
-    pub cycle_until: Option<Timestamp>,
-    /// Time and speed of the session, where one subscriber is asked for.
-    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub activity: Option<ActivityView>,
-}
-
-/// A bucket in [`SubscriberView`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BucketView {
-    /// Its name.
-    pub bucket: String,
-    /// Bytes left.
-    pub left: i64,
-    /// The same in money, where its plan has a price for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub amount: Option<String>,
-}
-
-/// By subscriber, position of the bucket and grains that are less than a byte.
-type Money = HashMap<String, Vec<(u32, i128)>>;
 
 /// Books of one interface and direction.
 struct Counted {
@@ -309,105 +261,6 @@ impl Node {
             unattributed,
             books,
         })
-    }
-
-    /// All subscribers with a session.
-    #[must_use]
-    pub fn subscribers(&self) -> Vec<SubscriberView> {
-        let money = self.money(None);
-        self.accounts
-            .present()
-            .map(|(id, account, session)| self.view(id, account, session, &money))
-            .collect()
-    }
-
-    /// One subscriber.
-    #[must_use]
-    pub fn subscriber(&self, id: &str) -> Option<SubscriberView> {
-        let account = self.accounts.subscribers.get(id)?;
-        let session = account.session.as_ref()?;
-        Some(self.view(id, account, session, &self.money(Some(id))))
-    }
-
-    fn view(
-        &self,
-        id: &str,
-        account: &Account,
-        session: &Session,
-        money: &Money,
-    ) -> SubscriberView {
-        let cycles = account.cycles.filter(|_| {
-            self.plan_of(account)
-                .is_some_and(|plan| plan.cycle.is_some())
-        });
-        SubscriberView {
-            subscriber: id.to_owned(),
-            plan: self.accounts.catalog.layouts[session.row.layout as usize]
-                .plan
-                .clone(),
-            state: if session.suspended {
-                "suspended"
-            } else {
-                "active"
-            }
-            .into(),
-            session: session.number,
-            start: session.start,
-            addresses: session.addresses.to_vec(),
-            buckets: self.bucket_views(id, account, money),
-            cycle_since: cycles.map(|cycles| cycles.since),
-            cycle_until: cycles
-                .map(|cycles| cycles.due)
-                .filter(|due| *due != Cycles::WAITING),
-            activity: None,
-        }
-    }
-
-    /// An account's buckets, with what is left in them now.
-    fn bucket_views(&self, id: &str, account: &Account, money: &Money) -> Vec<BucketView> {
-        let plan = self.plan_of(account);
-        let rest = |position| {
-            let purses = money.get(id).into_iter().flatten();
-            let mut of_it = purses.filter(|(at, _)| *at == position);
-            of_it.next().map_or(0, |(_, rest)| *rest)
-        };
-        (0..)
-            .zip(&*account.buckets)
-            .map(|(position, bucket)| {
-                let price = plan.and_then(|plan| price_of(plan, &bucket.name));
-                let level = Level {
-                    drawn: self.lines.drawn(account.bucket_line, position),
-                    granted: self.lines.granted(account.bucket_line, position),
-                    rest: rest(position),
-                };
-                let amount = price.map(|price| level.amount(&Tariff::of(price)));
-                BucketView {
-                    bucket: bucket.name.clone(),
-                    left: level.left(),
-                    // More than can be reckoned with is shown in bytes only.
-                    amount: amount.and_then(Result::ok).map(|amount| amount.to_string()),
-                }
-            })
-            .collect()
-    }
-
-    /// The buckets of an account, as its session's plan sees them.
-    pub(super) fn buckets_of(&self, id: &str, account: &Account) -> Vec<BucketView> {
-        self.bucket_views(id, account, &self.money(Some(id)))
-    }
-
-    /// Money that is less than a byte costs, of all subscribers or of one.
-    fn money(&self, of: Option<&str>) -> Money {
-        let purses = self.ledger.purses(of).unwrap_or_else(|error| {
-            tracing::error!("{error}; amounts are shown without what is less than a byte");
-            Vec::new()
-        });
-        let mut money = Money::new();
-        for purse in purses {
-            let of_it = money.entry(purse.subscriber).or_default();
-            of_it.push((purse.position, purse.rest));
-        }
-        money
     }
 
     fn is_core(&self, interface: &str) -> bool {

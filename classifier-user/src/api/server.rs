@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`crate::agent::views::Status`] |
 //! | `GET /v1/usage` | [`crate::report::Report`] |
-//! | `GET /v1/subscribers` | list of [`crate::agent::views::SubscriberView`] |
+//! | `GET /v1/subscribers` | list of [`crate::agent::subscribers::SubscriberView`] |
 //! | `POST /v1/subscribers` | adds the one a [`NewSubscriber`] says; 409 when it is there |
 //! | `GET /v1/subscribers/{id}` | one of them, or 404 |
 //! | `PATCH /v1/subscribers/{id}` | changes what a [`Wanted`] says: plan, state, addresses |
@@ -18,7 +18,7 @@
 //! | `GET /v1/records?after=SEQ&subscriber=ID&kind=KIND&limit=N` | [`crate::ledger::usage::AnyRecord`]s behind a number, oldest first; at most 10,000 |
 //! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
-//! | `POST /v1/policy/reload` | [`crate::agent::node::Reloaded`], or 422 with what is wrong as text |
+//! | `POST /v1/policy/reload` | [`crate::agent::reload::Reloaded`], or 422 with what is wrong as text |
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,7 +37,8 @@ use tokio::net::UnixListener;
 use super::stream;
 use crate::agent::balances::OrderError;
 use crate::agent::error::NodeError;
-use crate::agent::node::{Inputs, Node, Reloaded};
+use crate::agent::node::Node;
+use crate::agent::reload::{Inputs, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
 use crate::agent::statement::parse_time;
 use crate::balance::money::Amount;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use hyper::Method;
 
 use super::agent::Socket;
-use crate::agent::node::Reloaded;
+use crate::agent::reload::Reloaded;
 use crate::api::client::ask;
 
 /// The policy of the running agent.

@@ -138,13 +138,14 @@ impl Line for Shown<'_> {
 }
 
 /// Every field any record has: those of all kinds first, then those of usage.
-const COLUMNS: [&str; 40] = [
+const COLUMNS: [&str; 41] = [
     "seq",
     "time",
     "kind",
     "subscriber",
     "bucket",
     "bytes",
+    "amount",
     "left",
     "plan",
     "state",

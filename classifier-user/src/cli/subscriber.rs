@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::agent::Socket;
 use super::records::{self, Line};
 use crate::agent::service::Wanted;
-use crate::agent::views::{BucketView, SubscriberView};
+use crate::agent::subscribers::{BucketView, SubscriberView};
 use crate::api::client::{ask, escape, tell};
 use crate::api::server::NewSubscriber;
 use crate::report::Format;

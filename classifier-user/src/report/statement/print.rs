@@ -30,7 +30,7 @@ enum Own<'a> {
 }
 
 /// Every field a line has.
-const COLUMNS: [&str; 41] = [
+const COLUMNS: [&str; 42] = [
     "kind",
     "subscriber",
     "node",
@@ -69,6 +69,7 @@ const COLUMNS: [&str; 41] = [
     "time",
     "bucket",
     "bytes",
+    "amount",
     "left",
     "id",
     "reason",

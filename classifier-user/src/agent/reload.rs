@@ -1,0 +1,213 @@
+//! Policy and subscribers, read again and put in force, or only looked at: all of it or nothing.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::error::NodeError;
+use super::node::Node;
+use super::prices;
+use crate::accounts::Summary;
+use crate::config::Config;
+use crate::policy::{self, Changes, Checked};
+use crate::subscribers;
+
+/// Where policy and subscribers are read from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    policy: PathBuf,
+    subscribers: PathBuf,
+}
+
+/// Policy and subscribers as they were read.
+#[derive(Debug)]
+pub struct Inputs {
+    checked: Checked,
+    lines: subscribers::Lines,
+}
+
+impl Sources {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            policy: config.policy.clone(),
+            subscribers: config.subscribers.clone(),
+        }
+    }
+
+    /// Reads them. It needs no node, and holds none up.
+    ///
+    /// # Errors
+    /// What is wrong with the policy.
+    pub fn read(&self) -> Result<Inputs, NodeError> {
+        let checked = policy::load(&self.policy)?;
+        let lines = subscribers::Lines::read(&self.subscribers, &checked.policy);
+        Ok(Inputs { checked, lines })
+    }
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Version of the policy now in force.
+    pub policy_version: String,
+    /// Whether anything is different from before.
+    pub changed: bool,
+    /// What changed in the policy, a line each.
+    pub policy: Vec<String>,
+    /// What changed among subscribers.
+    pub subscribers: Summary,
+    /// Warnings, as `check` prints them.
+    pub warnings: Vec<String>,
+}
+
+impl Node {
+    /// Where policy and subscribers are read from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources::of(&self.config)
+    }
+
+    /// Puts policy and subscribers that were read again in force if they are good and not what is in force.
+    ///
+    /// # Errors
+    /// What is wrong with them, or in the way; nothing has changed then.
+    pub fn reload(&mut self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
+        let result = inputs.and_then(|inputs| self.load(inputs));
+        match &result {
+            Ok(reloaded) => {
+                self.refused = None;
+                log_reload(reloaded);
+            }
+            Err(error) => {
+                self.refused = Some(error.to_string());
+                tracing::error!("reload refused, what was in force stays in force:\n{error}");
+            }
+        }
+        result
+    }
+
+    /// What a reload would do, without doing it.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn preview(&self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
+        let Inputs { checked, lines } = inputs?;
+        let listed = lines.finish(&checked.policy, &self.wishes, true)?;
+        let now = Timestamp::now();
+        let change = self
+            .accounts
+            .plan(&checked.policy, &listed.subscribers, now)?;
+        let warnings = checked.warnings.iter().chain(&listed.warnings);
+        let mut reloaded = Reloaded {
+            policy_version: checked.policy.version.clone(),
+            changed: !change.is_empty(),
+            policy: Vec::new(),
+            subscribers: change.summary,
+            warnings: warnings.map(ToString::to_string).collect(),
+        };
+        if let Some(before) = &self.in_force {
+            let mut on: HashMap<String, usize> = HashMap::new();
+            for subscriber in &listed.subscribers {
+                let plan = &checked.policy.plans[subscriber.plan];
+                *on.entry(plan.name.clone()).or_default() += 1;
+            }
+            let changes = Changes::between(&before.policy, &checked.policy, now).to_string();
+            let effects = policy::effects(&before.policy, &checked.policy, Some(&on));
+            let effects = effects.iter().map(ToString::to_string);
+            let lines = changes.lines().map(str::to_owned);
+            reloaded.policy = lines.chain(effects).collect();
+            reloaded.changed |= before.policy.version != checked.policy.version;
+        }
+        Ok(reloaded)
+    }
+
+    pub(super) fn load(&mut self, inputs: Inputs) -> Result<Reloaded, NodeError> {
+        let Inputs { checked, lines } = inputs;
+        // Who could not start could not be told to change its wishes either.
+        let strict = self.in_force.is_some();
+        let listed = lines.finish(&checked.policy, &self.wishes, strict)?;
+        let limit = self.config.limits.subscribers;
+        if limit != 0 && listed.subscribers.len() > limit {
+            return Err(NodeError::TooMany {
+                found: listed.subscribers.len(),
+                limit,
+            });
+        }
+        let warnings = checked.warnings.iter().chain(&listed.warnings);
+        let mut warnings: Vec<String> = warnings.map(ToString::to_string).collect();
+        warnings.extend(listed.overtaken.iter().map(|id| {
+            format!(
+                "subscriber {id:?}: its line in the subscribers' file changed and holds; what was asked by command \
+                 before is forgotten"
+            )
+        }));
+        warnings.extend(self.config.tags.without_class(&checked.policy));
+        let now = Timestamp::now();
+        let changes = match &self.in_force {
+            Some(before) => Changes::between(&before.policy, &checked.policy, now),
+            None => Changes::default(),
+        };
+        let policy = Arc::new(checked.policy);
+        let policy_version = policy.version.clone();
+        let mut change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        let overtaken = listed.overtaken.iter();
+        change
+            .wishes
+            .extend(overtaken.map(|id| (Arc::clone(id), None)));
+        // Not needed any more, and large.
+        drop(listed);
+        let same = self.in_force.as_ref().is_some_and(|before| {
+            before.policy.version == policy.version && change.is_empty() && !self.unpublished
+        });
+        let before = self
+            .in_force
+            .as_ref()
+            .map(|before| Arc::clone(&before.policy));
+        let other_prices = before.is_none_or(|before| prices::differ(&before, &policy));
+        let other_plans = change.summary.replanned > 0;
+        let subscribers = if same {
+            Summary::default()
+        } else {
+            self.put_in_force(policy, change, now)?
+        };
+        if other_prices || other_plans {
+            self.keep_money(None);
+        }
+        let policy = changes.to_string().lines().map(str::to_owned).collect();
+        Ok(Reloaded {
+            policy_version,
+            changed: !same,
+            policy,
+            subscribers,
+            warnings,
+        })
+    }
+}
+
+pub(super) fn log_reload(reloaded: &Reloaded) {
+    for warning in &reloaded.warnings {
+        warn!("{warning}");
+    }
+    if !reloaded.changed {
+        info!(version = reloaded.policy_version, "nothing changed");
+        return;
+    }
+    let Summary {
+        added,
+        removed,
+        readdressed,
+        replanned,
+        state_changed,
+    } = reloaded.subscribers;
+    info!(
+        version = reloaded.policy_version,
+        added, removed, readdressed, replanned, state_changed, "policy and subscribers in force"
+    );
+    for line in &reloaded.policy {
+        info!("policy: {line}");
+    }
+}
