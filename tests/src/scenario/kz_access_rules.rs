@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 
-use super::stage::{Customer, Deed, Family, Place, Stage};
+use super::deed::{Deed, Family, Place};
+use super::stage::{Customer, Stage};
 use super::{Narrator, Scenario};
 use crate::balance::Bucket;
 use crate::bill::Flow;
@@ -54,33 +55,19 @@ const CUSTOMERS: [Customer; 4] = [
     ),
 ];
 
-const FREE: Place = place(
+const FREE: Place = Place::new(
     "a free service",
     "free-services",
     "198.51.100.5",
     "2001:db8:100::5",
 );
-const PORTAL: Place = place(
+const PORTAL: Place = Place::new(
     "self-care portal",
     "operator",
     "192.0.2.80",
     "2001:db8:80::5",
 );
-const SITE: Place = place("a site", "internet", "203.0.113.200", "2001:db8:ff::5");
-
-const fn place(
-    what: &'static str,
-    class: &'static str,
-    v4: &'static str,
-    v6: &'static str,
-) -> Place {
-    Place {
-        what,
-        class,
-        v4,
-        v6,
-    }
-}
+const SITE: Place = Place::new("a site", "internet", "203.0.113.200", "2001:db8:ff::5");
 
 const BALANCE: Bucket = Bucket {
     subscriber: PREPAID,
@@ -213,7 +200,7 @@ fn prepaid(stage: &mut Stage<'_>) -> Result<()> {
     stage.split(PREPAID, &SITE, Deed::Down(V4, 80, PACKET), &both)?;
     let left = BALANCE.left(&stage.agent)?;
     ensure!(left == BOUGHT - 72 * 1_400, "{left} bytes are left");
-    stage.ask(&["subscriber", "show", PREPAID])?;
+    stage.tell_buckets(PREPAID)?;
     stage.narrator.say(&format!(
         "It ran over by {} bytes, less than a packet. Free services and the portal are still there:",
         grouped(-left)
@@ -333,10 +320,9 @@ fn outage(stage: &mut Stage<'_>) -> Result<()> {
     let to = recorded(stage, MONTHLY)?;
     stage.lab.gateway.set("ipv4/ip_forward", "1")?;
     let lost = lost?;
+    stage.narrator.say("Forwarding is back:")?;
     stage.attempt(MONTHLY, &SITE, Deed::Echo(V4, 2), "metered")?;
-    stage
-        .narrator
-        .say("Forwarding is back. The statement of the time between:")?;
+    stage.narrator.say("The statement of the time between:")?;
     stage.ask(&[
         "usage",
         "--subscriber",
@@ -386,5 +372,9 @@ fn limit(stage: &mut Stage<'_>) -> Result<()> {
     ensure!(left == 0, "{left} bytes are left of the limit");
     stage
         .narrator
-        .say("What is on the bill ends at the limit, to the byte; the next month begins with the same one.")
+        .say("What is on the bill ends at the limit, to the byte. The next month, here begun early, has the same one:")?;
+    stage.ask(&["bucket", "restart", LIMITED, "--id", "month-2"])?;
+    let left = stage.agent.left(LIMITED, "limit")?;
+    ensure!(left == 50_000, "the next month's limit is {left}");
+    stage.attempt(LIMITED, &SITE, Deed::Up(V6, 5, 1000), "metered")
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use jiff::{Timestamp, Unit};
 
-use super::stage::{Customer, Deed, Family, Place, Stage, append, replace};
+use super::deed::{Deed, Family, Place};
+use super::stage::{Customer, Stage, append};
 use super::stream::Stream;
 use super::{Narrator, Scenario};
 use crate::numbers::grouped;
@@ -59,88 +60,74 @@ const CUSTOMERS: [Customer; 6] = [
     ),
 ];
 
-const PORTAL: Place = place(
+const PORTAL: Place = Place::new(
     "state portal",
     "state-portal",
     "203.0.113.33",
     "2001:db8:11::5",
 );
-const ZONE: Place = place(
+const ZONE: Place = Place::new(
     "a site of the zone",
     "kz-zone",
     "203.0.113.97",
     "2001:db8:12::5",
 );
-const HEALTH: Place = place(
+const HEALTH: Place = Place::new(
     "health information",
     "health-info",
     "198.51.100.5",
     "2001:db8:100::5",
 );
-const DIARY: Place = place(
+const DIARY: Place = Place::new(
     "online diary",
     "education",
     "198.51.100.17",
     "2001:db8:201::5",
 );
-const UNIVERSITY: Place = place(
+const UNIVERSITY: Place = Place::new(
     "a university",
     "education",
     "198.51.100.65",
     "2001:db8:204::5",
 );
-const ASHYQ: Place = place(
+const ASHYQ: Place = Place::new(
     "pass on Ashyq",
     "health-pass",
     "198.51.100.129",
     "2001:db8:301::5",
 );
-const AITU: Place = place(
+const AITU: Place = Place::new(
     "pass on Aitu",
     "health-pass",
     "198.51.100.145",
     "2001:db8:302::5",
 );
-const MESSENGER: Place = place(
+const MESSENGER: Place = Place::new(
     "a messenger",
     "messengers",
     "203.0.113.65",
     "2001:db8:30::5",
 );
-const SOCIAL: Place = place(
+const SOCIAL: Place = Place::new(
     "a social network",
     "social-networks",
     "203.0.113.81",
     "2001:db8:40::5",
 );
-const CAMERAS: Place = place(
+const CAMERAS: Place = Place::new(
     "shop cameras",
     "video-surveillance",
     "203.0.113.5",
     "2001:db8:600::5",
 );
-const PAYMENT: Place = place("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
-const ABROAD: Place = place(
+const PAYMENT: Place = Place::new("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
+const ABROAD: Place = Place::new(
     "a site abroad",
     "internet",
     "203.0.113.200",
     "2001:db8:ff::5",
 );
 const PUBLIC: [&Place; 5] = [&PORTAL, &ZONE, &HEALTH, &DIARY, &UNIVERSITY];
-
-const fn place(
-    what: &'static str,
-    class: &'static str,
-    v4: &'static str,
-    v6: &'static str,
-) -> Place {
-    Place {
-        what,
-        class,
-        v4,
-        v6,
-    }
-}
 
 /// Documentation addresses, beside the real ones of each list.
 const LISTS: [(&str, &str); 4] = [
@@ -213,14 +200,13 @@ fn no_money(stage: &mut Stage<'_>) -> Result<()> {
 
 fn debtor(stage: &mut Stage<'_>) -> Result<()> {
     stage.narrator.scene("A household in debt is not cut off")?;
-    stage.ask(&["subscriber", "show", "household-17"])?;
+    stage
+        .narrator
+        .say("household-17 is suspended, and its plan, debtor-safe, ignores that: what it uses goes on the bill.")?;
     let page = Deed::Tcp(V4, 5_000, 200_000);
     stage.attempt("household-17", &ABROAD, page, "metered")?;
     stage.attempt("household-17", &MESSENGER, Deed::Echo(V6, 2), "metered")?;
-    stage.attempt("household-17", &PORTAL, Deed::Echo(V6, 2), "free")?;
-    stage
-        .narrator
-        .say("The household is suspended, and its plan, debtor-safe, ignores that: what it uses goes on the bill.")
+    stage.attempt("household-17", &PORTAL, Deed::Echo(V6, 2), "free")
 }
 
 fn packages(stage: &mut Stage<'_>) -> Result<()> {
@@ -303,10 +289,7 @@ fn health_pass(stage: &mut Stage<'_>) -> Result<()> {
         grouped(sent.datagrams() as u64),
         grouped(flow.up.packets)
     ))?;
-    let withdrawn = Place {
-        class: "internet",
-        ..AITU
-    };
+    let withdrawn = AITU.now("internet");
     stage.attempt("bolat", &withdrawn, Deed::Up(V4, 3, 200), "dropped")?;
     stage.attempt("bolat", &withdrawn, Deed::Up(V6, 3, 200), "dropped")?;
     stage.attempt("bolat", &ASHYQ, Deed::Echo(V4, 2), "free")?;
@@ -327,17 +310,31 @@ fn withdraw_aitu(stage: &Stage<'_>) -> Result<()> {
         .write_policy(&format!("{}{}", &text[..begin], rest.trim_start()))
 }
 
+/// Puts the end of the emergency into force, some seconds before it comes.
+fn set_end(stage: &Stage<'_>) -> Result<Timestamp> {
+    let path = stage.agent.policy_dir().join("policy.toml");
+    let text = std::fs::read_to_string(path).context("cannot read the policy")?;
+    ensure!(text.contains(BEGIN), "there is no `{BEGIN}` in the policy");
+    let mut ahead = AHEAD;
+    loop {
+        let end = (Timestamp::now() + ahead).round(Unit::Second)?;
+        let line = format!("{BEGIN}\nvalid_until = {end}");
+        stage.agent.write_policy(&text.replace(BEGIN, &line))?;
+        stage.agent.reload()?;
+        if Timestamp::now() + AHEAD / 2 < end {
+            return Ok(end);
+        }
+        // A busy machine took too long over it.
+        ahead *= 2;
+    }
+}
+
 fn end(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .scene("The emergency ends, in mid-transfer")?;
     let (near, far) = stage.ends("household-17", &DIARY, V4);
-    let end = (Timestamp::now() + AHEAD).round(Unit::Second)?;
-    replace(
-        &stage.agent,
-        BEGIN,
-        &format!("{BEGIN}\nvalid_until = {end}"),
-    )?;
+    let end = set_end(stage)?;
     stage.narrator.say(&format!(
         "Each set of the emergency gets `valid_until = {end}`, and the policy is reloaded."
     ))?;
@@ -352,11 +349,6 @@ fn end(stage: &mut Stage<'_>) -> Result<()> {
     let before = paid(stage)?;
     let (sent, grown) = stage.measured(|stage| {
         let stream = Stream::start(&near, &far, PAYLOAD);
-        stage.agent.reload()?;
-        ensure!(
-            Timestamp::now() < end,
-            "the end came before it was in force"
-        );
         until("the emergency ended", || Ok(paid(stage)? > before + 100))?;
         stream.stop()
     })?;
@@ -392,11 +384,8 @@ fn end(stage: &mut Stage<'_>) -> Result<()> {
     ))?;
     stage
         .narrator
-        .say("Who has no money has what the default leaves: the operator's own, and the pass, which is no part of it.")?;
-    let closed = Place {
-        class: "internet",
-        ..DIARY
-    };
+        .say("Who has no money keeps the operator's own pages, and the health pass, which does not end with the emergency.")?;
+    let closed = DIARY.now("internet");
     stage.attempt("aigerim", &closed, Deed::Up(V6, 3, 200), "dropped")?;
     stage.attempt("aigerim", &PAYMENT, Deed::Echo(V4, 2), "free")?;
     stage.attempt("aigerim", &ASHYQ, Deed::Echo(V6, 2), "free")

@@ -4,6 +4,7 @@
 //! The policy directories are those below `policies/`, copied. A list that holds real addresses only gets documentation
 //! addresses beside them, so that nothing is ever sent to anybody's network.
 
+mod deed;
 mod kz_access_rules;
 mod kz_emergency;
 mod stage;
@@ -14,7 +15,6 @@ mod xk_order;
 
 use anyhow::Result;
 
-pub use stage::{Deed, Expected, Place, Stage};
 pub use tell::{Attempt, Narrator, Silent};
 
 /// A situation.

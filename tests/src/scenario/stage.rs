@@ -2,23 +2,23 @@
 //! held to the byte against what went over the wires.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
+use super::deed::{Deed, Expected, Family, Place};
 use super::tell::{Attempt, Narrator};
 use crate::agent::{self, Agent};
 use crate::bill::Flow;
 use crate::netns::Endpoint;
 use crate::numbers::grouped;
-use crate::ping::ping;
 use crate::topology::Lab;
-use crate::town::{taken_in, volume};
-use crate::traffic::{Transfer, tcp, udp};
+use crate::town::taken_in;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -36,58 +36,14 @@ pub(super) type Customer = (&'static str, &'static str, &'static str, [&'static 
 /// Traffic by subscriber, class and charge.
 type Accounts = BTreeMap<(String, String, String), Flow>;
 
-/// Somewhere to go, in both families.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// What it is to people.
-    pub what: &'static str,
-    /// The service class it is in.
-    pub class: &'static str,
-    /// One of its addresses.
-    pub v4: &'static str,
-    /// Another one.
-    pub v6: &'static str,
-}
-
-/// What is sent, and in which family.
-#[derive(Clone, Copy, Debug)]
-pub enum Deed {
-    /// Echo requests of 100 bytes of IP and their replies: whoever answers is there.
-    Echo(Family, u16),
-    /// Datagrams of so many bytes of IP to the remote.
-    Up(Family, usize, u64),
-    /// Datagrams of so many bytes of IP from the remote.
-    Down(Family, usize, u64),
-    /// A connection that moves so many bytes of payload up and down.
-    Tcp(Family, u64, u64),
-}
-
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-/// Who is to pay.
-#[derive(Clone, Copy, Debug)]
-pub enum Expected<'a> {
-    /// One account for everything.
-    All(&'a str),
-    /// Accounts in turn, each for so many packets; of datagrams.
-    Split(&'a [(&'a str, usize)]),
-}
-
 /// What is played on, and how it is told.
-pub struct Stage<'a> {
+pub(super) struct Stage<'a> {
     /// Subscribers, gateway, world.
-    pub lab: Lab,
+    pub(super) lab: Lab,
     /// zerorate on the gateway.
-    pub agent: Agent,
+    pub(super) agent: Agent,
     /// Who is told.
-    pub narrator: &'a mut dyn Narrator,
+    pub(super) narrator: &'a mut dyn Narrator,
     /// What there was on accounts after the last attempt.
     accounts: Accounts,
     /// What went into the gateway in all attempts.
@@ -103,9 +59,6 @@ pub(super) fn policy(name: &str) -> PathBuf {
 impl<'a> Stage<'a> {
     /// Builds the lab and prepares an agent with the shipped policy and these subscribers; `prepare` adds to its
     /// configuration, `edit` changes its copy of the policy before it starts.
-    ///
-    /// # Errors
-    /// If something cannot be made, or the agent does not start.
     pub(super) fn set_up(
         name: &str,
         customers: &[Customer],
@@ -157,18 +110,18 @@ impl<'a> Stage<'a> {
     }
 
     /// Does something; it is to arrive, and one account to pay all of it, or everything is to be dropped.
-    ///
-    /// # Errors
-    /// If it comes otherwise.
-    pub fn attempt(&mut self, who: &str, place: &Place, deed: Deed, charged: &str) -> Result<()> {
+    pub(super) fn attempt(
+        &mut self,
+        who: &str,
+        place: &Place,
+        deed: Deed,
+        charged: &str,
+    ) -> Result<()> {
         self.attempt_as(who, place, deed, Expected::All(charged))
     }
 
     /// Does something that several accounts pay in turn.
-    ///
-    /// # Errors
-    /// If it comes otherwise.
-    pub fn split(
+    pub(super) fn split(
         &mut self,
         who: &str,
         place: &Place,
@@ -228,9 +181,6 @@ impl<'a> Stage<'a> {
 
     /// Does work of another kind, all of which one account is to pay; returns what there was of it. It is told if `what`
     /// says what it was and to where.
-    ///
-    /// # Errors
-    /// With those of `work`, or if it comes otherwise.
     pub(super) fn other(
         &mut self,
         who: &str,
@@ -259,9 +209,6 @@ impl<'a> Stage<'a> {
     }
 
     /// Does work, and returns what the gateway took in, and what that put on accounts; the two are the same.
-    ///
-    /// # Errors
-    /// With those of `work`, or if what was sent is not what was counted.
     pub(super) fn measured<T>(
         &mut self,
         work: impl FnOnce(&Self) -> Result<T>,
@@ -317,10 +264,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Asks the agent something, and tells the answer.
-    ///
-    /// # Errors
-    /// If it refuses.
-    pub fn ask(&mut self, words: &[&str]) -> Result<String> {
+    pub(super) fn ask(&mut self, words: &[&str]) -> Result<String> {
         let said = self.agent.ask(words)?;
         let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>();
         self.narrator
@@ -329,17 +273,11 @@ impl<'a> Stage<'a> {
     }
 
     /// Adds lines to a list of the policy, in one go.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub(super) fn append(&self, list: &str, lines: &str) -> Result<()> {
         append(&self.agent, list, lines)
     }
 
     /// Waits until something is true.
-    ///
-    /// # Errors
-    /// With the question's own, if the narrator wants to end, or if it is not true within half a minute.
     pub(super) fn until(
         &mut self,
         what: &str,
@@ -357,9 +295,6 @@ impl<'a> Stage<'a> {
     }
 
     /// Lets time pass.
-    ///
-    /// # Errors
-    /// If the narrator wants to end.
     pub(super) fn wait(&mut self, time: Duration) -> Result<()> {
         let started = Instant::now();
         while started.elapsed() < time {
@@ -370,17 +305,11 @@ impl<'a> Stage<'a> {
     }
 
     /// The version of the policy in force.
-    ///
-    /// # Errors
-    /// If the agent does not say.
     pub(super) fn version(&self) -> Result<String> {
         version(&self.agent)
     }
 
     /// What is in a bucket, as money.
-    ///
-    /// # Errors
-    /// If the agent does not say.
     pub(super) fn money(&self, who: &str, bucket: &str) -> Result<String> {
         let shown = self.agent.ask_json(&["subscriber", "show", who])?;
         let mut buckets = shown[0]["buckets"].as_array().into_iter().flatten();
@@ -389,10 +318,24 @@ impl<'a> Stage<'a> {
         Ok(amount.context("no such money")?.to_owned())
     }
 
+    /// Tells what a subscriber has in its buckets.
+    pub(super) fn tell_buckets(&mut self, who: &str) -> Result<()> {
+        let shown = self.agent.ask_json(&["subscriber", "show", who])?;
+        let buckets = shown[0]["buckets"].as_array().into_iter().flatten();
+        let left = |bucket: &Value| -> Result<String> {
+            let name = bucket["bucket"].as_str().context("no name")?;
+            let bytes = grouped(bucket["left"].as_i64().context("no level")?);
+            Ok(match bucket["amount"].as_str() {
+                Some(amount) => format!("{name} {bytes} bytes ({amount})"),
+                None => format!("{name} {bytes} bytes"),
+            })
+        };
+        let left = buckets.map(left).collect::<Result<Vec<_>>>()?;
+        self.narrator
+            .say(&format!("{who} has left: {}.", left.join(", ")))
+    }
+
     /// The end: what was used by whom, and the books, which are to close to the byte against all that was sent.
-    ///
-    /// # Errors
-    /// If they do not.
     pub(super) fn close(mut self) -> Result<()> {
         self.narrator.scene("The books")?;
         self.agent.check_order()?;
@@ -412,79 +355,6 @@ impl<'a> Stage<'a> {
             grouped(counted.up.bytes + counted.down.bytes),
             grouped(i128::from(sent) - i128::from(counted.up.bytes + counted.down.bytes)),
         ))
-    }
-}
-
-impl Deed {
-    fn family(self) -> Family {
-        match self {
-            Self::Echo(family, _)
-            | Self::Up(family, ..)
-            | Self::Down(family, ..)
-            | Self::Tcp(family, ..) => family,
-        }
-    }
-
-    fn header(self) -> u64 {
-        match self.family() {
-            Family::V4 => 20,
-            Family::V6 => 40,
-        }
-    }
-
-    /// What is to arrive if all of it does: answers, datagrams, or bytes.
-    fn amount(self) -> u64 {
-        match self {
-            Self::Echo(_, times) => times.into(),
-            Self::Up(_, packets, _) | Self::Down(_, packets, _) => packets as u64,
-            Self::Tcp(_, up, down) => up + down,
-        }
-    }
-
-    fn what(self) -> String {
-        match self {
-            Self::Echo(_, times) => format!("{times} echoes"),
-            Self::Up(_, packets, bytes) => format!("UDP up {packets} × {}", grouped(bytes)),
-            Self::Down(_, packets, bytes) => format!("UDP down {packets} × {}", grouped(bytes)),
-            Self::Tcp(_, 0, _) => "TCP down".to_owned(),
-            Self::Tcp(_, _, 0) => "TCP up".to_owned(),
-            Self::Tcp(..) => "TCP both ways".to_owned(),
-        }
-    }
-
-    /// So many of its packets.
-    fn flow(self, packets: usize) -> Result<Flow> {
-        let mut flow = Flow::default();
-        match self {
-            Self::Up(_, _, bytes) => flow.up = volume(packets, bytes),
-            Self::Down(_, _, bytes) => flow.down = volume(packets, bytes),
-            Self::Echo(..) | Self::Tcp(..) => bail!("only datagrams are told apart"),
-        }
-        Ok(flow)
-    }
-
-    /// Does it; how much arrived, and the same in words.
-    fn run(self, near: &Endpoint, far: &Endpoint) -> Result<(u64, String)> {
-        let payload = |bytes: u64| usize::try_from(bytes - self.header() - 8);
-        Ok(match self {
-            Self::Echo(_, times) => {
-                let answered = ping(near, far, times, payload(100)?)? as u64;
-                (answered, format!("{answered} answers"))
-            }
-            Self::Up(_, packets, bytes) => {
-                let arrived = udp(near, far, packets, payload(bytes)?)? as u64;
-                (arrived, format!("{arrived} datagrams"))
-            }
-            Self::Down(_, packets, bytes) => {
-                let arrived = udp(far, near, packets, payload(bytes)?)? as u64;
-                (arrived, format!("{arrived} datagrams"))
-            }
-            Self::Tcp(_, up, down) => {
-                let moved: Transfer = tcp(near, far, up, down)?;
-                let arrived = moved.up + moved.down;
-                (arrived, format!("{} bytes", grouped(arrived)))
-            }
-        })
     }
 }
 
@@ -508,14 +378,6 @@ pub(super) fn append(agent: &Agent, list: &str, lines: &str) -> Result<()> {
         .with_context(context)?;
     file.write_all(format!("{lines}\n").as_bytes())
         .with_context(context)
-}
-
-/// Changes the policy of an agent, which is to hold `from`.
-pub(super) fn replace(agent: &Agent, from: &str, to: &str) -> Result<()> {
-    let text = fs::read_to_string(agent.policy_dir().join("policy.toml"))
-        .context("cannot read the policy")?;
-    ensure!(text.contains(from), "there is no `{from}` in the policy");
-    agent.write_policy(&text.replace(from, to))
 }
 
 fn owned(lines: &[(&str, &str, Flow)]) -> Vec<(String, String, Flow)> {

@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Timestamp;
 
-use super::stage::{Customer, Deed, Family, Place, Stage, append};
+use super::deed::{Deed, Family, Place};
+use super::stage::{Customer, Stage, append};
 use super::{Narrator, Scenario};
 use crate::balance::Bucket;
 use crate::clock::Clock;
@@ -23,6 +25,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     play,
 };
 
+const TIME_ZONE: &str = "Asia/Tashkent";
 const DOCTOR: &str = "doctor-1";
 const CUSTOMERS: [Customer; 1] = [(
     DOCTOR,
@@ -31,69 +34,52 @@ const CUSTOMERS: [Customer; 1] = [(
     ["100.80.0.1/32", "2001:db8:8000:200::1/64"],
 )];
 
-const MESSENGER: Place = place(
+const MESSENGER: Place = Place::new(
     "a messenger",
     "messengers",
     "203.0.113.65",
     "2001:db8:30::5",
 );
-const SOCIAL: Place = place(
+const SOCIAL: Place = Place::new(
     "a social network",
     "social",
     "203.0.113.81",
     "2001:db8:40::5",
 );
-const TASIX: Place = place(
+const TASIX: Place = Place::new(
     "a site on TAS-IX",
     "tasix",
     "203.0.113.97",
     "2001:db8:50::5",
 );
-const STATE: Place = place(
+const STATE: Place = Place::new(
     "a state portal",
     "government",
     "203.0.113.113",
     "2001:db8:10::5",
 );
-const IMPORTANT: Place = place("section 3", "government", "198.51.100.5", "2001:db8:100::5");
-const PAYMENT: Place = place("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
-const ABROAD: Place = place(
+const IMPORTANT: Place = Place::new("section 3", "government", "198.51.100.5", "2001:db8:100::5");
+const PAYMENT: Place = Place::new("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
+const ABROAD: Place = Place::new(
     "a site abroad",
     "internet",
     "198.51.100.200",
     "2001:db8:ff::5",
 );
-const VPN: Place = place(
+const VPN: Place = Place::new(
     "a VPN abroad",
     "internet",
     "198.51.100.201",
     "2001:db8:ff::6",
 );
 /// Where the messenger moves to, before and after the list knows.
-const MOVED: Place = place(
+const MOVED: Place = Place::new(
     "moved messenger",
     "internet",
     "203.0.113.129",
     "2001:db8:31::5",
 );
-const FOLLOWED: Place = Place {
-    class: "messengers",
-    ..MOVED
-};
-
-const fn place(
-    what: &'static str,
-    class: &'static str,
-    v4: &'static str,
-    v6: &'static str,
-) -> Place {
-    Place {
-        what,
-        class,
-        v4,
-        v6,
-    }
-}
+const FOLLOWED: Place = MOVED.now("messengers");
 
 /// Documentation addresses, beside the real ones of each list.
 const LISTS: [(&str, &str); 4] = [
@@ -114,7 +100,7 @@ const PACKAGES: [(&str, i64); 4] = [
 ];
 
 fn play(narrator: &mut dyn Narrator) -> Result<()> {
-    let Some(clock) = Clock::new()? else {
+    let Some(clock) = Clock::if_installed()? else {
         bail!("this scenario sets the agent's clock, by libfaketime: apt-get install faketime");
     };
     narrator.title("uz-shifokor: the doctors' tariff, packet by packet")?;
@@ -132,7 +118,7 @@ fn play(narrator: &mut dyn Narrator) -> Result<()> {
         narrator,
         |agent| {
             agent
-                .setting("watch = false\ntimezone = \"Asia/Tashkent\"")
+                .setting(&format!("watch = false\ntimezone = \"{TIME_ZONE}\""))
                 .through(&clock.through())
         },
         |agent| {
@@ -213,7 +199,7 @@ fn in_turn(stage: &mut Stage<'_>) -> Result<()> {
         .say("33,000 bytes at 630 so'm a megabyte are 20.79 so'm: 42.21 so'm are left, to the last tiyin.")?;
     stage
         .narrator
-        .say("While there is money the other special packages work, main being empty or not:")?;
+        .say("While there is money the other special packages work, also with main empty:")?;
     stage.attempt(DOCTOR, &SOCIAL, down(V4, 5), "social")?;
     stage.attempt(DOCTOR, &TASIX, down(V6, 5), "tasix")?;
     stage.attempt(DOCTOR, &STATE, down(V4, 5), "free")
@@ -240,7 +226,7 @@ fn gate(stage: &mut Stage<'_>) -> Result<()> {
         stage.attempt(DOCTOR, place, Deed::Echo(V4, 2), "free")?;
         stage.attempt(DOCTOR, place, Deed::Echo(V6, 2), "free")?;
     }
-    stage.ask(&["subscriber", "show", DOCTOR])?;
+    stage.tell_buckets(DOCTOR)?;
     stage
         .narrator
         .say("With money the packages work again, from the next packet:")?;
@@ -341,6 +327,13 @@ fn cycle_until(stage: &Stage<'_>) -> Result<String> {
     Ok(until.context("no end of the cycle")?.to_owned())
 }
 
+/// A moment as the doctor reads it.
+fn day(moment: &str) -> Result<String> {
+    let moment: Timestamp = moment.parse()?;
+    let there = moment.in_tz(TIME_ZONE)?;
+    Ok(there.strftime("%-d %B %Y, %H:%M").to_string())
+}
+
 fn renewal(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     stage
         .narrator
@@ -348,7 +341,8 @@ fn renewal(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     let first = cycle_until(stage)?;
     let balance = stage.agent.left(DOCTOR, "balance")?;
     stage.narrator.say(&format!(
-        "The packages last until {first}. Five days later the doctor dials *5#:"
+        "The packages last until {}. Five days later the doctor dials *5#:",
+        day(&first)?
     ))?;
     clock.set("+5d")?;
     stage.ask(&["bucket", "restart", DOCTOR, "--id", "star-5"])?;
@@ -358,9 +352,10 @@ fn renewal(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
     left(stage, "balance", balance)?;
     let second = cycle_until(stage)?;
     ensure!(second > first, "until {first}, then until {second}");
-    stage
-        .narrator
-        .say(&format!("All are full, what was left of them is burnt, money is as it was; the date moves to {second}."))?;
+    stage.narrator.say(&format!(
+        "All are full, what was left of them is burnt, money is as it was; the date moves to {}.",
+        day(&second)?
+    ))?;
     stage.attempt(DOCTOR, &MESSENGER, Deed::Down(V4, 30, 1000), "messengers")?;
     stage.attempt(DOCTOR, &ABROAD, Deed::Down(V6, 30, 1000), "main")?;
     stage
@@ -377,7 +372,7 @@ fn renewal(stage: &mut Stage<'_>, clock: &Clock) -> Result<()> {
         left(stage, package, granted)?;
     }
     left(stage, "balance", balance)?;
-    stage.ask(&["subscriber", "show", DOCTOR])?;
+    stage.tell_buckets(DOCTOR)?;
     stage.attempt(DOCTOR, &MESSENGER, Deed::Echo(V4, 2), "messengers")?;
     stage.attempt(DOCTOR, &ABROAD, Deed::Echo(V6, 2), "main")
 }

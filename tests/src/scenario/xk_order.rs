@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::stage::{Customer, Deed, Family, Place, Stage};
+use super::deed::{Deed, Family, Place};
+use super::stage::{Customer, Stage};
 use super::{Narrator, Scenario};
 use crate::bill::Flow;
 use crate::numbers::grouped;
@@ -36,59 +37,45 @@ const CUSTOMERS: [Customer; 2] = [
     ),
 ];
 
-const EMERGENCY: Place = place(
+const EMERGENCY: Place = Place::new(
     "emergency services",
     "emergency",
     "198.51.100.5",
     "2001:db8:100::5",
 );
-const LEARNING: Place = place(
+const LEARNING: Place = Place::new(
     "a learning platform",
     "learning",
     "198.51.100.65",
     "2001:db8:200::5",
 );
-const RESOLVER: Place = place("resolver", "operator", "192.0.2.53", "2001:db8:53::53");
-const PAYMENT: Place = place("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
-const ABROAD: Place = place(
+const RESOLVER: Place = Place::new("resolver", "operator", "192.0.2.53", "2001:db8:53::53");
+const PAYMENT: Place = Place::new("payment page", "operator", "192.0.2.97", "2001:db8:96::5");
+const ABROAD: Place = Place::new(
     "a site abroad",
     "internet",
     "203.0.113.200",
     "2001:db8:ff::5",
 );
-const NEWS: Place = place(
+const NEWS: Place = Place::new(
     "another site",
     "internet",
     "198.51.100.201",
     "2001:db8:fe::5",
 );
 /// A platform the ministry names on the way, and a service of an institution: before and after.
-const PLATFORM: Place = place(
+const PLATFORM: Place = Place::new(
     "a new platform",
     "internet",
     "203.0.113.65",
     "2001:db8:210::5",
 );
-const SERVICE: Place = place(
+const SERVICE: Place = Place::new(
     "a new public service",
     "internet",
     "203.0.113.97",
     "2001:db8:410::5",
 );
-
-const fn place(
-    what: &'static str,
-    class: &'static str,
-    v4: &'static str,
-    v6: &'static str,
-) -> Place {
-    Place {
-        what,
-        class,
-        v4,
-        v6,
-    }
-}
 
 fn play(narrator: &mut dyn Narrator) -> Result<()> {
     narrator.title("xk-order: what stays open for those who cannot pay")?;
@@ -190,7 +177,7 @@ fn added(stage: &mut Stage<'_>) -> Result<()> {
             "{} are saved in {list}; {took:.1} s later they are in force, without a command:",
             prefixes.join(" and ")
         ))?;
-        let open = Place { class, ..place };
+        let open = place.now(class);
         stage.attempt(BESNIK, &open, Deed::Echo(V4, 2), charged)?;
         stage.attempt(BESNIK, &open, Deed::Tcp(V6, 5_000, 50_000), charged)?;
     }
