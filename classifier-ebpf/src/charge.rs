@@ -149,10 +149,13 @@ fn walk<W: Words, T: Tables>(
                     tell(image, buckets.tables, binding, bucket, (before, bytes, low));
                 }
             }
-            return Some(Charge {
-                meter,
-                payer: Payer::Bucket,
-            });
+            // What is metered up to a limit draws that, and is on the bill.
+            let payer = if meter == chain.end_meter() {
+                Payer::Metered
+            } else {
+                Payer::Bucket
+            };
+            return Some(Charge { meter, payer });
         }
     }
     end(chain)

@@ -9,6 +9,8 @@
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
 //!   [`news`]: what happened; [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
+//! * [`scenario`]: the situations of the shipped policies, played step by step, for tests and the demo.
+//! * [`numbers`]: figures as people read them.
 //! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
 //! Nothing here touches an interface of the machine itself, and everything a test makes is gone when
@@ -27,10 +29,12 @@ pub mod interrupt;
 pub mod marks;
 pub mod netns;
 pub mod news;
+pub mod numbers;
 pub mod oracle;
 pub mod ping;
 pub mod raw;
 pub mod records;
+pub mod scenario;
 pub mod topology;
 pub mod town;
 pub mod traffic;

@@ -144,6 +144,79 @@ fn the_demo_ends_with_books_that_close() -> Result<()> {
 }
 
 #[test]
+fn a_scenario_is_told_to_its_end_and_leaves_nothing() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let ended = Demo::start(|command| _ = command.args(["--scenario", "xk-order"]))?.end()?;
+    let all = format!("{}\n{}", ended.said, ended.complained);
+    assert!(ended.status.success(), "{all}");
+    for told in [
+        "a new platform",
+        "in force, without a command",
+        "$ zerorate subscriber resume besnik --reason \"paid on the page\"",
+        "$ zerorate usage --subscriber besnik",
+        "$ zerorate status",
+        "on the accounts above: difference 0.",
+        "are gone again",
+    ] {
+        assert!(all.contains(told), "`{told}` is missing:\n{all}");
+    }
+    assert!(!all.contains('\x1b'), "{all}");
+    Ok(())
+}
+
+#[test]
+fn a_scenario_that_is_stopped_cleans_up() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let mut demo = Demo::start(|command| _ = command.args(["--scenario", "kz-emergency"]))?;
+    let said = demo.until("3. ")?;
+    demo.signal(Signal::SIGINT)?;
+    let ended = demo.end()?;
+    let code = ended.status.code();
+    assert_eq!(
+        code,
+        Some(128 + Signal::SIGINT as i32),
+        "{said}{}",
+        ended.complained
+    );
+    assert!(!ended.said.contains("The books"), "{}", ended.said);
+    Ok(())
+}
+
+#[test]
+fn scenarios_are_listed_and_a_wrong_name_says_which_there_are() -> Result<()> {
+    let ask = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_demo"))
+            .args(words)
+            .output()
+    };
+    let list = ask(&["--scenario", "list"])?;
+    assert!(list.status.success());
+    let list = String::from_utf8(list.stdout)?;
+    let policies = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies"))?;
+    for policy in policies.flatten() {
+        if policy.path().join("policy.toml").is_file() {
+            let name = policy.file_name().to_string_lossy().into_owned();
+            assert!(list.contains(&format!("  {name} ")), "{name}: {list}");
+        }
+    }
+    let wrong = ask(&["--scenario", "nowhere"])?;
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stderr)?;
+    assert!(
+        said.contains("`nowhere`") && said.contains(list.trim_end()),
+        "{said}"
+    );
+    let other = ask(&["--scene", "xk-order"])?;
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8(other.stderr)?.contains("`--scenario list`"));
+    Ok(())
+}
+
+#[test]
 fn a_demo_that_is_stopped_cleans_up() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());

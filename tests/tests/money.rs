@@ -188,7 +188,7 @@ fn a_bill_has_the_limit_the_subscriber_set() -> Result<()> {
             "government = \"free\"\n\"*\" = [\"main\", \"drop\"]\n",
             "government = \"free\"\n\"*\" = [\"main\", \"metered\"]\n",
         );
-    let agent = town::agent(&lab)
+    let mut agent = town::agent(&lab)
         .policy(&credit)
         .setting("watch = false")
         .start()?;
@@ -209,6 +209,20 @@ fn a_bill_has_the_limit_the_subscriber_set() -> Result<()> {
     ]);
     assert_eq!(agent.bill()?.usage, expected);
     assert_eq!(limit.left(&agent)?, 0);
+    // What is on the bill is what the limit was drawn for.
+    agent.sigterm()?;
+    agent.start()?;
+    let records = agent.ask_json(&["record", "list", "--subscriber", "bob", "--kind", "usage"])?;
+    let drawn = |charged: &str| -> u64 {
+        let of_it = records.iter().filter(|record| record["charged"] == charged);
+        of_it
+            .filter_map(|record| record["bytes_drawn"].as_u64())
+            .sum()
+    };
+    assert_eq!(
+        (drawn("main"), drawn("metered"), drawn("dropped")),
+        (100_000, 50_000, 0)
+    );
     // Each cycle has the limit that was set.
     let restarted: Vec<Value> = agent.ask_json(&["bucket", "restart", "bob", "--id", "new"])?;
     let of_limit = |booked: &&Value| booked["bucket"] == "limit";

@@ -85,6 +85,10 @@ fn time_and_speed_are_those_of_the_traffic() -> Result<()> {
     );
     let table = agent.ask(&["subscriber", "show", "alice"])?;
     assert!(table.contains("average_down_bps"), "{table}");
+    assert!(table.contains("cycle until"), "{table}");
+    let csv = agent.ask(&["subscriber", "show", "alice", "--format", "csv"])?;
+    let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.len() == 2 && columns[0] == columns[1], "{csv}");
     let table = agent.ask(&["usage", "--subscriber", "alice"])?;
     assert!(
         table.contains("Asia/Almaty") && table.contains("peak down"),

@@ -52,8 +52,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "demo",
-        arguments: "",
-        about: "build, then run real traffic through a gateway in network namespaces (root)",
+        arguments: "[--scenario NAME]",
+        about: "build, then run real traffic through a gateway in network namespaces (root); NAME: a policy's, or list",
         run: demo::command,
     },
     Command {

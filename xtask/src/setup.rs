@@ -59,6 +59,12 @@ const TOOLS: &[Tool] = &[
         package: "ethtool",
         need: Need::Demo,
     },
+    // Scenarios that set the agent's clock.
+    Tool {
+        program: "faketime",
+        package: "faketime",
+        need: Need::Demo,
+    },
     Tool {
         program: "nft",
         package: "nftables",
@@ -67,11 +73,6 @@ const TOOLS: &[Tool] = &[
     Tool {
         program: "tshark",
         package: "tshark",
-        need: Need::Test,
-    },
-    Tool {
-        program: "faketime",
-        package: "faketime",
         need: Need::Test,
     },
 ];

@@ -139,7 +139,7 @@ impl Chain {
             }
             != 0
     }
-    /// Meter of the end `free` or `metered`.
+    /// Meter of the end `free` or `metered`; also where the last step bounds what is metered, and counts into it.
     #[inline(always)]
     #[must_use]
     pub const fn end_meter(self) -> u32 {

@@ -238,6 +238,7 @@ impl Catalog {
             };
             chains[class as usize] = Some(ChainEntry {
                 steps: steps.chain(bounded).collect(),
+                limited: bounded.map(|(_, meter)| meter),
                 end,
                 end_free: chain.end == ChainEnd::Free,
                 free: is_free(chain),

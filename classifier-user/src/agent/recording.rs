@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use crate::accounts::activity::{Activity, Moment, Sums, Watch};
 use crate::accounts::{Accounts, Catalog, Change};
 use crate::config::{Config, Downlink, Mode, Role};
-use crate::ledger::usage::{self, Cause, Closing, Cut, Judged, Label, Terms, TermsNumbers};
+use crate::ledger::usage::{self, Cause, Closing, Counts, Cut, Judged, Label, Terms, TermsNumbers};
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Count, Policy};
 
@@ -81,7 +81,11 @@ impl TermsBook {
             let known = &catalog.layouts[layout as usize];
             let judged = judged.get(&serial);
             let counts = judged.and_then(|judged| judged.plans.get(&known.plan));
-            let (count_up, count_down) = counts.copied().unwrap_or((true, true));
+            let counts = counts.copied().unwrap_or(Counts {
+                up: true,
+                down: true,
+                limited: false,
+            });
             let label = |key: &crate::accounts::MeterKey| {
                 let class = &catalog.classes[key.class as usize];
                 let group = judged.and_then(|judged| judged.rating_groups.get(&class.name));
@@ -98,8 +102,7 @@ impl TermsBook {
                 plan: known.plan.clone(),
                 policy_version: judged
                     .map_or_else(String::new, |judged| judged.policy_version.clone()),
-                count_up,
-                count_down,
+                counts,
                 meters: known.meters.iter().map(label).collect(),
             })
         });
@@ -112,7 +115,11 @@ pub(super) fn judged(policy: &Policy, now: Timestamp) -> Judged {
     let passed = policy.boundaries();
     let passed = passed.iter().rfind(|boundary| **boundary <= now);
     let plan = |plan: &crate::policy::Plan| {
-        let counts = (plan.count != Count::Down, plan.count != Count::Up);
+        let counts = Counts {
+            up: plan.count != Count::Down,
+            down: plan.count != Count::Up,
+            limited: plan.limit.is_some(),
+        };
         (plan.name.clone(), counts)
     };
     Judged {

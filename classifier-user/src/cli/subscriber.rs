@@ -239,23 +239,27 @@ impl Line for Shown {
         "peak_down_bps",
         "addresses",
         "buckets",
+        "cycle until",
     ];
     fn cells(&self) -> Vec<String> {
         let mut cells = self.0.cells();
-        if let Some(activity) = &self.0.activity {
-            let used = &activity.used;
-            let last = activity.last_activity;
-            let figures = [
-                activity.duration_seconds.to_string(),
-                last.map_or_else(|| "-".to_owned(), |last| last.to_string()),
-                used.active_seconds.to_string(),
-                used.average_up_bps.to_string(),
-                used.average_down_bps.to_string(),
-                used.peak_up_bps.to_string(),
-                used.peak_down_bps.to_string(),
-            ];
-            cells.splice(5..5, figures);
-        }
+        let figures = self.0.activity.as_ref().map_or_else(
+            || std::array::from_fn(|_| String::new()),
+            |activity| {
+                let used = &activity.used;
+                let last = activity.last_activity;
+                [
+                    activity.duration_seconds.to_string(),
+                    last.map_or_else(|| "-".to_owned(), |last| last.to_string()),
+                    used.active_seconds.to_string(),
+                    used.average_up_bps.to_string(),
+                    used.average_down_bps.to_string(),
+                    used.peak_up_bps.to_string(),
+                    used.peak_down_bps.to_string(),
+                ]
+            },
+        );
+        cells.splice(5..5, figures);
         cells
     }
 }

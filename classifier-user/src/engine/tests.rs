@@ -8,12 +8,13 @@ use classifier::events::{Event, Kind};
 use classifier::image::Binding;
 use classifier::layout::RowHead;
 use classifier::packet::Frame;
-use classifier::verdict::{Hook, Plain};
+use classifier::tag::{Payer, Tagging};
+use classifier::verdict::{Hook, Plain, Verdict};
 use proptest::prelude::*;
 
 use super::lines::Lines;
 use super::native::{HeapBooks, NativeTables, Raised};
-use crate::image::{ChainEntry, Compiled, PlanEntry, Source, Watch};
+use crate::image::{ChainEntry, Compiled, Labels, PlanEntry, Source, Watch};
 
 /// Lines of the only subscriber's bucket block and row.
 const BLOCK: u32 = 1;
@@ -40,7 +41,13 @@ struct World {
 
 impl World {
     fn new(kinds: u32, count_up: bool) -> Self {
+        Self::charging(kinds, count_up, None)
+    }
+
+    /// The same; `limited`: what the bucket bounds is metered.
+    fn charging(kinds: u32, count_up: bool, limited: Option<u8>) -> Self {
         let chain = ChainEntry {
+            limited,
             steps: vec![(BUCKET, PAID as u8)],
             dropped: Some(DROPPED as u8),
             ..ChainEntry::default()
@@ -57,6 +64,10 @@ impl World {
             subscribers: vec![("10.0.0.1/32".parse().unwrap(), binding)],
             plans: vec![(3, plan)],
             watch: Watch { kinds, low: 80 },
+            labels: Labels {
+                mask: 0x0fff_0000,
+                ..Labels::default()
+            },
             ..Source::default()
         };
         let lines = Lines::on_heap(ROW + 1);
@@ -76,7 +87,7 @@ impl World {
         }
     }
 
-    fn packet(&self, direction: Direction, bytes: u16) {
+    fn packet(&self, direction: Direction, bytes: u16) -> Verdict {
         let mut frame = [0; 34];
         frame[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
         frame[16..18].copy_from_slice(&bytes.to_be_bytes());
@@ -90,12 +101,15 @@ impl World {
         };
         let hook = Hook {
             direction,
-            settings: Plain::default(),
+            settings: Plain {
+                tagging: Tagging::Mark,
+                ..Plain::default()
+            },
             from_gateway: false,
         };
         let room = 14 + u32::from(bytes);
         let captured = &frame[..];
-        tables.judge(&Frame { captured, room }, hook);
+        tables.judge(&Frame { captured, room }, hook)
     }
 
     fn left(&self) -> i64 {
@@ -120,6 +134,20 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<bool>(), 20..1501_u16).prop_map(|(down, bytes)| Step::Packet(down, bytes)),
         1 => (-2_000..12_000_i64).prop_map(Step::Set),
     ]
+}
+
+/// Who pays, as the mark says it: the lowest bits of its mask.
+fn payer(verdict: Verdict) -> u32 {
+    verdict.tag.mark >> verdict.tag.mask.trailing_zeros() & 0xf
+}
+
+#[test]
+fn what_is_metered_up_to_a_limit_is_marked_as_metered() {
+    for (limited, expected) in [(None, Payer::Bucket), (Some(PAID as u8), Payer::Metered)] {
+        let world = World::charging(0, true, limited);
+        assert_eq!(payer(world.packet(Direction::Up, 1000)), expected as u32);
+        assert_eq!(world.left(), GRANT as i64 - 1000);
+    }
 }
 
 proptest! {

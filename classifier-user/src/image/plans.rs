@@ -28,6 +28,8 @@ pub struct ChainEntry {
     pub steps: Vec<(u8, u8)>,
     /// Whether the end of the chain passes, and its meter.
     pub end: Option<u8>,
+    /// Meter of what is metered up to a limit: the last step counts into it.
+    pub limited: Option<u8>,
     /// Whether that end is `free`.
     pub end_free: bool,
     /// Whether the chain is `free` and nothing else.
@@ -102,7 +104,10 @@ fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
     [
         Steps::pack(chain.steps.iter().map(|(bucket, _)| *bucket)),
         Steps::pack(chain.steps.iter().map(|(_, meter)| *meter)),
-        meter(chain.end) | meter(chain.dropped) << 8 | meter(chain.rescued) << 16 | flags,
+        meter(chain.end.or(chain.limited))
+            | meter(chain.dropped) << 8
+            | meter(chain.rescued) << 16
+            | flags,
         Steps::pack(plan.gate.iter().copied()),
     ]
 }

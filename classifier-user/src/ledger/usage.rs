@@ -20,7 +20,7 @@ pub use self::account::{Accounted, Backwards, Closing, Cut, Moved, Taken};
 pub use self::read::{Stored, Which};
 pub use self::record::{AnyRecord, Kind, UsageRecord};
 pub use self::sessions::PastSession;
-pub use self::terms::{Judged, Label, Terms};
+pub use self::terms::{Counts, Judged, Label, Terms};
 pub use self::write::TermsNumbers;
 pub(crate) use self::write::closings;
 pub(super) use self::write::{end_epoch, next_seq, put_closings};

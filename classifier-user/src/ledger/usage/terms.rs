@@ -18,12 +18,21 @@ pub struct Terms {
     pub plan: String,
     /// Version of the policy.
     pub policy_version: String,
-    /// Whether what is sent draws buckets.
-    pub count_up: bool,
-    /// Whether what is received does.
-    pub count_down: bool,
+    /// What draws the plan's buckets.
+    pub counts: Counts,
     /// What the row's meters count, by number.
     pub meters: Vec<Label>,
+}
+
+/// What draws a plan's buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// What is sent.
+    pub up: bool,
+    /// What is received.
+    pub down: bool,
+    /// Also what is metered: it draws the limit.
+    pub limited: bool,
 }
 
 /// What a meter counts, by name.
@@ -49,11 +58,13 @@ impl Terms {
     /// What left the bucket, of what a meter counted.
     #[must_use]
     pub fn drawn(&self, meter: usize, counted: &Meter) -> u64 {
-        if !self.meters[meter].is_bucket() {
+        let label = &self.meters[meter];
+        let of_limit = self.counts.limited && label.charged == "metered";
+        if !label.is_bucket() && !of_limit {
             return 0;
         }
-        u64::from(self.count_up) * counted.bytes_up
-            + u64::from(self.count_down) * counted.bytes_down
+        u64::from(self.counts.up) * counted.bytes_up
+            + u64::from(self.counts.down) * counted.bytes_down
     }
 }
 
@@ -62,8 +73,8 @@ impl Terms {
 pub struct Judged {
     /// Version of the policy; behind `@`, the latest validity boundary it had passed.
     pub policy_version: String,
-    /// Plans by name: whether what is sent, and what is received, draws buckets.
-    pub plans: BTreeMap<String, (bool, bool)>,
+    /// What draws buckets, by name of the plan.
+    pub plans: BTreeMap<String, Counts>,
     /// Rating groups by class.
     pub rating_groups: BTreeMap<String, u32>,
 }

@@ -26,8 +26,11 @@ fn terms(plan: &str, charges: &[&str]) -> Arc<Terms> {
         count_point: "xdp-native".to_owned(),
         plan: plan.to_owned(),
         policy_version: "0123456789abcdef".to_owned(),
-        count_up: false,
-        count_down: true,
+        counts: Counts {
+            up: false,
+            down: true,
+            limited: false,
+        },
         meters: charges
             .iter()
             .map(|charged| Label {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use zerorate::accounts::activity::{Moment, Sums, Watch};
 use zerorate::accounts::{Catalog, Charged, KnownClass, Layout, MeterKey};
 use zerorate::ledger::Ledger;
-use zerorate::ledger::usage::{Cause, Cut, Label, Terms, TermsNumbers};
+use zerorate::ledger::usage::{Cause, Counts, Cut, Label, Terms, TermsNumbers};
 
 use crate::course::Course;
 use crate::lab::Lab;
@@ -102,8 +102,11 @@ fn terms() -> Terms {
         count_point: "xdp-native".to_owned(),
         plan: "bench".to_owned(),
         policy_version: "0123456789abcdef".to_owned(),
-        count_up: true,
-        count_down: true,
+        counts: Counts {
+            up: true,
+            down: true,
+            limited: false,
+        },
         meters: (0..CLASSES).map(label).collect(),
     }
 }
