@@ -80,6 +80,21 @@ fn it_says_what_becomes_of_prefixes_terms_and_buckets() {
 }
 
 #[test]
+fn check_says_what_becomes_of_buckets() {
+    let dir = sample();
+    let output = Command::new(env!("CARGO_BIN_EXE_zerorate"))
+        .args(["check", "new", "--against", "old", "--subscribers", "s.csv"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let shown = said(&output);
+    let buckets = shown.lines().filter(|line| line.starts_with("buckets"));
+    assert_eq!(buckets.count(), 4, "{shown}");
+    let one = "buckets      plan small: bucket gone of 2 subscribers goes";
+    assert!(shown.contains(one), "{shown}");
+}
+
+#[test]
 fn programs_read_it_line_by_line() {
     let dir = sample();
     let text = said(&diff(&dir, &["old", "new", "--format", "json"]));

@@ -1,6 +1,5 @@
 //! Policy and subscribers, read again and put in force, or only looked at: all of it or nothing.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -110,11 +109,7 @@ impl Node {
             warnings: warnings.map(ToString::to_string).collect(),
         };
         if let Some(before) = &self.in_force {
-            let mut on: HashMap<String, usize> = HashMap::new();
-            for subscriber in &listed.subscribers {
-                let plan = &checked.policy.plans[subscriber.plan];
-                *on.entry(plan.name.clone()).or_default() += 1;
-            }
+            let on = listed.by_plan(&checked.policy);
             let changes = Changes::between(&before.policy, &checked.policy, now).to_string();
             let effects = policy::effects(&before.policy, &checked.policy, Some(&on));
             let effects = effects.iter().map(ToString::to_string);

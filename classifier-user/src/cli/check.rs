@@ -20,6 +20,10 @@ pub struct Args {
     /// Subscriber file (CSV: id,plan,state,addresses)
     #[arg(long, value_name = "FILE")]
     subscribers: Option<PathBuf>,
+    /// Directory of the policy it is to follow: also says what becomes of subscribers' buckets (`zerorate diff` says
+    /// what else changes)
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -34,12 +38,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     warn(&checked.warnings);
     let mut warnings = checked.warnings.len();
     let mut summary = summarise(&checked);
+    let mut on = None;
     if let Some(path) = &args.subscribers {
         match subscribers::load(path, &checked.policy) {
             Ok(loaded) => {
                 warn(&loaded.warnings);
                 warnings += loaded.warnings.len();
                 summary.push(("subscribers", loaded.subscribers.len().to_string()));
+                on = Some(loaded.by_plan(&checked.policy));
+            }
+            Err(diagnostics) => return Ok(refuse(&diagnostics)),
+        }
+    }
+    if let Some(path) = &args.against {
+        match policy::load(path) {
+            Ok(old) => {
+                let effects = policy::effects(&old.policy, &checked.policy, on.as_ref());
+                summary.extend(effects.iter().map(|effect| ("buckets", effect.to_string())));
             }
             Err(diagnostics) => return Ok(refuse(&diagnostics)),
         }

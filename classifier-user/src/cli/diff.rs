@@ -1,6 +1,5 @@
 //! `zerorate diff`: what one policy makes other than another one, and what becomes of subscribers' buckets.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,14 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => None,
         // As they are, not as they are to be: who is on a plan that goes is wrong with the new policy.
         Some(path) => match subscribers::load(path, &new) {
-            Ok(loaded) => {
-                let mut on: HashMap<String, usize> = HashMap::new();
-                for subscriber in &loaded.subscribers {
-                    *on.entry(new.plans[subscriber.plan].name.clone())
-                        .or_default() += 1;
-                }
-                Some(on)
-            }
+            Ok(loaded) => Some(loaded.by_plan(&new)),
             Err(diagnostics) => {
                 eprintln!("{diagnostics}");
                 return Ok(ExitCode::FAILURE);

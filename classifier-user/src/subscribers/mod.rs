@@ -77,6 +77,19 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Loaded {
+    /// How many there are on each plan, by its name.
+    #[must_use]
+    pub fn by_plan(&self, policy: &Policy) -> HashMap<String, usize> {
+        let mut on: HashMap<String, usize> = HashMap::new();
+        for subscriber in &self.subscribers {
+            let plan = &policy.plans[subscriber.plan];
+            *on.entry(plan.name.clone()).or_default() += 1;
+        }
+        on
+    }
+}
+
 /// Reads and checks the subscriber file at `path` against the plans of `policy`.
 ///
 /// # Errors
