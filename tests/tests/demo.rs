@@ -207,7 +207,7 @@ fn scenarios_are_listed_and_a_wrong_name_says_which_there_are() -> Result<()> {
     assert_eq!(wrong.status.code(), Some(1));
     let said = String::from_utf8(wrong.stderr)?;
     assert!(
-        said.contains("`nowhere`") && said.contains(&list.trim_end()),
+        said.contains("`nowhere`") && said.contains(list.trim_end()),
         "{said}"
     );
     let other = ask(&["--scene", "xk-order"])?;

@@ -272,6 +272,19 @@ impl<'a> Stage<'a> {
         Ok(said)
     }
 
+    /// An order of billing's on a bucket, told.
+    pub(super) fn order(
+        &mut self,
+        action: &str,
+        who: &str,
+        bucket: &str,
+        amount: &str,
+        id: &str,
+    ) -> Result<()> {
+        let words = ["bucket", action, who, bucket, amount, "--id", id];
+        self.ask(&words).map(drop)
+    }
+
     /// Adds lines to a list of the policy, in one go.
     pub(super) fn append(&self, list: &str, lines: &str) -> Result<()> {
         append(&self.agent, list, lines)
