@@ -36,12 +36,12 @@ pub(super) type Customer = (&'static str, &'static str, &'static str, [&'static 
 /// Traffic by subscriber, class and charge.
 type Accounts = BTreeMap<(String, String, String), Flow>;
 
-/// What is played on, and how it is told.
+/// What is played on, and how it is told. The agent goes first when it is dropped, then what it runs in.
 pub(super) struct Stage<'a> {
-    /// Subscribers, gateway, world.
-    pub(super) lab: Lab,
     /// zerorate on the gateway.
     pub(super) agent: Agent,
+    /// Subscribers, gateway, world.
+    pub(super) lab: Lab,
     /// Who is told.
     pub(super) narrator: &'a mut dyn Narrator,
     /// What there was on accounts after the last attempt.
