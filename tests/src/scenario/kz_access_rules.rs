@@ -209,7 +209,11 @@ fn prepaid(stage: &mut Stage<'_>) -> Result<()> {
         .say("The next payment writes it off, and buys all it buys:")?;
     stage.order("grant", PREPAID, "balance", "0.20 KZT", "pay-2")?;
     let written_off = written_off(stage)?;
-    ensure!(written_off == [-left], "written off: {written_off:?}");
+    ensure!(
+        written_off == [-left],
+        "written off: {written_off:?}, not {}",
+        -left
+    );
     let left = BALANCE.left(&stage.agent)?;
     ensure!(left == BOUGHT, "{left} bytes were bought");
     every_cpu(stage)

@@ -22,8 +22,8 @@ use crate::town::taken_in;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
-/// Addresses no policy knows, in each family.
-pub(super) const REMOTES: [&str; 4] = [
+/// Where all remotes are: documentation addresses, nobody's.
+const REMOTES: [&str; 4] = [
     "192.0.2.0/24",
     "198.51.100.0/24",
     "203.0.113.0/24",
@@ -140,12 +140,12 @@ impl<'a> Stage<'a> {
     ) -> Result<()> {
         let (near, far) = self.ends(who, place, deed.family());
         let mut arrived = (0, String::new());
+        let context = || format!("{who}, {} with {}", deed.what(), place.what);
         let flow = taken_in(&self.lab, || {
-            arrived = deed.run(&near, &far)?;
+            arrived = deed.run(&near, &far).with_context(context)?;
             Ok(())
         })?;
         let (arrived, told) = arrived;
-        let context = || format!("{who}, {} with {}", deed.what(), place.what);
         let lines = match expected {
             Expected::All(charged) => vec![(place.class, charged, flow)],
             Expected::Split(parts) => {
