@@ -192,10 +192,7 @@ fn prepaid(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .say("0.20 KZT at 2 KZT a megabyte are 100,000 bytes: 71 packets of 1,400 bytes, and one the last of it pays in part.")?;
-    let pay = [
-        "bucket", "grant", PREPAID, "balance", "0.20 KZT", "--id", "pay-1",
-    ];
-    stage.ask(&pay)?;
+    stage.order("grant", PREPAID, "balance", "0.20 KZT", "pay-1")?;
     let both = [("balance", 72), ("dropped", 8)];
     stage.split(PREPAID, &SITE, Deed::Down(V4, 80, PACKET), &both)?;
     let left = BALANCE.left(&stage.agent)?;
@@ -210,12 +207,13 @@ fn prepaid(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .say("The next payment writes it off, and buys all it buys:")?;
-    let pay = [
-        "bucket", "grant", PREPAID, "balance", "0.20 KZT", "--id", "pay-2",
-    ];
-    stage.ask(&pay)?;
+    stage.order("grant", PREPAID, "balance", "0.20 KZT", "pay-2")?;
     let written_off = written_off(stage)?;
-    ensure!(written_off == [-left], "written off: {written_off:?}");
+    ensure!(
+        written_off == [-left],
+        "written off: {written_off:?}, not {}",
+        -left
+    );
     let left = BALANCE.left(&stage.agent)?;
     ensure!(left == BOUGHT, "{left} bytes were bought");
     every_cpu(stage)
@@ -274,10 +272,7 @@ fn payment(stage: &mut Stage<'_>) -> Result<()> {
         .narrator
         .scene("Service returns with the payment, from the next packet")?;
     stage.attempt(PREPAID, &SITE, Deed::Up(V4, 3, 500), "dropped")?;
-    let pay = [
-        "bucket", "grant", PREPAID, "balance", "10 KZT", "--id", "pay-3",
-    ];
-    stage.ask(&pay)?;
+    stage.order("grant", PREPAID, "balance", "10 KZT", "pay-3")?;
     stage.attempt(PREPAID, &SITE, Deed::Up(V4, 3, 500), "balance")?;
     stage.attempt(PREPAID, &SITE, Deed::Tcp(V6, 10_000, 500_000), "balance")?;
     stage
@@ -362,8 +357,7 @@ fn limit(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .scene("The limit a subscriber set on the bill")?;
-    let order = ["bucket", "set", LIMITED, "limit", "50kB", "--id", "limit-1"];
-    stage.ask(&order)?;
+    stage.order("set", LIMITED, "limit", "50kB", "limit-1")?;
     let both = [("metered", 50), ("dropped", 10)];
     stage.split(LIMITED, &SITE, Deed::Down(V4, 60, 1000), &both)?;
     stage.attempt(LIMITED, &FREE, Deed::Echo(V6, 2), "free")?;

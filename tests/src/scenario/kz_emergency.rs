@@ -213,10 +213,7 @@ fn packages(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .scene("A medic's package, a roamer's messengers, a shop's cameras")?;
-    let small = [
-        "bucket", "set", "doctor-4", "medic", "30kB", "--id", "small-1",
-    ];
-    stage.ask(&small)?;
+    stage.order("set", "doctor-4", "medic", "30kB", "small-1")?;
     stage.attempt("doctor-4", &ABROAD, Deed::Up(V6, 10, 1000), "medic")?;
     let both = [("medic", 20), ("dropped", 10)];
     stage.split("doctor-4", &ABROAD, Deed::Down(V4, 30, 1000), &both)?;
@@ -231,16 +228,7 @@ fn packages(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .say("The roamer writes home for nothing. A bonus of 2 KZT, at 20 KZT a megabyte, is 100,000 bytes of the rest:")?;
-    let bonus = [
-        "bucket",
-        "grant",
-        "traveller-2",
-        "bonus",
-        "2 KZT",
-        "--id",
-        "bonus-1",
-    ];
-    stage.ask(&bonus)?;
+    stage.order("grant", "traveller-2", "bonus", "2 KZT", "bonus-1")?;
     stage.attempt("traveller-2", &ABROAD, Deed::Down(V6, 25, 1000), "bonus")?;
     let left = stage.money("traveller-2", "bonus")?;
     ensure!(left == "1.50 KZT", "{left} are left of the bonus");

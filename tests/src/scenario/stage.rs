@@ -22,8 +22,8 @@ use crate::town::taken_in;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
-/// Addresses no policy knows, in each family.
-pub(super) const REMOTES: [&str; 4] = [
+/// Where all remotes are: documentation addresses, nobody's.
+const REMOTES: [&str; 4] = [
     "192.0.2.0/24",
     "198.51.100.0/24",
     "203.0.113.0/24",
@@ -36,12 +36,12 @@ pub(super) type Customer = (&'static str, &'static str, &'static str, [&'static 
 /// Traffic by subscriber, class and charge.
 type Accounts = BTreeMap<(String, String, String), Flow>;
 
-/// What is played on, and how it is told.
+/// What is played on, and how it is told. The agent goes first when it is dropped, then what it runs in.
 pub(super) struct Stage<'a> {
-    /// Subscribers, gateway, world.
-    pub(super) lab: Lab,
     /// zerorate on the gateway.
     pub(super) agent: Agent,
+    /// Subscribers, gateway, world.
+    pub(super) lab: Lab,
     /// Who is told.
     pub(super) narrator: &'a mut dyn Narrator,
     /// What there was on accounts after the last attempt.
@@ -140,12 +140,12 @@ impl<'a> Stage<'a> {
     ) -> Result<()> {
         let (near, far) = self.ends(who, place, deed.family());
         let mut arrived = (0, String::new());
+        let context = || format!("{who}, {} with {}", deed.what(), place.what);
         let flow = taken_in(&self.lab, || {
-            arrived = deed.run(&near, &far)?;
+            arrived = deed.run(&near, &far).with_context(context)?;
             Ok(())
         })?;
         let (arrived, told) = arrived;
-        let context = || format!("{who}, {} with {}", deed.what(), place.what);
         let lines = match expected {
             Expected::All(charged) => vec![(place.class, charged, flow)],
             Expected::Split(parts) => {
@@ -270,6 +270,19 @@ impl<'a> Stage<'a> {
         self.narrator
             .command(&format!("zerorate {}", shown.join(" ")), &said)?;
         Ok(said)
+    }
+
+    /// An order of billing's on a bucket, told.
+    pub(super) fn order(
+        &mut self,
+        action: &str,
+        who: &str,
+        bucket: &str,
+        amount: &str,
+        id: &str,
+    ) -> Result<()> {
+        let words = ["bucket", action, who, bucket, amount, "--id", id];
+        self.ask(&words).map(drop)
     }
 
     /// Adds lines to a list of the policy, in one go.

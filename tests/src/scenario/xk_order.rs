@@ -189,8 +189,7 @@ fn package(stage: &mut Stage<'_>) -> Result<()> {
     stage
         .narrator
         .scene("Drita's package is used up: what is essential outlives it")?;
-    let small = ["bucket", "set", DRITA, "main", "20kB", "--id", "small-1"];
-    stage.ask(&small)?;
+    stage.order("set", DRITA, "main", "20kB", "small-1")?;
     let both = [("main", 20), ("dropped", 5)];
     stage.split(DRITA, &ABROAD, Deed::Down(V6, 25, 1000), &both)?;
     stage.attempt(DRITA, &EMERGENCY, Deed::Echo(V4, 2), "free")?;
