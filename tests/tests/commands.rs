@@ -212,11 +212,13 @@ fn status_and_subscribers_say_the_same_in_every_format() -> Result<()> {
         "start",
         "addresses",
         "buckets",
+        "cycle until",
     ];
     assert_eq!(csv[0], heads);
     assert_eq!(csv[1][..3], ["alice", "basic", "active"]);
     assert_eq!(csv[2][..3], ["bob", "small", "active"]);
-    assert_eq!(csv[2][5..], ["10.1.0.8/29 2001:db8:b::/56", "main=500000"]);
+    let rest = ["10.1.0.8/29 2001:db8:b::/56", "main=500000", ""];
+    assert_eq!(csv[2][5..], rest);
     let table = agent.ask(&["subscriber", "show", "bob"])?;
     assert!(
         csv[2].iter().all(|cell| table.contains(cell.as_str())),
