@@ -173,6 +173,84 @@ fn buckets_outlive_the_counters() -> Result<()> {
 }
 
 #[test]
+fn a_start_that_failed_after_a_reboot_forgets_nothing() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab)
+        .policy(&policy())
+        .setting("watch = false")
+        .start()?;
+    let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
+    BALANCE.order(&agent, "pay-1", &["grant", "63 UZS"])?;
+    udp(&bob, &remote, 120, 972)?;
+    lab.settle()?;
+    agent.sigterm()?;
+    agent.purge()?;
+    agent.write_policy("name = \"broken\"")?;
+    agent.refusal()?;
+    // The next one finds counters of the new epoch, and bob not in the file: he has left.
+    agent.write_policy(&policy())?;
+    let alice = "alice,basic,active,10.1.0.1/32 2001:db8:a::/64";
+    agent.write_subscribers(alice)?;
+    agent.start()?;
+    // What is his is paid back where nobody has a session.
+    let back = BALANCE.order(&agent, "refund-1", &["return"])?;
+    assert_eq!(back["booked"][0]["amount"], "50.40 UZS");
+    BALANCE.order(&agent, "pay-2", &["grant", "6.3 UZS"])?;
+    agent.kill9()?;
+    agent.start()?;
+    agent.write_subscribers(town::SUBSCRIBERS)?;
+    agent.reload()?;
+    assert_eq!(BALANCE.left(&agent)?, 10_000);
+    assert_eq!(agent.left("bob", "main")?, 0);
+    assert_eq!(ping(&bob, &remote, 1, 72)?, 1);
+    Ok(())
+}
+
+#[test]
+fn who_was_away_when_the_price_changed_has_the_same_money() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab)
+        .policy(&policy())
+        .setting("watch = false")
+        .start()?;
+    BALANCE.order(&agent, "pay-1", &["grant", "63 UZS"])?;
+    agent.write_subscribers("alice,basic,active,10.1.0.1/32 2001:db8:a::/64")?;
+    agent.reload()?;
+    agent.write_policy(&policy().replace("630", "315"))?;
+    agent.reload()?;
+    agent.write_subscribers(town::SUBSCRIBERS)?;
+    agent.reload()?;
+    assert_eq!(
+        (amount(&agent)?, BALANCE.left(&agent)?),
+        ("\"63.00 UZS\"".to_owned(), 200_000)
+    );
+    // Money of another currency is what it was; orders in the new one have no price.
+    agent.write_policy(&policy().replace("630 UZS", "0.05 USD"))?;
+    agent.reload()?;
+    assert_eq!(amount(&agent)?, "\"63.00 UZS\"");
+    let said = format!(
+        "{:#}",
+        BALANCE.order(&agent, "x", &["grant", "1 USD"]).unwrap_err()
+    );
+    assert!(said.contains("the bucket's price is in UZS"), "{said}");
+    let back = BALANCE.order(&agent, "back", &["return"])?;
+    assert_eq!(back["booked"][0]["amount"], "63.00 UZS");
+    // Paid out, it begins anew in the new one.
+    let paid = BALANCE.order(&agent, "pay-2", &["grant", "1 USD"])?;
+    assert_eq!(
+        (&paid["left"], &paid["left_amount"]),
+        (&20_000_000.into(), &"1.00 USD".into())
+    );
+    Ok(())
+}
+
+#[test]
 fn a_bill_has_the_limit_the_subscriber_set() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());

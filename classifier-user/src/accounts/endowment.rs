@@ -64,7 +64,7 @@ impl Planning<'_> {
     }
 
     /// Gives a subscriber that was known before counters began anew what it had in its buckets.
-    fn carry_over(&mut self, before: &Account, line: u32) {
+    pub(super) fn carry_over(&mut self, before: &Account, line: u32) {
         for (position, bucket) in (0..).zip(&*before.buckets) {
             if let Some(bytes) = bucket.granted {
                 self.change.grants.push((line, position, bytes));
@@ -96,6 +96,8 @@ impl Planning<'_> {
         let Some(cycle) = planned.cycle else {
             return before;
         };
+        // What began when the clock was ahead begins now.
+        let before = before.filter(|cycles| cycles.since <= self.at);
         let since = before.map_or(self.at, |cycles| cycles.since);
         let (at, zone) = (self.at, &self.accounts.zone);
         let end = *self

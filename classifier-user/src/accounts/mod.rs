@@ -17,7 +17,7 @@ mod endowment;
 mod planning;
 pub mod usage;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use classifier::image::Binding;
@@ -139,10 +139,9 @@ impl Accounts {
         }
     }
 
-    /// The same subscribers after counters began anew: without sessions and rows, with what was `carried` in their
-    /// buckets.
+    /// The same subscribers after counters began anew: without sessions and rows.
     #[must_use]
-    pub fn anew(mut self, carried: HashMap<u32, Vec<Carried>>) -> Self {
+    pub fn anew(mut self) -> Self {
         for account in self.subscribers.values_mut() {
             account.session = None;
             account.bucket_line = 0;
@@ -150,9 +149,15 @@ impl Accounts {
         Self {
             subscribers: self.subscribers,
             zone: self.zone,
-            carried,
             ..Self::new()
         }
+    }
+
+    /// Numbers of accounts that had buckets before counters began anew, and have no block since.
+    #[must_use]
+    pub fn without_block(&self) -> HashSet<u32> {
+        let without = self.subscribers.values().filter(|account| account.waits());
+        without.map(|account| account.number).collect()
     }
 
     /// Adopts a change that was written down, taking what it gave out from it.
@@ -216,6 +221,12 @@ impl Default for Accounts {
 }
 
 impl Account {
+    /// Whether it had buckets before counters began anew, and has no block since.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.bucket_line == 0 && self.buckets.iter().any(|bucket| bucket.granted.is_some())
+    }
+
     /// What a packet learns from one of the running session's addresses.
     #[must_use]
     pub fn binding(&self) -> Option<Binding> {

@@ -70,6 +70,22 @@ impl Accounts {
         Ok(planning.change)
     }
 
+    /// Plans a bucket block for a subscriber that has left and has none since counters began anew.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn plan_block(&self, policy: &Policy, id: &str, at: Timestamp) -> Result<Change, Full> {
+        let mut planning = Planning::new(self, policy, at)?;
+        planning.change.of_one = true;
+        if let Some((id, account)) = self.subscribers.get_key_value(id) {
+            let mut placed = account.clone();
+            placed.bucket_line = planning.lines(1)?;
+            planning.carry_over(account, placed.bucket_line);
+            planning.change.subscribers.push((Arc::clone(id), placed));
+        }
+        Ok(planning.change)
+    }
+
     /// The change to the same policy with the same subscribers, at another time or behind another gateway.
     ///
     /// # Errors

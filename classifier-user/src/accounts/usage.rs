@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use classifier::books::{Books, Cell};
 
-use super::Accounts;
+use super::{Accounts, Charged};
 use crate::engine::lines::Lines;
 use crate::report::{Traffic, UnattributedRow, UsageRow};
 
@@ -40,6 +40,21 @@ pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
         }
     }
     found.into_values().collect()
+}
+
+/// Bytes of all rows, both ways: what was charged, and what was dropped.
+#[must_use]
+pub fn totals(accounts: &Accounts, lines: &Lines) -> [u64; 2] {
+    let mut totals = [0; 2];
+    for (row, _) in accounts.rows() {
+        let layout = &accounts.catalog.layouts[row.layout as usize];
+        let meters = lines.meters(row.line, layout.meters.len() as u32);
+        for (key, meter) in layout.meters.iter().zip(meters) {
+            let dropped = key.charged == Charged::Dropped;
+            totals[usize::from(dropped)] += meter.bytes_up + meter.bytes_down;
+        }
+    }
+    totals
 }
 
 /// Unattributed traffic by class, from the books of both directions.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::error::NodeError;
 use super::node::Node;
 use crate::accounts::{Account, Cycles};
 use crate::balance::money::Tariff;
@@ -14,7 +15,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::balances::{Batch, Booked, Purse};
 use crate::ledger::records::{Entry, What};
 use crate::ledger::usage::{AnyRecord, Cause, Which};
-use crate::policy::{Bucket, Grant, LIMIT, Overrun, Plan, Settlement, suggest};
+use crate::policy::{Bucket, Grant, LIMIT, Overrun, Plan, Settlement, parse_price, suggest};
 
 /// Why what ran over is written off when nothing is granted.
 const GONE: &str = "the subscriber left";
@@ -78,6 +79,9 @@ pub enum OrderError {
     /// It cannot be written down.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The node could not.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 /// A bucket of a subscriber that something is done to.
@@ -155,11 +159,15 @@ impl Node {
                 ..answer
             });
         }
-        let (id, account) = self
-            .accounts
-            .subscribers
-            .get_key_value(&*order.subscriber)
-            .ok_or_else(|| OrderError::Subscriber(order.subscriber.clone()))?;
+        if !self.accounts.subscribers.contains_key(&*order.subscriber) {
+            return Err(OrderError::Subscriber(order.subscriber));
+        }
+        self.give_block(&order.subscriber)?;
+        // What was bought at another price is worth what it was.
+        self.keep_money(Some(&order.subscriber));
+        let found = self.accounts.subscribers.get_key_value(&*order.subscriber);
+        let (id, account) =
+            found.ok_or_else(|| OrderError::Subscriber(order.subscriber.clone()))?;
         let (id, account) = (id.clone(), account.clone());
         let positions = self.ordered(&order, &account)?;
         let time = Timestamp::now();
@@ -233,7 +241,18 @@ impl Node {
             subscriber: order.subscriber.clone(),
             bucket: name.clone(),
         })?;
-        Ok(vec![position as u32])
+        let position = position as u32;
+        if order.action == Action::Restart && !self.packages(account).contains(&position) {
+            let plan = self.plan_of(account);
+            let priced = plan.is_some_and(|plan| price_of(plan, name).is_some());
+            let refusal = if priced {
+                Refusal::Money
+            } else {
+                Refusal::NotAPackage
+            };
+            return Err(refusal.into());
+        }
+        Ok(vec![position])
     }
 
     /// Positions of the packages of the subscriber's plan: its buckets that have no price.
@@ -279,11 +298,17 @@ impl Node {
             Some(Grant::Money(of)) => {
                 terms.tariff = Some(Tariff::of(of));
                 price = Some(of.to_string());
-                let purses = self.ledger.purses(Some(subscriber))?;
-                let purse = purses.iter().find(|purse| purse.position == position);
-                rest = purse.map_or(0, |purse| purse.rest);
             }
             None => {}
+        }
+        let purses = self.ledger.purses(Some(subscriber))?;
+        if let Some(purse) = purses.into_iter().find(|purse| purse.position == position)
+            && let Ok(of) = parse_price(&purse.price)
+        {
+            // Bytes were bought at this price, whatever the plan says, or whether there is one.
+            terms.tariff = Some(Tariff::of(&of));
+            price = Some(purse.price);
+            rest = purse.rest;
         }
         Ok(Held {
             subscriber,

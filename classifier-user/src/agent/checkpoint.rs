@@ -38,6 +38,7 @@ impl Node {
         if today != self.recording.day {
             self.recording.day = today;
             self.cut_all(Cause::Midnight, u32::MAX);
+            self.forget_orders();
         }
     }
 

@@ -36,12 +36,20 @@ impl Ends {
         )
     }
 
-    /// Adds those of a change.
-    pub(super) fn learn(&mut self, change: &Change) {
-        let changed = change.subscribers.iter();
-        let running = changed.filter(|(_, account)| account.session.is_some());
+    /// Adds those of a change that were not there before it.
+    pub(super) fn learn(&mut self, before: &Accounts, change: &Change) {
+        let is_new = |id: &Arc<str>, account: &Account| {
+            let before = before.subscribers.get(id);
+            let running = before.filter(|before| before.session.is_some());
+            account.session.is_some()
+                && running.is_none_or(|before| before.cycles != account.cycles)
+        };
+        let new = change
+            .subscribers
+            .iter()
+            .filter(|(id, account)| is_new(id, account));
         self.0
-            .extend(running.filter_map(|(id, account)| end_of(id, account)));
+            .extend(new.filter_map(|(id, account)| end_of(id, account)));
     }
 
     /// The next one.
@@ -186,10 +194,13 @@ impl Node {
             .present()
             .filter_map(|(id, account, _)| {
                 let (plan, cycles) = (self.plan_of(account)?, account.cycles?);
-                let end = plan
-                    .cycle?
-                    .end_after(cycles.since, now, &self.accounts.zone);
-                let under = cycles.under(plan, end);
+                let (cycle, zone) = (plan.cycle?, &self.accounts.zone);
+                // What began when the clock was ahead begins now.
+                let under = if cycles.since > now {
+                    Cycles::begin(cycle, now, zone)
+                } else {
+                    cycles.under(plan, cycle.end_after(cycles.since, now, zone))
+                };
                 (under != cycles).then(|| (Arc::clone(id), account.number, under))
             })
             .collect();

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::error::NodeError;
 use super::node::{InForce, Node, gateway_addresses};
 use super::preflight;
-use crate::accounts::{Change, Summary};
+use crate::accounts::{Account, Change, Summary};
 use crate::config::Config;
 use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
 use crate::datapath::live_image::LiveImage;
@@ -61,6 +61,30 @@ impl Node {
         Ok(summary)
     }
 
+    /// Gives a subscriber that has left a bucket block, where it has none since counters began anew: orders work on it.
+    pub(super) fn give_block(&mut self, id: &str) -> Result<(), NodeError> {
+        let waits = self
+            .accounts
+            .subscribers
+            .get(id)
+            .is_some_and(Account::waits);
+        let (Some(in_force), true) = (&self.in_force, waits) else {
+            return Ok(());
+        };
+        let policy = Arc::clone(&in_force.policy);
+        let mut change = self.accounts.plan_block(&policy, id, Timestamp::now())?;
+        self.make_room(&change)?;
+        change.write_new(&self.lines);
+        let serial = self.serial;
+        self.ledger
+            .begin(&self.accounts, &change, serial, || Ok::<_, NodeError>(()))?;
+        // Nothing in the image is different.
+        let unpublished = self.unpublished;
+        self.adopt(&mut change, serial);
+        self.unpublished = unpublished;
+        Ok(())
+    }
+
     /// Whether a change leaves everything in the image as it is but for some subscribers.
     fn only_subscribers_differ(
         &self,
@@ -104,7 +128,7 @@ impl Node {
     /// Takes over a change the ledger knows of: from here on what is in force must follow.
     fn adopt(&mut self, change: &mut Change, serial: u32) {
         self.serial = serial;
-        self.ends.learn(change);
+        self.ends.learn(&self.accounts, change);
         self.levels.learn(change);
         self.recording.note(&self.accounts, change);
         let owners = &mut self.news.owners;

@@ -41,6 +41,9 @@ use crate::api::server::{self, Shared, with};
 use crate::config::{Config, OnExit};
 use crate::report::Direction;
 
+/// Between two parts of one work: whoever waits for the node has it then.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -94,19 +97,24 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     info!(socket = %socket.display(), "ready");
 
     let mut clock = Clock::new();
+    // Whether something is due that was begun.
+    let mut more = true;
     let mut looks = tokio::time::interval(checkpoint);
     let mut sums = tokio::time::interval(interval);
     sums.reset();
     loop {
-        let boundary = until_boundary(&node).await;
+        let boundary = match more {
+            true => PAUSE,
+            false => until_boundary(&node).await,
+        };
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(&node, "SIGHUP").await,
             () = files.changed() => reload(&node, "a file changed").await,
-            () = links.changed() => keep_up(&node).await,
-            () = tokio::time::sleep(boundary) => keep_up(&node).await,
-            _ = looks.tick() => look(&node, &mut clock).await,
+            () = links.changed() => more = keep_up(&node).await,
+            () = tokio::time::sleep(boundary) => more = keep_up(&node).await,
+            _ = looks.tick() => more = look(&node, &mut clock).await,
             _ = sums.tick() => sum_up(&node).await,
             ended = &mut events => {
                 // It ends only by an error.
@@ -160,24 +168,28 @@ async fn reload(node: &Shared, why: &'static str) {
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 }
 
-async fn keep_up(node: &Shared) {
+/// Does what is due, a part of it: whoever suspends somebody, or stops the agent, need not wait for a million subscribers.
+/// Whether there is more.
+async fn keep_up(node: &Shared) -> bool {
     with(Arc::clone(node), |node| {
         node.look_after_interfaces();
         node.keep_up();
-        node.keep_schedule();
+        let more = [node.keep_schedule(), node.end_cycles(), node.price_more()];
+        more.contains(&true)
     })
-    .await;
-    // A part at a time: whoever suspends somebody meanwhile need not wait for a million subscribers.
-    while with(Arc::clone(node), Node::end_cycles).await {}
+    .await
 }
 
 /// What there is to do every now and then beside that.
-async fn look(node: &Shared, clock: &mut Clock) {
+async fn look(node: &Shared, clock: &mut Clock) -> bool {
     if clock.was_set_back() {
         with(Arc::clone(node), Node::mind_the_clock).await;
     }
-    keep_up(node).await;
-    while with(Arc::clone(node), Node::note_drawn).await {}
+    let more = keep_up(node).await;
+    while with(Arc::clone(node), Node::note_drawn).await {
+        tokio::time::sleep(PAUSE).await;
+    }
+    more
 }
 
 /// The clock of the wall beside one that nobody sets.
@@ -222,15 +234,15 @@ async fn until_boundary(node: &Shared) -> Duration {
 
 /// The books, in the log.
 async fn sum_up(node: &Shared) {
-    let report = with(Arc::clone(node), |node| {
+    let books = with(Arc::clone(node), |node| {
         node.tell_of_lost_events();
-        node.usage()
+        node.books()
     });
-    let report = match report.await {
-        Ok(report) => report,
+    let books = match books.await {
+        Ok(books) => books,
         Err(error) => return error!("{error}"),
     };
-    for row in &report.books {
+    for row in &books {
         let place = row.place.as_ref().map(|place| {
             let direction = match place.direction {
                 Direction::Up => "up",

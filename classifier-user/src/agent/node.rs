@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
+use crate::ledger::balances::Purse;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::Policy;
 use crate::subscribers::Wish;
@@ -62,6 +63,8 @@ pub struct Node {
     pub(super) levels: Levels,
     /// What is asked for later.
     pub(super) schedule: Schedule,
+    /// Money that may have to be priced anew.
+    pub(super) purses: Vec<Purse>,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
 }
@@ -135,7 +138,6 @@ impl Node {
                          zero, and buckets hold what they held when it was last written down"
                     );
                 }
-                let carried = ledger.carried()?;
                 let epoch = random_epoch(&config)?;
                 // The ledger first: pins it does not know would be strangers at the next start.
                 ledger.begin_epoch(epoch)?;
@@ -143,13 +145,21 @@ impl Node {
                 preflight::check_memory(u64::from(image_words) * 4, "the policy image")?;
                 let maps = Maps::create(&config.pin_dir, image_words, epoch)?;
                 info!(epoch = format!("{epoch:016x}"), "counting begins");
-                (maps, recalled.accounts.anew(carried))
+                (maps, recalled.accounts.anew())
             }
         };
-        let accounts = Accounts {
+        let mut accounts = Accounts {
             zone: config.timezone.clone(),
             ..accounts
         };
+        // Also when an agent before this one began the epoch: who has no block yet has what it had.
+        let without = accounts.without_block();
+        if !without.is_empty() {
+            accounts.carried = ledger.carried()?;
+            accounts
+                .carried
+                .retain(|account, _| without.contains(account));
+        }
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
@@ -173,6 +183,7 @@ impl Node {
             ends: Ends::default(),
             levels: Levels::default(),
             schedule: Schedule::default(),
+            purses: Vec::new(),
             refused: None,
         };
         node.ends = Ends::of(&node.accounts);
@@ -180,7 +191,6 @@ impl Node {
         node.schedule = Schedule::of(node.ledger.scheduled()?);
         node.recall_grants()?;
         node.ledger.told()?;
-        node.forget_orders();
         let reloaded = node.load(inputs?)?;
         log_reload(&reloaded);
         node.interfaces.attach_all(&node.maps)?;

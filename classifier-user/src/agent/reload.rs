@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::cycles::Ends;
 use super::error::NodeError;
 use super::node::Node;
 use super::prices;
@@ -162,15 +163,23 @@ impl Node {
             .in_force
             .as_ref()
             .map(|before| Arc::clone(&before.policy));
-        let other_prices = before.is_none_or(|before| prices::differ(&before, &policy));
-        let other_plans = change.summary.replanned > 0;
+        let other_prices = before
+            .as_ref()
+            .is_none_or(|before| prices::differ(before, &policy));
+        // Who comes back may find another price, and so may who has another plan.
+        let others = change.summary.replanned + change.summary.added > 0;
+        let other_version = before.is_none_or(|before| before.version != policy.version);
         let subscribers = if same {
             Summary::default()
         } else {
             self.put_in_force(policy, change, now)?
         };
-        if other_prices || other_plans {
+        if other_prices || others {
             self.keep_money(None);
+        }
+        if other_version {
+            // Plans may have cycles again that had none.
+            self.ends = Ends::of(&self.accounts);
         }
         let policy = changes.to_string().lines().map(str::to_owned).collect();
         Ok(Reloaded {

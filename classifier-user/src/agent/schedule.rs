@@ -9,6 +9,9 @@ use super::node::Node;
 use super::service::{ServiceError, Wanted, check_reason};
 use crate::subscribers::{Planned, Scheduled, State, Step};
 
+/// Changes that are made while requests wait.
+const AT_ONCE: usize = 10;
+
 /// What is asked for later, the next first.
 #[derive(Debug, Default)]
 pub(super) struct Schedule(BTreeMap<(Timestamp, u64), Planned>);
@@ -76,31 +79,37 @@ impl Node {
         Ok(self.schedule.0.len() < before)
     }
 
-    /// Makes the changes whose time has come.
-    pub fn keep_schedule(&mut self) {
+    /// Makes some of the changes whose time has come; whether there may be more.
+    pub fn keep_schedule(&mut self) -> bool {
         let now = Timestamp::now();
-        while let Some(entry) = self.schedule.0.first_entry()
-            && entry.key().0 <= now
-        {
-            let ((at, number), planned) = (*entry.key(), entry.get().clone());
+        for _ in 0..AT_ONCE {
+            let first = self.schedule.0.first_key_value();
+            let Some((key, planned)) = first.filter(|((at, _), _)| *at <= now) else {
+                return false;
+            };
+            let ((at, number), planned) = (*key, planned.clone());
             let subscriber = &*planned.subscriber;
             match self.make(&planned) {
                 Ok(()) => info!(number, subscriber, %at, "made, as asked for this time"),
                 // Nothing wrong with what was asked: the next look tries again.
-                Err(error @ (ServiceError::Node(_) | ServiceError::Late(_))) => {
-                    return error!(number, subscriber, %at, "asked for this time, and tried again: {error}");
+                Err(error) if error.may_pass() => {
+                    error!(number, subscriber, %at, "asked for this time, and tried again: {error}");
+                    return false;
                 }
                 Err(error) => {
                     error!(number, subscriber, %at, "asked for this time, and not made: {error}");
                 }
             }
-            if let Err(error) = self.unschedule(number) {
-                return error!(
+            if let Err(error) = self.ledger.unschedule(number) {
+                error!(
                     number,
                     "{error}; it is made once more, which changes nothing"
                 );
+                return false;
             }
+            self.schedule.0.remove(&(at, number));
         }
+        true
     }
 
     fn make(&mut self, planned: &Planned) -> Result<(), ServiceError> {

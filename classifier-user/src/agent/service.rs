@@ -58,6 +58,20 @@ pub enum ServiceError {
     Late(NodeError),
 }
 
+impl ServiceError {
+    /// Whether it may be possible later, with nothing else asked for.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unknown(_) | Self::Exists(_) | Self::Invalid(_) => false,
+            Self::Node(error) => !matches!(
+                error,
+                NodeError::Full(_) | NodeError::TooMany { .. } | NodeError::TooLarge(_)
+            ),
+            Self::Ledger(_) | Self::Late(_) => true,
+        }
+    }
+}
+
 impl Node {
     /// Adds a subscriber.
     ///
@@ -178,6 +192,9 @@ impl Node {
         check_reason(reason.as_deref())?;
         // Time, or the gateway, may have gone on since the last look.
         self.keep_up();
+        if self.unpublished {
+            return Err(self.behind().into());
+        }
         let Some(in_force) = &self.in_force else {
             let why = "no policy is in force".to_owned();
             return Err(NodeError::Behind { why }.into());

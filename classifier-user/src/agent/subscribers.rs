@@ -12,6 +12,8 @@ use super::statement::ActivityView;
 use crate::accounts::{Account, Cycles, Session};
 use crate::balance::Level;
 use crate::balance::money::Tariff;
+use crate::ledger::balances::Purse;
+use crate::policy::parse_price;
 
 /// A subscriber as `zerorate subscriber` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,8 +53,8 @@ pub struct BucketView {
     pub amount: Option<String>,
 }
 
-/// By subscriber, position of the bucket and grains that are less than a byte.
-type Money = HashMap<String, Vec<(u32, i128)>>;
+/// Money that was bought bytes with, by subscriber.
+type Money = HashMap<String, Vec<Purse>>;
 
 impl Node {
     /// All subscribers with a session.
@@ -110,21 +112,24 @@ impl Node {
     /// An account's buckets, with what is left in them now.
     fn bucket_views(&self, id: &str, account: &Account, money: &Money) -> Vec<BucketView> {
         let plan = self.plan_of(account);
-        let rest = |position| {
-            let purses = money.get(id).into_iter().flatten();
-            let mut of_it = purses.filter(|(at, _)| *at == position);
-            of_it.next().map_or(0, |(_, rest)| *rest)
+        let purse = |position| {
+            let mut purses = money.get(id).into_iter().flatten();
+            purses.find(|purse| purse.position == position)
         };
         (0..)
             .zip(&*account.buckets)
             .map(|(position, bucket)| {
-                let price = plan.and_then(|plan| price_of(plan, &bucket.name));
+                let purse = purse(position);
+                let planned = plan.and_then(|plan| price_of(plan, &bucket.name)).cloned();
+                // Bytes are worth what they were bought at.
+                let bought = purse.and_then(|purse| parse_price(&purse.price).ok());
                 let level = Level {
                     drawn: self.lines.drawn(account.bucket_line, position),
                     granted: self.lines.granted(account.bucket_line, position),
-                    rest: rest(position),
+                    rest: purse.map_or(0, |purse| purse.rest),
                 };
-                let amount = price.map(|price| level.amount(&Tariff::of(price)));
+                let price = bought.or(planned);
+                let amount = price.map(|price| level.amount(&Tariff::of(&price)));
                 BucketView {
                     bucket: bucket.name.clone(),
                     left: level.left(),
@@ -148,8 +153,10 @@ impl Node {
         });
         let mut money = Money::new();
         for purse in purses {
-            let of_it = money.entry(purse.subscriber).or_default();
-            of_it.push((purse.position, purse.rest));
+            money
+                .entry(purse.subscriber.clone())
+                .or_default()
+                .push(purse);
         }
         money
     }

@@ -111,8 +111,8 @@ impl Node {
     /// # Errors
     /// When the books cannot be read.
     pub fn status(&self) -> Result<Status, MapsError> {
-        let report = self.usage()?;
         let counted = self.counted()?;
+        let total = self.closing_of_all(&counted);
         let in_force = self.in_force.as_ref();
         let seen = |interface: &str, direction: Direction, cell: Cell| {
             let of_it = counted
@@ -172,7 +172,6 @@ impl Node {
                 ip_bytes: seen(name, Direction::Down, Cell::IpBytes),
             });
         let interfaces = attached.chain(uncounted);
-        let total = report.books.last().and_then(|books| books.closing);
         Ok(Status {
             node: self.config.node.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -192,7 +191,7 @@ impl Node {
             rows: self.accounts.rows().count() as u64,
             row_bytes: u64::from(self.accounts.next_line)
                 * u64::from(classifier::layout::LINE_BYTES),
-            books_difference_bytes: total.map_or(0, |closing| closing.difference_bytes),
+            books_difference_bytes: total.difference_bytes,
             unpriced_packets: sum(Cell::UnpricedPackets),
             marked_packets: sum(Cell::MarkedPackets),
             untagged_packets: sum(Cell::UntaggedPackets),
@@ -201,6 +200,47 @@ impl Node {
             unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
         })
+    }
+
+    /// The books alone: what each interface saw, by direction, and all of them. What became of it is not in them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn books(&self) -> Result<Vec<BooksRow>, MapsError> {
+        let counted = self.counted()?;
+        let mut both = [0; BOOKS_WORDS];
+        for (sum, n) in counted
+            .iter()
+            .flat_map(|counted| counted.books.iter().enumerate())
+        {
+            both[sum] += n;
+        }
+        let of_each = counted.iter().map(|counted| BooksRow {
+            place: Some(Place {
+                interface: counted.interface.clone(),
+                direction: counted.direction,
+            }),
+            ..seen(&counted.books)
+        });
+        Ok(of_each.chain([seen(&both)]).collect())
+    }
+
+    /// What was seen on all interfaces against the sums of the subscribers' own counters.
+    fn closing_of_all(&self, counted: &[Counted]) -> Closing {
+        let [attributed_bytes, dropped_bytes] = usage::totals(&self.accounts, &self.lines);
+        let unattributed = counted
+            .iter()
+            .map(|counted| closing(&counted.books).unattributed_bytes);
+        let totals = Closing {
+            attributed_bytes,
+            unattributed_bytes: unattributed.sum(),
+            dropped_bytes,
+            difference_bytes: 0,
+        };
+        let seen = counted
+            .iter()
+            .map(|counted| counted.books[Cell::IpBytes as usize]);
+        closed(seen.sum(), totals)
     }
 
     /// Usage of every subscriber, unattributed traffic, and the books: a row per interface and direction, and

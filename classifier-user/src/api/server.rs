@@ -343,7 +343,7 @@ async fn follow(
         OrderError::Subscriber(_) | OrderError::Bucket { .. } => StatusCode::NOT_FOUND,
         OrderError::Conflict(_) => StatusCode::CONFLICT,
         OrderError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        OrderError::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OrderError::Ledger(_) | OrderError::Node(_) => StatusCode::SERVICE_UNAVAILABLE,
     })
 }
 

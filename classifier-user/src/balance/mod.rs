@@ -11,6 +11,8 @@
 pub mod money;
 mod order;
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use self::money::{Amount, Tariff, Worth};
@@ -115,12 +117,12 @@ impl Booking {
         }
     }
 
-    /// From what is left before and after; a grant where it is more.
-    fn between(before: i64, after: i64, amount: Option<Amount>) -> Self {
-        let kind = if after < before {
-            Booked::Debit
-        } else {
-            Booked::Grant
+    /// From what is left before and after. `taken`: money was, which may be less than a byte costs.
+    fn between(before: i64, after: i64, taken: bool, amount: Option<Amount>) -> Self {
+        let kind = match after.cmp(&before) {
+            Ordering::Less => Booked::Debit,
+            Ordering::Equal if taken => Booked::Debit,
+            _ => Booked::Grant,
         };
         Self {
             kind,
@@ -157,19 +159,19 @@ pub fn settle(order: &Order, level: Level, terms: &Terms) -> Result<Settled, Ref
         (Some(amount), action) => {
             let tariff = priced(terms, amount)?;
             let worth = tariff.worth(left, grains)?;
-            let (after, amount) = match action {
-                Action::Debit => (worth.plus(&negative(amount))?, amount.clone()),
+            let (after, taken, amount) = match action {
+                Action::Debit => (worth.plus(&negative(amount))?, true, amount.clone()),
                 Action::Set => {
                     let now = worth.amount(tariff.currency())?;
                     let more = amount.units.checked_sub(now.units);
                     let units = more.and_then(i64::checked_abs).unwrap_or(i64::MAX);
-                    let change = Amount { units, ..now };
-                    (Worth::NOTHING.plus(amount)?, change)
+                    let (taken, change) = (amount.units < now.units, Amount { units, ..now });
+                    (Worth::NOTHING.plus(amount)?, taken, change)
                 }
-                _ => (worth.plus(amount)?, amount.clone()),
+                _ => (worth.plus(amount)?, false, amount.clone()),
             };
             let (bytes, rest) = tariff.buy(after)?;
-            booked.push(Booking::between(left, bytes, Some(amount)));
+            booked.push(Booking::between(left, bytes, taken, Some(amount)));
             grains = rest;
         }
         (None, Action::Grant) => booked.push(Booking::bytes(Booked::Grant, order.bytes)),
@@ -252,7 +254,11 @@ pub fn reprice(level: Level, from: &Tariff, to: &Tariff) -> Result<Settled, Refu
     }
     let left = level.left();
     let (bytes, grains) = to.buy(from.worth(left, level.rest)?)?;
-    finish(level, grains, vec![Booking::between(left, bytes, None)])
+    finish(
+        level,
+        grains,
+        vec![Booking::between(left, bytes, false, None)],
+    )
 }
 
 /// The bucket after what is booked.

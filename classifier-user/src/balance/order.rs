@@ -134,6 +134,9 @@ pub enum Refusal {
     /// A bucket of money is no package.
     #[error("a bucket with a price has no cycles: only packages are restarted")]
     Money,
+    /// Neither is one that the plan does not grant.
+    #[error("the subscriber's plan grants no such package: only its packages are restarted")]
+    NotAPackage,
     /// Nothing to restart.
     #[error("the subscriber's plan has no package to restart")]
     NoPackage,

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::accounts::nanoseconds;
+use super::accounts::{nanoseconds, timestamp};
 use super::records::{Entry, append};
 use super::{Ledger, Result, failed, to_json};
 use crate::accounts::{Carried, Cycles};
@@ -247,11 +247,20 @@ impl Ledger {
         Ok(carried)
     }
 
-    /// Forgets orders of more than two years ago: how many.
+    /// Forgets orders that are two years older than now and than the latest one: a clock that is ahead forgets none. How
+    /// many.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn forget_orders(&mut self, now: Timestamp) -> Result<usize> {
+        let latest = "SELECT max(time) FROM request";
+        let latest = self
+            .connection
+            .query_row(latest, [], |row| row.get::<_, Option<i64>>(0));
+        let Some(latest) = latest.map_err(failed(&self.path))? else {
+            return Ok(0);
+        };
+        let now = now.min(timestamp(latest));
         let Ok(before) = now.checked_sub((2 * 366 * 24).hours()) else {
             return Ok(0);
         };

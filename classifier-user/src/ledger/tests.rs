@@ -118,7 +118,10 @@ fn a_new_epoch_keeps_subscribers_and_what_is_in_their_buckets() {
     drop(ledger);
     let (ledger, recalled) = Ledger::open(&path).unwrap();
     assert_eq!((recalled.epoch, recalled.serial), (Some(2), 5));
-    let accounts = before.anew(carried);
+    let accounts = Accounts {
+        carried,
+        ..before.anew()
+    };
     assert_eq!(recalled.accounts.subscribers, accounts.subscribers);
     assert_eq!(recalled.accounts.next_line, accounts.next_line);
     // Its new block holds what the old one held.
@@ -163,17 +166,28 @@ fn orders_are_forgotten_after_two_years() {
         amount: None,
         reason: None,
     };
-    let then: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
-    ledger
-        .settle(Some((&order, &"done")), &Batch::default(), then)
-        .unwrap();
-    let answered = |ledger: &Ledger| ledger.answered::<String>("pay-1").unwrap();
-    for (now, known) in [
+    let mut send = |id: &str, at: &str| {
+        let order = Order {
+            id: id.into(),
+            ..order.clone()
+        };
+        let answer = Some((&order, &"done"));
+        ledger
+            .settle(answer, &Batch::default(), at.parse().unwrap())
+            .unwrap();
+    };
+    send("pay-1", "2026-03-01T00:00:00Z");
+    send("pay-2", "2028-03-05T00:00:00Z");
+    let known = |ledger: &Ledger, id| ledger.answered::<String>(id).unwrap().is_some();
+    // Too early; a clock that is years ahead; and at last.
+    for (now, first) in [
         ("2028-02-28T00:00:00Z", true),
         ("2028-03-05T00:00:00Z", false),
+        ("2050-01-01T00:00:00Z", false),
     ] {
         ledger.forget_orders(now.parse().unwrap()).unwrap();
-        assert_eq!(answered(&ledger).is_some(), known, "{now}");
+        let both = (known(&ledger, "pay-1"), known(&ledger, "pay-2"));
+        assert_eq!(both, (first, true), "{now}");
     }
 }
 
