@@ -3,24 +3,18 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
-pub mod balances;
-mod checkpoint;
-mod cycles;
+pub mod charging;
 pub mod error;
 pub mod events;
 mod in_force;
 pub mod interfaces;
-mod levels;
 pub mod nat;
 pub mod node;
 pub mod preflight;
-mod prices;
-mod recorder;
-mod recording;
+pub mod records;
 pub mod reload;
 mod schedule;
 pub mod service;
-pub mod statement;
 pub mod subscribers;
 mod triggers;
 pub mod views;
@@ -83,7 +77,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
     let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));
     let (stop, stopped) = watch::channel(false);
-    let recorder = tokio::spawn(recorder::run(
+    let recorder = tokio::spawn(records::recorder::run(
         Arc::clone(&node),
         (checkpoint, interval),
         stopped.clone(),

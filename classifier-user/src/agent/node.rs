@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use nix::sys::socket::SockaddrStorage;
 use tracing::{info, warn};
 
-use super::cycles::Ends;
+use super::charging::cycles::Ends;
+use super::charging::levels::Levels;
 use super::error::NodeError;
 use super::events::News;
 use super::interfaces::Interfaces;
-use super::levels::Levels;
 use super::preflight;
-use super::recording::Recording;
+use super::records::recording::Recording;
 use super::reload::{Sources, log_reload};
 use super::schedule::Schedule;
 use crate::accounts::Accounts;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::cycles::Ends;
+use super::charging::cycles::Ends;
+use super::charging::prices;
 use super::error::NodeError;
 use super::node::Node;
-use super::prices;
 use crate::accounts::Summary;
 use crate::config::Config;
 use crate::policy::{self, Changes, Checked};

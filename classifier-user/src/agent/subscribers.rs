@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::balances::price_of;
+use super::charging::held::price_of;
 use super::node::Node;
-use super::statement::ActivityView;
+use super::records::statement::ActivityView;
 use crate::accounts::{Account, Cycles, Session};
 use crate::balance::Level;
 use crate::balance::money::Tariff;

@@ -35,12 +35,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
 use super::stream;
-use crate::agent::balances::OrderError;
+use crate::agent::charging::orders::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::Node;
+use crate::agent::records::statement::parse_time;
 use crate::agent::reload::{Inputs, Reloaded};
 use crate::agent::service::{ServiceError, Wanted};
-use crate::agent::statement::parse_time;
 use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
 use crate::ledger::usage::Which as Asked;

@@ -8,7 +8,7 @@ use hyper::Method;
 
 use super::agent::Socket;
 use super::records::{self, Line};
-use crate::agent::balances::{Answer, BookedOf};
+use crate::agent::charging::orders::{Answer, BookedOf};
 use crate::api::client::{escape, tell};
 use crate::api::server::NewOrder;
 use crate::balance::Action;

@@ -16,39 +16,39 @@ use crate::policy::{Count, Policy};
 
 /// All that is between the counters and the ledger.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(in crate::agent) struct Recording {
     /// Rows that count.
-    pub(super) watch: Watch,
+    pub(in crate::agent) watch: Watch,
     /// Read, and to be written in this order.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(in crate::agent) waiting: VecDeque<Waiting>,
     /// Lines of rows whose turn it is: they are read when they are written.
-    pub(super) due: VecDeque<u32>,
+    pub(in crate::agent) due: VecDeque<u32>,
     /// Of a change that is not in force yet: rows that end with it,
-    pub(super) ended: Vec<Closing>,
+    pub(in crate::agent) ended: Vec<Closing>,
     /// rows whose subscriber had another state before, and which,
     restated: Vec<(u32, bool)>,
     /// and the first line that is new with it.
     first_new: Option<u32>,
     terms: TermsBook,
     /// Numbers of the terms in the ledger.
-    pub(super) numbers: TermsNumbers,
+    pub(in crate::agent) numbers: TermsNumbers,
     /// When the latest look over all rows began.
-    pub(super) looked: Timestamp,
+    pub(in crate::agent) looked: Timestamp,
     /// What is to be noted as recorded when `due` is done: the look before it.
-    pub(super) due_until: Option<Timestamp>,
+    pub(in crate::agent) due_until: Option<Timestamp>,
     /// The day records are written in, in the configured time zone.
-    pub(super) day: Date,
+    pub(in crate::agent) day: Date,
     /// Why records could not be written, if so.
-    pub(super) failing: Option<String>,
+    pub(in crate::agent) failing: Option<String>,
     /// Lines of rows whose counters are below what was recorded of them.
-    pub(super) wrong: BTreeSet<u32>,
+    pub(in crate::agent) wrong: BTreeSet<u32>,
     /// What a start finds has been counted without it.
     starting: bool,
 }
 
 /// What is to be written.
 #[derive(Debug)]
-pub(super) enum Waiting {
+pub(in crate::agent) enum Waiting {
     /// A row as it was.
     Cut(Cut),
     /// One that ended, whose counters do not change any more.
@@ -111,7 +111,7 @@ impl TermsBook {
 }
 
 /// What of a policy, as it is at a time, records need.
-pub(super) fn judged(policy: &Policy, now: Timestamp) -> Judged {
+pub(in crate::agent) fn judged(policy: &Policy, now: Timestamp) -> Judged {
     let passed = policy.boundaries();
     let passed = passed.iter().rfind(|boundary| **boundary <= now);
     let plan = |plan: &crate::policy::Plan| {
@@ -160,7 +160,7 @@ fn count_point(config: &Config) -> String {
 
 impl Recording {
     /// What there is to be recorded when an agent starts; `serial` is that of the image that is in force before.
-    pub(super) fn recall(
+    pub(in crate::agent) fn recall(
         config: &Config,
         ledger: &Ledger,
         accounts: &Accounts,
@@ -225,7 +225,7 @@ impl Recording {
     }
 
     /// Notes what a change, that is written down and not in force yet, begins and ends.
-    pub(super) fn note(&mut self, before: &Accounts, change: &Change) {
+    pub(in crate::agent) fn note(&mut self, before: &Accounts, change: &Change) {
         self.ended.extend(usage::closings(before, change));
         let now = Moment::now();
         let mut new = Vec::new();
@@ -252,18 +252,18 @@ impl Recording {
     }
 
     /// Terms of a row of a layout under the image in force.
-    pub(super) fn terms(&mut self, layout: u32, catalog: &Catalog) -> Arc<Terms> {
+    pub(in crate::agent) fn terms(&mut self, layout: u32, catalog: &Catalog) -> Arc<Terms> {
         self.terms.of(self.terms.serial, layout, catalog)
     }
 
     /// What the image in force was compiled from.
-    pub(super) fn judged(&self) -> Option<&Judged> {
+    pub(in crate::agent) fn judged(&self) -> Option<&Judged> {
         let judged = self.terms.judged.get(&self.terms.serial);
         judged.map(|judged| &**judged)
     }
 
     /// Notes that another image is in force.
-    pub(super) fn judge(&mut self, serial: u32, judged: Judged) {
+    pub(in crate::agent) fn judge(&mut self, serial: u32, judged: Judged) {
         let book = &mut self.terms;
         book.serial = serial;
         book.judged = HashMap::from([(serial, Arc::new(judged))]);
@@ -271,12 +271,12 @@ impl Recording {
     }
 
     /// Rows whose subscriber's state changed with what came into force, and what it was.
-    pub(super) fn take_restated(&mut self) -> Vec<(u32, bool)> {
+    pub(in crate::agent) fn take_restated(&mut self) -> Vec<(u32, bool)> {
         std::mem::take(&mut self.restated)
     }
 
     /// Rows that ended with what came into force are final: their last records can be written.
-    pub(super) fn close(
+    pub(in crate::agent) fn close(
         &mut self,
         lines: &crate::engine::lines::Lines,
         catalog: &Catalog,
@@ -294,7 +294,7 @@ impl Recording {
     }
 
     /// First line that is new with what came into force.
-    pub(super) const fn first_new(&self) -> u32 {
+    pub(in crate::agent) const fn first_new(&self) -> u32 {
         match self.first_new {
             Some(line) => line,
             None => u32::MAX,
@@ -302,7 +302,7 @@ impl Recording {
     }
 
     /// Why usage, or some of it, is not recorded.
-    pub(super) fn in_the_way(&self) -> Option<String> {
+    pub(in crate::agent) fn in_the_way(&self) -> Option<String> {
         let wrong = match self.wrong.len() {
             0 => None,
             n => Some(format!(
@@ -313,7 +313,7 @@ impl Recording {
     }
 
     /// Why rows are read when an image comes into force, and whether it is the first.
-    pub(super) fn cause(&mut self) -> Cause {
+    pub(in crate::agent) fn cause(&mut self) -> Cause {
         if std::mem::take(&mut self.starting) {
             Cause::Recovered
         } else {

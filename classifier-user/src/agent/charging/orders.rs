@@ -5,17 +5,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::error::NodeError;
-use super::node::Node;
+use super::held::price_of;
 use crate::accounts::{Account, Cycles};
-use crate::balance::money::Tariff;
-use crate::balance::{Action, Booking, Level, Order, Refusal, Settled, Terms, forgive, settle};
+use crate::agent::error::NodeError;
+use crate::agent::node::Node;
+use crate::balance::{Action, Booking, Order, Refusal, forgive, settle};
 use crate::diagnostic::quote;
 use crate::ledger::LedgerError;
-use crate::ledger::balances::{Batch, Booked, Purse};
-use crate::ledger::records::{Entry, What};
+use crate::ledger::balances::Batch;
 use crate::ledger::usage::{AnyRecord, Cause, Which};
-use crate::policy::{Bucket, Grant, LIMIT, Overrun, Plan, Settlement, parse_price, suggest};
+use crate::policy::{LIMIT, Overrun, Plan, Settlement, suggest};
 
 /// Why what ran over is written off when nothing is granted.
 const GONE: &str = "the subscriber left";
@@ -82,65 +81,6 @@ pub enum OrderError {
     /// The node could not.
     #[error(transparent)]
     Node(#[from] NodeError),
-}
-
-/// A bucket of a subscriber that something is done to.
-pub(super) struct Held<'a> {
-    pub(super) subscriber: &'a str,
-    pub(super) account: &'a Account,
-    pub(super) position: u32,
-    pub(super) level: Level,
-    pub(super) terms: Terms,
-    /// The price, as the policy has it.
-    pub(super) price: Option<String>,
-}
-
-impl Held<'_> {
-    pub(super) fn bucket(&self) -> &str {
-        &self.account.buckets[self.position as usize].name
-    }
-
-    /// Adds what becomes of it to what is written down.
-    pub(super) fn book(
-        &self,
-        settled: &Settled,
-        (id, reason): (Option<&str>, Option<&str>),
-        batch: &mut Batch,
-    ) {
-        let left = settled.level.left();
-        for Booking {
-            kind,
-            bytes,
-            amount,
-        } in &settled.booked
-        {
-            let (subscriber, bucket) = (self.subscriber, self.bucket());
-            info!(id, subscriber, bucket, bytes, left, "{}", kind.as_str());
-            batch.entries.push(Entry {
-                kind: kind.as_str().to_owned(),
-                subscriber: subscriber.to_owned(),
-                id: id.map(str::to_owned),
-                reason: reason.map(str::to_owned),
-                what: What::Bucket {
-                    bucket: bucket.to_owned(),
-                    bytes: *bytes,
-                    amount: amount.clone(),
-                    left,
-                },
-            });
-        }
-        batch.buckets.push(Booked {
-            account: self.account.number,
-            position: self.position,
-            granted: settled.level.granted,
-            purse: self.price.as_ref().map(|price| Purse {
-                subscriber: self.subscriber.to_owned(),
-                position: self.position,
-                price: price.clone(),
-                rest: settled.level.rest,
-            }),
-        });
-    }
 }
 
 impl Node {
@@ -255,83 +195,6 @@ impl Node {
         Ok(vec![position])
     }
 
-    /// Positions of the packages of the subscriber's plan: its buckets that have no price.
-    pub(super) fn packages(&self, account: &Account) -> Vec<u32> {
-        let Some(plan) = self.plan_of(account) else {
-            return Vec::new();
-        };
-        let is_package = |name: &str| {
-            let planned = plan.buckets.iter().find(|planned| planned.name == name);
-            planned.is_some_and(|planned| matches!(planned.grant, Grant::Bytes(_)))
-        };
-        (0..)
-            .zip(&*account.buckets)
-            .filter(|(_, bucket)| bucket.granted.is_some() && is_package(&bucket.name))
-            .map(|(position, _)| position)
-            .collect()
-    }
-
-    /// A bucket as it is, with what the subscriber's plan says of it; nothing, for who has left.
-    pub(super) fn hold<'a>(
-        &self,
-        subscriber: &'a str,
-        account: &'a Account,
-        position: u32,
-    ) -> Result<Held<'a>, LedgerError> {
-        let line = account.bucket_line;
-        let name = &account.buckets[position as usize].name;
-        let plan = self.plan_of(account);
-        let planned = plan.and_then(|plan| plan.buckets.iter().find(|bucket| bucket.name == *name));
-        let mut terms = Terms {
-            overrun: plan.map(|plan| plan.overrun).unwrap_or_default(),
-            ..Terms::default()
-        };
-        let (mut price, mut rest) = (None, 0);
-        match planned.map(|planned| &planned.grant) {
-            Some(Grant::Bytes(bytes)) => {
-                let own = match plan.is_some_and(|plan| plan.limit.is_some()) && name == LIMIT {
-                    true => self.ledger.own(account.number, position)?,
-                    false => None,
-                };
-                terms.cycle = own.unwrap_or(*bytes);
-            }
-            Some(Grant::Money(of)) => {
-                terms.tariff = Some(Tariff::of(of));
-                price = Some(of.to_string());
-            }
-            None => {}
-        }
-        let purses = self.ledger.purses(Some(subscriber))?;
-        if let Some(purse) = purses.into_iter().find(|purse| purse.position == position)
-            && let Ok(of) = parse_price(&purse.price)
-        {
-            // Bytes were bought at this price, whatever the plan says, or whether there is one.
-            terms.tariff = Some(Tariff::of(&of));
-            price = Some(purse.price);
-            rest = purse.rest;
-        }
-        Ok(Held {
-            subscriber,
-            account,
-            position,
-            level: Level {
-                drawn: self.lines.drawn(line, position),
-                granted: self.lines.granted(line, position),
-                rest,
-            },
-            terms,
-            price,
-        })
-    }
-
-    /// The plan of a subscriber's session, under the policy in force.
-    pub(super) fn plan_of(&self, account: &Account) -> Option<&Plan> {
-        let session = account.session.as_ref()?;
-        let layout = &self.accounts.catalog.layouts[session.row.layout as usize];
-        let policy = &self.in_force.as_ref()?.policy;
-        policy.plans.iter().find(|plan| plan.name == layout.plan)
-    }
-
     /// A subscriber that sets its limit sets that of the cycles to come, too.
     fn keep_limit(&self, order: &Order, account: &Account, batch: &mut Batch) {
         let plan = self.plan_of(account);
@@ -360,7 +223,11 @@ impl Node {
     }
 
     /// Writes off what ran over in the buckets of a subscriber that has left a plan that says so.
-    pub(super) fn forgive(&mut self, id: &str, account: &Account) -> Result<(), LedgerError> {
+    pub(in crate::agent) fn forgive(
+        &mut self,
+        id: &str,
+        account: &Account,
+    ) -> Result<(), LedgerError> {
         let written_off = |plan: &Plan| plan.overrun == Overrun::WriteOff;
         if !self.plan_of(account).is_some_and(written_off) {
             return Ok(());
@@ -381,7 +248,7 @@ impl Node {
     }
 
     /// Tells the kernel what was written down of a subscriber's buckets.
-    pub(super) fn tell(&self, batch: &Batch, account: &Account) {
+    pub(in crate::agent) fn tell(&self, batch: &Batch, account: &Account) {
         for bucket in &batch.buckets {
             self.lines
                 .set_granted(account.bucket_line, bucket.position, bucket.granted);
@@ -397,7 +264,7 @@ impl Node {
     }
 
     /// Forgets the ids of orders nobody will repeat any more.
-    pub(super) fn forget_orders(&mut self) {
+    pub(in crate::agent) fn forget_orders(&mut self) {
         match self.ledger.forget_orders(Timestamp::now()) {
             Ok(0) => {}
             Ok(forgotten) => info!(
@@ -409,7 +276,7 @@ impl Node {
     }
 
     /// Tells the kernel what orders made of the buckets: what a process that was killed may have left undone.
-    pub(super) fn recall_grants(&self) -> Result<(), LedgerError> {
+    pub(in crate::agent) fn recall_grants(&self) -> Result<(), LedgerError> {
         let untold = self.ledger.untold()?;
         if untold.is_empty() {
             return Ok(());
@@ -425,14 +292,5 @@ impl Node {
             }
         }
         Ok(())
-    }
-}
-
-/// What a plan grants a bucket, for whoever compares prices.
-pub(super) fn price_of<'a>(plan: &'a Plan, bucket: &str) -> Option<&'a crate::policy::Price> {
-    let planned: Option<&Bucket> = plan.buckets.iter().find(|planned| planned.name == bucket);
-    match planned.map(|planned| &planned.grant) {
-        Some(Grant::Money(price)) => Some(price),
-        _ => None,
     }
 }

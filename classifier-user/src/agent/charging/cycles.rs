@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::error;
 
-use super::node::Node;
 use crate::accounts::{Account, Accounts, Change, Cycles};
+use crate::agent::node::Node;
 use crate::balance::{Action, Order, Refusal, lapse, settle};
 use crate::ledger::LedgerError;
 use crate::ledger::balances::Batch;
@@ -23,11 +23,11 @@ const ENDED: &str = "the cycle ended";
 
 /// Ends of cycles, the next one first. An entry that is not its subscriber's end any more is passed over.
 #[derive(Debug, Default)]
-pub(super) struct Ends(BinaryHeap<Reverse<(Timestamp, Arc<str>)>>);
+pub(in crate::agent) struct Ends(BinaryHeap<Reverse<(Timestamp, Arc<str>)>>);
 
 impl Ends {
     /// The ends of all cycles that run.
-    pub(super) fn of(accounts: &Accounts) -> Self {
+    pub(in crate::agent) fn of(accounts: &Accounts) -> Self {
         let present = accounts.present();
         Self(
             present
@@ -37,7 +37,7 @@ impl Ends {
     }
 
     /// Adds those of a change that were not there before it.
-    pub(super) fn learn(&mut self, before: &Accounts, change: &Change) {
+    pub(in crate::agent) fn learn(&mut self, before: &Accounts, change: &Change) {
         let is_new = |id: &Arc<str>, account: &Account| {
             let before = before.subscribers.get(id);
             let running = before.filter(|before| before.session.is_some());
@@ -53,7 +53,7 @@ impl Ends {
     }
 
     /// The next one.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(in crate::agent) fn next(&self) -> Option<Timestamp> {
         self.0.peek().map(|Reverse((due, _))| *due)
     }
 }
@@ -173,7 +173,7 @@ impl Node {
     }
 
     /// Notes where a subscriber is in its cycles now.
-    pub(super) fn run_cycles(&mut self, id: &Arc<str>, cycles: Cycles) {
+    pub(in crate::agent) fn run_cycles(&mut self, id: &Arc<str>, cycles: Cycles) {
         if let Some(account) = self.accounts.subscribers.get_mut(id) {
             account.cycles = Some(cycles);
             self.ends.0.extend(end_of(id, account));

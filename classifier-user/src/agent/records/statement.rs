@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::close;
-use super::node::Node;
 use super::recording::Waiting;
-use super::subscribers::SubscriberView;
 use crate::accounts::activity::between;
+use crate::agent::node::Node;
+use crate::agent::subscribers::SubscriberView;
 use crate::ledger::LedgerError;
 use crate::ledger::usage::{Cause, Closing, Cut, PastSession, Stored, Taken};
 use crate::report::Traffic;

@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info};
 
-use super::node::Node;
 use super::recording::{Waiting, judged};
 use crate::accounts::activity::Moment;
+use crate::agent::node::Node;
 use crate::engine::lines::Lines;
 use crate::ledger::LedgerError;
 use crate::ledger::usage::{Cause, Closing, Cut, Terms};
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 1_000;
 
 impl Node {
     /// Looks at a slice of the rows, the first to begin with; whether there are more.
-    pub(super) fn look(&mut self, slice: usize) -> bool {
+    pub(in crate::agent) fn look(&mut self, slice: usize) -> bool {
         let now = Moment::now();
         let recording = &mut self.recording;
         if slice == 0 {
@@ -32,7 +32,7 @@ impl Node {
     }
 
     /// Reads the rows that moved if another day has begun.
-    pub(super) fn look_at_the_day(&mut self) {
+    pub(in crate::agent) fn look_at_the_day(&mut self) {
         let now = Timestamp::now();
         let today = now.to_zoned(self.config.timezone.clone()).date();
         if today != self.recording.day {
@@ -43,12 +43,12 @@ impl Node {
     }
 
     /// How long the day lasts, at most an hour: clocks step.
-    pub(super) fn until_midnight(&self) -> Duration {
+    pub(in crate::agent) fn until_midnight(&self) -> Duration {
         until_midnight(Timestamp::now(), &self.config.timezone)
     }
 
     /// Notes that it is time to record every row that moved.
-    pub(super) fn record_all(&mut self) {
+    pub(in crate::agent) fn record_all(&mut self) {
         let recording = &mut self.recording;
         // Those whose turn it was before, and could not be written, are among them.
         recording.due = recording.watch.active().into();
@@ -56,7 +56,7 @@ impl Node {
     }
 
     /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
-    pub(super) fn write_records(&mut self) -> bool {
+    pub(in crate::agent) fn write_records(&mut self) -> bool {
         let cuts = self.next_cuts();
         let done = self.recording.waiting.is_empty() && self.recording.due.is_empty();
         let seen = match self.recording.due_until {
@@ -119,7 +119,7 @@ impl Node {
 
     /// Reads a row that counts, to be recorded; nothing if it is about to end. `suspended`: its state, if that has just
     /// changed.
-    pub(super) fn cut(
+    pub(in crate::agent) fn cut(
         &mut self,
         line: u32,
         cause: Cause,
@@ -170,7 +170,7 @@ impl Node {
     }
 
     /// Reads a subscriber's row: what it counts from now on is to stand in other records.
-    pub(super) fn cut_subscriber(&mut self, id: &str, cause: Cause) {
+    pub(in crate::agent) fn cut_subscriber(&mut self, id: &str, cause: Cause) {
         let account = self.accounts.subscribers.get(id);
         let session = account.and_then(|account| account.session.as_ref());
         let Some(line) = session.map(|session| session.row.line) else {
@@ -190,7 +190,7 @@ impl Node {
     }
 
     /// Reads what a change, that has just come into force, is to stand apart from; with another image, all rows.
-    pub(super) fn divide(&mut self, published: Option<u32>) {
+    pub(in crate::agent) fn divide(&mut self, published: Option<u32>) {
         let now = Timestamp::now();
         for (line, suspended) in self.recording.take_restated() {
             self.look_at(line);
@@ -220,7 +220,7 @@ impl Node {
     }
 
     /// Records everything that moved until now.
-    pub(super) fn record_to_the_end(&mut self) {
+    pub(in crate::agent) fn record_to_the_end(&mut self) {
         self.cut_all(Cause::Shutdown, u32::MAX);
         self.recording.due.clear();
         self.recording.due_until = Some(self.recording.looked);
@@ -228,7 +228,7 @@ impl Node {
     }
 
     /// Notes in the ledger what an image is compiled from.
-    pub(super) fn note_image(
+    pub(in crate::agent) fn note_image(
         &mut self,
         serial: u32,
         policy: &crate::policy::Policy,
@@ -254,7 +254,7 @@ fn meters(lines: &Lines, line: u32, terms: &Terms) -> Box<[classifier::layout::M
 }
 
 /// A row that ended, read: its counters are final.
-pub(super) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>) -> Cut {
+pub(in crate::agent) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>) -> Cut {
     Cut {
         line: closing.line,
         row_start: closing.row_start,

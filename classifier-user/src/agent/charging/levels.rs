@@ -4,8 +4,8 @@
 use classifier::layout::MAX_BUCKETS;
 use tracing::error;
 
-use super::node::Node;
 use crate::accounts::{Accounts, Change};
+use crate::agent::node::Node;
 use crate::ledger::LedgerError;
 
 /// Subscribers whose buckets are written down in one transaction, while requests wait: some milliseconds.
@@ -15,7 +15,7 @@ const LOOKED_AT: usize = 100_000;
 
 /// What is written down already, by number of account.
 #[derive(Debug, Default)]
-pub(super) struct Levels {
+pub(in crate::agent) struct Levels {
     blocks: Vec<Block>,
     /// The sums are those of the ledger.
     recalled: bool,
@@ -33,7 +33,7 @@ struct Block {
 
 impl Levels {
     /// Those of all subscribers.
-    pub(super) fn of(accounts: &Accounts) -> Self {
+    pub(in crate::agent) fn of(accounts: &Accounts) -> Self {
         let mut levels = Self::default();
         for account in accounts.subscribers.values() {
             levels.place(account.number, account.bucket_line, account.buckets.len());
@@ -42,7 +42,7 @@ impl Levels {
     }
 
     /// Those a change gives out.
-    pub(super) fn learn(&mut self, change: &Change) {
+    pub(in crate::agent) fn learn(&mut self, change: &Change) {
         for (_, account) in &change.subscribers {
             self.place(account.number, account.bucket_line, account.buckets.len());
         }

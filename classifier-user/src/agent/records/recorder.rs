@@ -14,7 +14,7 @@ use crate::api::server::{Shared, with};
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Looks every `checkpoint` and at midnight, and records every `record`, until it is told to stop.
-pub(super) async fn run(
+pub(in crate::agent) async fn run(
     node: Shared,
     (checkpoint, record): (Duration, Duration),
     mut stopped: watch::Receiver<bool>,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::error;
 
-use super::balances::price_of;
-use super::node::Node;
+use super::held::price_of;
+use crate::agent::node::Node;
 use crate::balance::money::Tariff;
 use crate::balance::{Level, Order, Refusal, Settled, reprice};
 use crate::ledger::LedgerError;
@@ -21,7 +21,7 @@ impl Node {
     /// Prices anew what was bought at other prices than those in force, of one subscriber or of all; of many, some now and
     /// the rest when [`Node::price_more`] is asked. What is in the way is logged: bytes are worth what they were bought as
     /// until it is gone.
-    pub(super) fn keep_money(&mut self, subscriber: Option<&str>) {
+    pub(in crate::agent) fn keep_money(&mut self, subscriber: Option<&str>) {
         match self.ledger.purses(subscriber) {
             Ok(purses) if subscriber.is_some() => self.price_anew(&purses),
             Ok(purses) => {
@@ -114,7 +114,7 @@ fn tell(error: &LedgerError) {
 }
 
 /// Whether any bucket has another price in one policy than in the other.
-pub(super) fn differ(before: &Policy, after: &Policy) -> bool {
+pub(in crate::agent) fn differ(before: &Policy, after: &Policy) -> bool {
     let prices = |policy: &Policy| -> Vec<(String, String, String)> {
         let of_plans = policy.plans.iter().flat_map(|plan| {
             plan.buckets.iter().filter_map(|bucket| {
