@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod balances;
+mod error;
 pub mod records;
 pub mod schedule;
 pub mod usage;
@@ -15,73 +16,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use classifier::layout::MAX_INTERFACES;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::error::LedgerError;
+use self::error::failed;
 use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
 const SCHEMA: i64 = 4;
-
-/// The ledger cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// SQLite failed.
-    #[error("ledger {}: {error}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: rusqlite::Error,
-    },
-    /// The file belongs to a newer version.
-    #[error(
-        "ledger {}: it has schema {found}, this version knows schema {SCHEMA}; run the version that wrote it",
-        path.display()
-    )]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-    },
-    /// Another process holds the file.
-    #[error("ledger {}: another process has it open; one agent may run on a ledger", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something in it cannot be understood.
-    #[error("ledger {}: {what}; restore it from a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// Too many interfaces.
-    #[error(
-        "ledger {}: {known} interfaces have been counted on since the counters began, and there is room for \
-         {MAX_INTERFACES}; begin new counters with `zerorate detach --purge`",
-        path.display()
-    )]
-    Interfaces {
-        /// The file.
-        path: PathBuf,
-        /// How many it knows.
-        known: usize,
-    },
-    /// Its directory cannot be made.
-    #[error("ledger {}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-}
 
 /// An open ledger.
 #[derive(Debug)]
@@ -395,18 +340,6 @@ CREATE TABLE record (
 );
 CREATE INDEX record_of_subscriber ON record (subscriber, seq);
 ";
-
-fn failed(path: &Path) -> impl FnOnce(rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    move |error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::InUse { path },
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => LedgerError::Damaged {
-            path,
-            what: error.to_string(),
-        },
-        _ => LedgerError::Sqlite { path, error },
-    }
-}
 
 fn to_json<T: Serialize>(content: &T) -> rusqlite::Result<String> {
     serde_json::to_string(content)
