@@ -72,7 +72,11 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             Node::start(config)
         }
     });
-    let node: Shared = Arc::new(Mutex::new(node.await??));
+    let node = node.await?.inspect_err(|_| {
+        // Nobody will answer there; whoever asks hears that there is no agent.
+        let _ = std::fs::remove_file(&socket);
+    })?;
+    let node: Shared = Arc::new(Mutex::new(node));
     let feed = with(Arc::clone(&node), |node| node.feed()).await;
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
     let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));

@@ -358,9 +358,29 @@ struct Which {
     limit: Option<usize>,
 }
 
+/// Kinds of records.
+const KINDS: [&str; 7] = [
+    "usage",
+    "grant",
+    "debit",
+    "return",
+    "expire",
+    "write_off",
+    "state",
+];
+
 async fn records(State(node): State<Shared>, Query(which): Query<Which>) -> Response {
     const MOST: usize = 10_000;
     let limit = which.limit.unwrap_or(MOST).min(MOST);
+    if let Some(kind) = &which.kind
+        && !KINDS.contains(&kind.as_str())
+    {
+        let help = format!(
+            "there are no records of kind `{kind}`: {}",
+            KINDS.join(", ")
+        );
+        return (StatusCode::UNPROCESSABLE_ENTITY, help).into_response();
+    }
     answer(
         with(node, move |node| {
             node.records(Asked {

@@ -87,6 +87,12 @@ impl Booked {
         }
     }
 
+    /// What is left after so many bytes of it.
+    #[must_use]
+    pub const fn applied(self, left: i64, bytes: u64) -> i64 {
+        left.wrapping_add(self.signed(bytes) as i64)
+    }
+
     /// What so many bytes of it do to what was granted.
     const fn signed(self, bytes: u64) -> i128 {
         match self {

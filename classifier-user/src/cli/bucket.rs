@@ -101,9 +101,10 @@ struct Common {
 fn quantity(text: &str) -> Result<Quantity, String> {
     match Amount::parse(text) {
         Ok(amount) => Ok(Quantity::Money(amount)),
-        Err(InvalidAmount::Form) => parse_volume(text)
-            .map(Quantity::Bytes)
-            .map_err(|error| format!("{error}; {}", error.help())),
+        Err(InvalidAmount::Form) => parse_volume(text).map(Quantity::Bytes).map_err(|error| {
+            let money = "where the bucket has a price, an amount such as \"5.50 EUR\"";
+            format!("{error}; {}; or, {money}", error.help())
+        }),
         Err(error) => Err(error.to_string()),
     }
 }

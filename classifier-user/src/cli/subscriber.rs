@@ -133,7 +133,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct When {
     /// Not now, but at this time, such as 2026-03-01T00:00:00+05:00; `subscriber scheduled` shows what is to come.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
 }
 
@@ -262,6 +262,12 @@ impl Line for Shown {
         cells.splice(5..5, figures);
         cells
     }
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| {
+        "it is no time: write date, time and offset, as in 2026-03-01T00:00:00+05:00".to_owned()
+    })
 }
 
 /// Runs the command.

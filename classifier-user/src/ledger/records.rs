@@ -57,7 +57,7 @@ pub enum What {
         /// How much money, where it was about money.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amount: Option<Amount>,
-        /// What was left after the whole order.
+        /// What was left after it.
         left: i64,
     },
     /// It has another plan, state or addresses, or is gone.

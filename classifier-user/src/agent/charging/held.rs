@@ -34,7 +34,7 @@ impl Held<'_> {
         (id, reason): (Option<&str>, Option<&str>),
         batch: &mut Batch,
     ) {
-        let left = settled.level.left();
+        let mut left = self.level.left();
         for Booking {
             kind,
             bytes,
@@ -42,6 +42,7 @@ impl Held<'_> {
         } in &settled.booked
         {
             let (subscriber, bucket) = (self.subscriber, self.bucket());
+            left = kind.applied(left, *bytes);
             info!(id, subscriber, bucket, bytes, left, "{}", kind.as_str());
             batch.entries.push(Entry {
                 kind: kind.as_str().to_owned(),
