@@ -80,6 +80,17 @@ impl Bucket {
         Ok(of_it.up.bytes + of_it.down.bytes)
     }
 
+    /// The sum of `bytes_drawn` over the subscriber's usage.
+    fn recorded(&self, agent: &Agent) -> Result<i128> {
+        let statement = agent.ask_json(&["usage", "--subscriber", self.subscriber])?;
+        let of_it = |line: &&Value| line["kind"] == "usage" && line["charged"] == self.name;
+        let drawn = statement.iter().filter(of_it).map(|line| {
+            let bytes = line["bytes_drawn"].as_u64().context("no bytes_drawn")?;
+            Ok(i128::from(bytes))
+        });
+        drawn.sum()
+    }
+
     /// Sees that all of it adds up, when traffic rests; and that the agent is in order.
     ///
     /// # Errors
@@ -100,6 +111,12 @@ impl Bucket {
             drawn == self.granted + booked - left,
             "{drawn} were drawn, {} granted at first, {booked} booked beside that, {left} are left",
             self.granted
+        );
+        // The same by what billing reads: records of all epochs, and what is not recorded yet.
+        let recorded = self.recorded(agent)?;
+        ensure!(
+            recorded == drawn,
+            "{drawn} were drawn, and records say {recorded}"
         );
         agent.check_order()
     }

@@ -8,6 +8,7 @@ use zerorate_tests::balance::Bucket;
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::ping::ping;
+use zerorate_tests::topology::Lab;
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 
@@ -30,6 +31,13 @@ fn policy() -> String {
         )
 }
 
+fn agent(lab: &Lab) -> Result<Agent> {
+    town::agent(lab)
+        .policy(&policy())
+        .setting("watch = false")
+        .start()
+}
+
 /// What is left, as money.
 fn amount(agent: &Agent) -> Result<String> {
     let shown = agent.ask_json(&["subscriber", "show", "bob"])?;
@@ -44,10 +52,7 @@ fn money_is_bytes_until_it_is_money_again() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .policy(&policy())
-        .setting("watch = false")
-        .start()?;
+    let mut agent = agent(&lab)?;
     let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
     udp(&bob, &remote, 110, 972)?;
     lab.settle()?;
@@ -141,10 +146,7 @@ fn buckets_outlive_the_counters() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .policy(&policy())
-        .setting("watch = false")
-        .start()?;
+    let mut agent = agent(&lab)?;
     let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
     BALANCE.order(&agent, "pay-1", &["grant", "63 UZS"])?;
     agent.ask(&["subscriber", "suspend", "alice", "--reason", "unpaid"])?;
@@ -178,10 +180,7 @@ fn a_start_that_failed_after_a_reboot_forgets_nothing() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .policy(&policy())
-        .setting("watch = false")
-        .start()?;
+    let mut agent = agent(&lab)?;
     let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
     BALANCE.order(&agent, "pay-1", &["grant", "63 UZS"])?;
     udp(&bob, &remote, 120, 972)?;
@@ -215,10 +214,7 @@ fn who_was_away_when_the_price_changed_has_the_same_money() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let agent = town::agent(&lab)
-        .policy(&policy())
-        .setting("watch = false")
-        .start()?;
+    let agent = agent(&lab)?;
     BALANCE.order(&agent, "pay-1", &["grant", "63 UZS"])?;
     agent.write_subscribers("alice,basic,active,10.1.0.1/32 2001:db8:a::/64")?;
     agent.reload()?;

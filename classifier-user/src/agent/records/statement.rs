@@ -49,15 +49,19 @@ impl Node {
         to: Option<Timestamp>,
     ) -> Result<Option<Statement>, LedgerError> {
         let now = Timestamp::now();
-        let to = to.unwrap_or(now);
+        // Who sets no end wants all of it, also what was recorded while the clock was ahead.
+        let last = to.unwrap_or(Timestamp::MAX);
         let after = from.unwrap_or(Timestamp::MIN);
-        let found = self.sessions_with_records(id, after, to, now)?;
+        let found = self.sessions_with_records(id, after, last, now)?;
+        let ends = found.iter().flat_map(|found| &found.records);
+        let latest = ends.map(|stored| stored.end).max();
+        let to = to.unwrap_or_else(|| latest.map_or(now, |latest| latest.max(now)));
         let mut records = self.ledger.records(0, Some(id), i64::MAX as usize)?;
         let account = self.accounts.subscribers.get(id);
         if found.is_empty() && records.is_empty() && account.is_none() {
             return Ok(None);
         }
-        records.retain(|record| record.time > after && record.time <= to);
+        records.retain(|record| record.time > after && record.time <= last);
         let first = found.iter().map(|found| found.session.start).min();
         let shortest = self.config.records.checkpoint.as_secs_f64();
         let mut sum = Sum::default();
