@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
-use super::{Ledger, LedgerError, Result, failed, put_numbered};
+use super::{Ledger, Result, put_numbered};
 use crate::accounts::{Account, Bucket, Cycles, EndedRow, Row, Session};
 
 /// Writes subscribers down as they are after a change. Lists of buckets are written once each.
@@ -152,20 +152,6 @@ impl Ledger {
                 end: timestamp(row.get(6)?),
             })
         })
-    }
-
-    pub(super) fn rows<T>(
-        &self,
-        query: &str,
-        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>> {
-        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
-        let rows = statement.query_map([], read).map_err(failed(&self.path))?;
-        rows.collect::<rusqlite::Result<_>>()
-            .map_err(|error| LedgerError::Damaged {
-                path: self.path.clone(),
-                what: format!("`{query}` found what cannot be read: {error}"),
-            })
     }
 }
 

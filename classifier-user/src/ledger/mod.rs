@@ -7,21 +7,25 @@
 mod accounts;
 pub mod balances;
 mod error;
+mod reader;
 pub mod records;
 pub mod schedule;
 pub mod usage;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use classifier::layout::MAX_INTERFACES;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::error::LedgerError;
 use self::error::failed;
+pub use self::reader::Reader;
 use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
@@ -31,8 +35,9 @@ const SCHEMA: i64 = 4;
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
-    path: PathBuf,
-    connection: Connection,
+    reader: Reader,
+    /// One agent may write to a ledger: whoever holds this file's lock.
+    _one: File,
     /// Numbers of the lists of buckets that are written down.
     bucket_lists: HashMap<Arc<[Bucket]>, i64>,
     /// Something may be written down of which the kernel has to be told.
@@ -54,6 +59,33 @@ pub struct Recalled {
 
 type Result<T> = std::result::Result<T, LedgerError>;
 
+impl Deref for Ledger {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+/// Takes the lock of the one agent that may write to a ledger; a second one is refused at once, not when it first writes.
+/// It is a file of its own: whoever closed the ledger's would give up SQLite's locks with it.
+fn the_one(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let io = |error| LedgerError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::create(&name).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
 impl Ledger {
     /// Opens a ledger, making it where there is none, and recalls what it holds.
     ///
@@ -66,10 +98,14 @@ impl Ledger {
                 error,
             })?;
         }
+        let one = the_one(path)?;
         let connection = Connection::open(path).map_err(failed(path))?;
         let mut ledger = Self {
-            path: path.to_owned(),
-            connection,
+            reader: Reader {
+                path: path.to_owned(),
+                connection,
+            },
+            _one: one,
             bucket_lists: HashMap::new(),
             untold: true,
         };
@@ -83,17 +119,10 @@ impl Ledger {
         self.connection
             .busy_timeout(std::time::Duration::ZERO)
             .map_err(failed(path))?;
-        // One writer: a second agent on the same file is refused at once, not when it first writes.
         self.connection
-            .execute_batch(
-                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-            )
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .map_err(failed(path))?;
-        let found: i64 = self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(failed(path))?;
-        match found {
+        match self.schema()? {
             0 => self
                 .connection
                 .execute_batch(&format!(
@@ -206,8 +235,8 @@ impl Ledger {
         ready: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let mut lists = self.bucket_lists.clone();
-        let path = &self.path;
-        let transaction = self.connection.transaction().map_err(failed(path))?;
+        let path = &self.reader.path;
+        let transaction = self.reader.connection.transaction().map_err(failed(path))?;
         let mut written = |transaction: &Transaction<'_>| {
             put_numbered(transaction, "class", 0, &change.catalog.classes)?;
             let known = before.catalog.layouts.len();
@@ -236,29 +265,11 @@ impl Ledger {
         Ok(ready)
     }
 
-    /// Something in it cannot be understood.
-    pub(crate) fn damaged(&self, what: String) -> LedgerError {
-        LedgerError::Damaged {
-            path: self.path.clone(),
-            what,
-        }
-    }
-
     fn write(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
-        let path = &self.path;
-        let transaction = self.connection.transaction().map_err(failed(path))?;
+        let path = &self.reader.path;
+        let transaction = self.reader.connection.transaction().map_err(failed(path))?;
         work(&transaction).map_err(failed(path))?;
         transaction.commit().map_err(failed(path))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>> {
-        self.connection
-            .query_row("SELECT value FROM number WHERE name = ?1", [name], |row| {
-                row.get::<_, i64>(0)
-            })
-            .optional()
-            .map(|value| value.map(|value| value as u64))
-            .map_err(failed(&self.path))
     }
 
     /// A table of numbered things, which must be numbered without gaps.
@@ -276,28 +287,6 @@ impl Ledger {
                 what: format!("number {expected} is missing from table `{table}`"),
             }),
         }
-    }
-
-    fn pairs<K: rusqlite::types::FromSql, T: DeserializeOwned>(
-        &self,
-        query: &str,
-    ) -> Result<Vec<(K, T)>> {
-        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
-        let rows = statement
-            .query_map([], |row| {
-                Ok((row.get::<_, K>(0)?, row.get::<_, String>(1)?))
-            })
-            .map_err(failed(&self.path))?;
-        let mut found = Vec::new();
-        for row in rows {
-            let (key, content) = row.map_err(failed(&self.path))?;
-            let content = serde_json::from_str(&content).map_err(|error| LedgerError::Damaged {
-                path: self.path.clone(),
-                what: format!("a row of `{query}` cannot be read: {error}"),
-            })?;
-            found.push((key, content));
-        }
-        Ok(found)
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
-use super::{Ledger, Result, failed, to_json};
+use super::{Reader, Result, failed, to_json};
 use crate::balance::money::Amount;
 use crate::subscribers::Wish;
 
@@ -71,7 +71,7 @@ pub enum What {
     },
 }
 
-impl Ledger {
+impl Reader {
     /// Records behind a number, oldest first, of one subscriber or of all.
     ///
     /// # Errors

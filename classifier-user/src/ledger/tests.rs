@@ -243,6 +243,34 @@ fn a_second_agent_is_refused() {
 }
 
 #[test]
+fn it_is_read_beside_the_agent_that_writes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    assert!(matches!(
+        Reader::open(&path),
+        Err(LedgerError::Sqlite { .. })
+    ));
+    let (mut ledger, _) = Ledger::open(&path).unwrap();
+    ledger.begin_epoch(7).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.number("epoch").unwrap(), Some(7));
+    // A transaction that is under way holds nobody up, and is not seen.
+    let transaction = ledger.reader.connection.transaction().unwrap();
+    set_number(&transaction, "epoch", 8).unwrap();
+    assert_eq!(reader.number("epoch").unwrap(), Some(7));
+    transaction.commit().unwrap();
+    assert_eq!(reader.number("epoch").unwrap(), Some(8));
+    assert!(
+        set_number(
+            &reader.connection.unchecked_transaction().unwrap(),
+            "epoch",
+            9
+        )
+        .is_err()
+    );
+}
+
+#[test]
 fn what_is_no_ledger_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger.db");

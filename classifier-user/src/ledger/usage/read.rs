@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::super::accounts::timestamp;
-use super::super::{Ledger, LedgerError, Result, failed};
+use super::super::{LedgerError, Reader, Result, failed};
 use super::{AnyRecord, Cause, Closing, Judged, Moved, Taken, Terms, codec};
 
 /// More records than one row of counters ever yields at once.
@@ -74,7 +74,7 @@ pub(super) fn prefixes(text: &str) -> std::result::Result<Vec<IpNet>, ipnet::Add
     text.split_whitespace().map(str::parse).collect()
 }
 
-impl Ledger {
+impl Reader {
     /// Records of all kinds, oldest first.
     ///
     /// # Errors
@@ -209,13 +209,6 @@ impl Ledger {
             .and_then(|mut find| find.query_row([number], |row| row.get(0)))
             .map_err(failed(&self.path))?;
         self.understood(serde_json::from_str(&content))
-    }
-
-    pub(super) fn understood<T, E: std::fmt::Display>(
-        &self,
-        read: std::result::Result<T, E>,
-    ) -> Result<T> {
-        read.map_err(|error| self.damaged(format!("what was recorded cannot be read: {error}")))
     }
 
     /// What was recorded of the row at a line.

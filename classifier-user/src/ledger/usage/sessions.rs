@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::Stored;
 use super::read::prefixes;
 use crate::ledger::accounts::timestamp;
-use crate::ledger::{Ledger, Result, failed};
+use crate::ledger::{Reader, Result, failed};
 
 /// A session that is, or was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl PastSession {
     }
 }
 
-impl Ledger {
+impl Reader {
     /// Sessions of a subscriber of which something is recorded, oldest first.
     ///
     /// # Errors

@@ -63,9 +63,9 @@ impl Ledger {
         numbers: &mut TermsNumbers,
         seen: Option<Timestamp>,
     ) -> Result<Vec<Backwards>> {
-        let path = &self.path;
+        let path = &self.reader.path;
         let epoch = self.number("epoch")?.unwrap_or(0) as i64;
-        let transaction = self.connection.transaction().map_err(failed(path))?;
+        let transaction = self.reader.connection.transaction().map_err(failed(path))?;
         let written = write(&transaction, cuts, numbers, epoch);
         let written = written.and_then(|wrong| {
             if let Some(seen) = seen {
