@@ -29,7 +29,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
-pub use self::change::{Cause, Change, Summary};
+pub use self::change::{Cause, Change, Endowed, Summary};
 pub use self::cycles::Cycles;
 
 /// Subscribers by id. A copy costs nothing, and stays as it was.
@@ -195,6 +195,7 @@ impl Accounts {
         change.grants.clear();
         change.drawn.clear();
         change.entries.clear();
+        change.endowed.clear();
     }
 
     /// Subscribers with a running session.
