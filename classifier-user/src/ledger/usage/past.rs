@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::account::plus;
 use super::{Cut, codec};
+use crate::accounts::usage::Past;
 use crate::ledger::{Reader, Result, set_number};
 
 /// The table, and how rows that ended are found by their line.
@@ -66,7 +67,7 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn past(&self) -> Result<Vec<(Arc<str>, u32, Vec<Meter>)>> {
+    pub fn past(&self) -> Result<Vec<Past>> {
         let rows = self.rows("SELECT * FROM past", |row| {
             let mut meters = Vec::new();
             let read = codec::counters(row.get_ref(2)?.as_blob()?, &mut meters);
