@@ -39,6 +39,9 @@ pub struct Config {
     /// Database file of what must outlive the process.
     #[serde(default = "default_ledger")]
     pub ledger: PathBuf,
+    /// Directory in which policy versions are kept; see [`Config::history`].
+    #[serde(default, rename = "history")]
+    kept: Option<PathBuf>,
     /// Directory on a BPF file system.
     #[serde(default = "default_pin_dir")]
     pub pin_dir: PathBuf,
@@ -233,6 +236,15 @@ impl Config {
         interface::check(&config.interfaces, &mut out, at);
         tags::check(&config.tags, &config.interfaces, &mut out, at);
         out.finish().map(|_| config)
+    }
+
+    /// Directory in which every policy version is kept, with the audit log: `policies` beside the ledger, where nothing is
+    /// said.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.kept
+            .clone()
+            .unwrap_or_else(|| self.ledger.with_file_name("policies"))
     }
 
     /// Where what subscribers receive is counted: the choice all access interfaces share.

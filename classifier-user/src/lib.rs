@@ -2,7 +2,7 @@
 //!
 //! A policy's way: [`policy`] reads and checks it, [`accounts`] gives its names and the [`subscribers`] their
 //! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
-//! counted in; [`agent`] keeps it all up to date; [`ledger`] remembers; [`api`] and [`cli`] tell; [`replay`] does
+//! counted in; [`agent`] keeps it all up to date; [`ledger`] and [`history`] remember; [`api`] and [`cli`] tell; [`replay`] does
 //! the same with a capture.
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod config;
 pub mod datapath;
 pub mod diagnostic;
 pub mod engine;
+pub mod history;
 pub mod image;
 pub mod ledger;
 pub mod netlink;

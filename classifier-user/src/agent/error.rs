@@ -6,6 +6,7 @@ use crate::accounts::Full;
 use crate::datapath::links::AttachError;
 use crate::datapath::maps::MapsError;
 use crate::diagnostic::Diagnostics;
+use crate::history::HistoryError;
 use crate::image::TooLarge;
 use crate::ledger::LedgerError;
 use crate::policy::Breach;
@@ -35,7 +36,7 @@ pub enum NodeError {
     /// The policy changes more than it allows itself, and nobody said that it is meant.
     #[error(
         "the new policy changes more than it allows, and is not put in force:\n{}\nrepair it; or, if this is meant, say \
-         so: zerorate policy reload --force --reason TEXT",
+         so with --force --reason TEXT, as in: zerorate policy reload --force --reason TEXT",
         lines(.0)
     )]
     Guarded(Vec<Breach>),
@@ -51,6 +52,12 @@ pub enum NodeError {
     /// The kernel would not.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A version cannot be kept, or is not there.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
     /// The disk would not.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -91,6 +98,22 @@ pub enum NodeError {
         /// Epoch in the ledger.
         known: String,
     },
+}
+
+impl NodeError {
+    /// Whether it may be possible later, with nothing else asked for.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unfit(_)
+                | Self::Maps(_)
+                | Self::Attach(_)
+                | Self::Ledger(_)
+                | Self::Behind { .. }
+                | Self::History(HistoryError::Io { .. } | HistoryError::Moving)
+        )
+    }
 }
 
 fn lines(breaches: &[Breach]) -> String {

@@ -202,7 +202,9 @@ impl Node {
             subscribers: self.accounts.subscribers.clone(),
             image: Arc::clone(&prepared),
         });
-        target(&larger, &self.maps).publish(&prepared)?;
+        let map = target(&larger, &self.maps);
+        map.publish(&prepared)?;
+        map.read_back(&prepared, serial)?;
         self.live = Some(prepared);
         self.at_once.sees(self.sight().into_iter().collect());
         self.unpublished = false;

@@ -3,6 +3,7 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
+pub mod activation;
 pub mod at_once;
 pub mod charging;
 pub mod error;
@@ -30,10 +31,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use self::activation::Act;
 use self::node::Node;
+use self::reload::Want;
 use self::triggers::{Files, Links};
 use crate::api::server::{self, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
+use crate::history::Action;
 use crate::report::Direction;
 
 /// Between two parts of one work: whoever waits for the node has it then.
@@ -109,8 +113,8 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&node, "SIGHUP").await,
-            () = files.changed() => reload(&node, "a file changed").await,
+            _ = hangup.recv() => reload(&node, "SIGHUP", "SIGHUP").await,
+            () = files.changed() => reload(&node, "file", "a file changed").await,
             () = links.changed() => more = keep_up(&node).await,
             () = tokio::time::sleep(boundary) => more = keep_up(&node).await,
             _ = looks.tick() => more = look(&node, &mut clock).await,
@@ -156,20 +160,22 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reload(node: &Shared, why: &'static str) {
+async fn reload(node: &Shared, how: &str, why: &str) {
     info!("reloading: {why}");
     notify_systemd(&[
         sd_notify::NotifyState::Reloading,
         sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Ready),
     ]);
     // What went wrong was logged, and is kept for `status`.
-    let _ = server::reload(Arc::clone(node)).await;
+    let act = Act::itself(Action::Reload, how);
+    let _ = server::load(Arc::clone(node), act, Want::Configured).await;
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 }
 
 /// Does what is due, a part of it: whoever suspends somebody, or stops the agent, need not wait for a million subscribers.
 /// Whether there is more.
 async fn keep_up(node: &Shared) -> bool {
+    activation::keep_time(node).await;
     with(Arc::clone(node), |node| {
         node.look_after_interfaces();
         node.keep_up();

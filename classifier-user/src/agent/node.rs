@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use nix::sys::socket::SockaddrStorage;
 use tracing::{info, warn};
 
+use super::activation::Act;
 use super::at_once::AtOnce;
 use super::charging::cycles::Ends;
 use super::charging::levels::Levels;
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
+use crate::history::{Action, History};
 use crate::ledger::balances::Purse;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::Policy;
@@ -48,6 +50,8 @@ pub struct Node {
     pub(super) news: News,
     pub(super) in_force: Option<InForce>,
     pub(super) ledger: Ledger,
+    /// Policy versions, and who put them in force.
+    pub(super) history: History,
     /// What is counted and not yet recorded.
     pub(super) recording: Recording,
     /// Serial number of the latest image.
@@ -99,10 +103,21 @@ impl Node {
     /// Whatever is in the way. Counting that goes on from before is not disturbed.
     pub fn start(config: Config) -> Result<Self, NodeError> {
         preflight::check(&config.pin_dir)?;
-        let sources = Sources::of(&config);
+        let history = History::open(&config.history())?;
+        if let Some(flaw) = history.flaw() {
+            tracing::error!("the audit log was changed by somebody: {flaw}");
+        }
+        let last = history
+            .past()
+            .map(|past| past.last())
+            .unwrap_or_else(|error| {
+                tracing::error!("{error}");
+                None
+            });
+        let sources = Sources::of(&config, history.chosen());
         // Each takes a second with a million subscribers.
         let (inputs, opened) = thread::scope(|scope| {
-            let inputs = scope.spawn(|| sources.read());
+            let inputs = scope.spawn(|| sources.read_at_start(last.as_deref()));
             let opened = Ledger::open(&config.ledger);
             let inputs = inputs.join();
             (inputs.unwrap_or_else(|panic| resume_unwind(panic)), opened)
@@ -181,6 +196,7 @@ impl Node {
             at_once: Arc::default(),
             unpublished: false,
             ledger,
+            history,
             recording,
             serial: recalled.serial,
             wishes: recalled.wishes,
@@ -195,8 +211,18 @@ impl Node {
         node.schedule = Schedule::of(node.ledger.scheduled()?);
         node.recall_grants()?;
         node.ledger.told()?;
-        let reloaded = node.load(inputs?)?;
+        let (inputs, refused) = inputs?;
+        let act = Act::itself(Action::Start, "start");
+        if let Some(refused) = refused {
+            node.refused = Some(refused.to_string());
+            tracing::error!(
+                "the configured policy is refused, and what was in force last is put in force again:\n{refused}"
+            );
+            node.audit(&act, last.clone(), None, &Err(refused));
+        }
+        let reloaded = node.load(inputs)?;
         log_reload(&reloaded);
+        node.audit(&act, last, None, &Ok(reloaded));
         node.interfaces.attach_all(&node.maps)?;
         node.news.replaced();
         Ok(node)
@@ -205,6 +231,7 @@ impl Node {
     /// Compiles again what is in force when time, or the gateway's own addresses, made it another thing. What is in
     /// the way is logged, shown by `status`, and tried again at the next look.
     pub fn keep_up(&mut self) {
+        self.history.write_down();
         let Some(in_force) = &self.in_force else {
             return;
         };
@@ -230,6 +257,7 @@ impl Node {
             // A file that was refused is as wrong as before.
             self.refused.take_if(|text| text.starts_with(BEHIND));
             if boundary {
+                self.audit_boundary();
                 info!("a validity boundary has passed: the policy of this time is in force");
             }
             if moved {
@@ -247,7 +275,13 @@ impl Node {
     /// Next instant at which anything changes by itself.
     #[must_use]
     pub fn next_change(&self) -> Option<Timestamp> {
-        let next = [self.next_boundary(), self.next_end(), self.schedule.next()];
+        let activation = self.history.scheduled().first().map(|first| first.at);
+        let next = [
+            self.next_boundary(),
+            self.next_end(),
+            self.schedule.next(),
+            activation,
+        ];
         next.into_iter().flatten().min()
     }
 

@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::activation::Act;
 use super::charging::cycles::Ends;
 use super::charging::prices;
 use super::error::NodeError;
 use super::node::Node;
 use crate::accounts::Summary;
 use crate::config::Config;
+use crate::history::{Chosen, Files, kept};
 use crate::policy::{self, Breach, Changes, Checked, Policy};
 use crate::subscribers;
 
@@ -21,6 +23,18 @@ use crate::subscribers;
 pub struct Sources {
     policy: PathBuf,
     subscribers: PathBuf,
+    history: PathBuf,
+    /// The version in force in place of the files, if there is one.
+    chosen: Option<Chosen>,
+}
+
+/// Which policy is to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// What is configured: the files, or the version that was chosen, for as long as the files are what they were then.
+    Configured,
+    /// A kept version.
+    Version(String),
 }
 
 /// Policy and subscribers as they were read.
@@ -28,6 +42,10 @@ pub struct Sources {
 pub struct Inputs {
     checked: Checked,
     lines: subscribers::Lines,
+    /// The files, where the version is not kept yet.
+    files: Option<Files>,
+    /// What is to hold in place of the files once this is in force.
+    chosen: Option<Chosen>,
     forced: Option<String>,
 }
 
@@ -38,13 +56,30 @@ impl Inputs {
         self.forced = reason;
         self
     }
+
+    /// The same, with why a version is to hold in place of the files.
+    #[must_use]
+    pub fn because(mut self, reason: Option<String>) -> Self {
+        if let Some(chosen) = &mut self.chosen {
+            chosen.reason = reason;
+        }
+        self
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.checked.policy
+    }
 }
 
 impl Sources {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, chosen: Option<&Chosen>) -> Self {
         Self {
             policy: config.policy.clone(),
             subscribers: config.subscribers.clone(),
+            history: config.history(),
+            chosen: chosen.cloned(),
         }
     }
 
@@ -52,14 +87,88 @@ impl Sources {
     ///
     /// # Errors
     /// What is wrong with the policy.
-    pub fn read(&self) -> Result<Inputs, NodeError> {
-        let checked = policy::load(&self.policy)?;
-        let lines = subscribers::Lines::read(&self.subscribers, &checked.policy);
-        Ok(Inputs {
+    pub fn read(&self, want: &Want) -> Result<Inputs, NodeError> {
+        match want {
+            Want::Configured => self.read_configured(),
+            Want::Version(version) => self.read_version(version),
+        }
+    }
+
+    /// Reads what is to be in force when an agent starts. Where the files are wrong, or go beyond the policy's guards,
+    /// and the version that was in force last is kept, it is that one, with what is wrong: a gateway that starts again does
+    /// not put in force what it refused before, nor stay without a policy.
+    ///
+    /// # Errors
+    /// What is wrong with the policy, where there is no other.
+    pub(super) fn read_at_start(
+        &self,
+        last: Option<&str>,
+    ) -> Result<(Inputs, Option<NodeError>), NodeError> {
+        let configured = self.read_configured();
+        let kept = last.filter(|last| kept::is_kept(&self.history, last));
+        let refused = match (configured, kept) {
+            (Ok(inputs), Some(last))
+                if inputs.policy().version != last && inputs.chosen.is_none() =>
+            {
+                let before = kept::load(&self.history, last)?;
+                match policy::breaches(&before.policy, inputs.policy(), Timestamp::now()) {
+                    none if none.is_empty() => return Ok((inputs, None)),
+                    breaches => NodeError::Guarded(breaches),
+                }
+            }
+            (Ok(inputs), _) => return Ok((inputs, None)),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(_)) => error,
+        };
+        let last = kept::load(&self.history, last.unwrap_or_default())?;
+        Ok((self.inputs(last, None, self.chosen.clone()), Some(refused)))
+    }
+
+    fn read_configured(&self) -> Result<Inputs, NodeError> {
+        // Whoever saves files while they are read is met again a moment later.
+        const TRIES: u32 = 5;
+        let mut tries = 0;
+        let (checked, files) = loop {
+            let checked = policy::load(&self.policy)?;
+            let version = &checked.policy.version;
+            let chosen = self.chosen.as_ref();
+            if let Some(chosen) = chosen.filter(|chosen| chosen.files.as_ref() == Some(version)) {
+                let checked = kept::load(&self.history, &chosen.version)?;
+                return Ok(self.inputs(checked, None, Some(chosen.clone())));
+            }
+            if kept::is_kept(&self.history, version) {
+                break (checked, None);
+            }
+            match Files::of(&checked.policy) {
+                Ok(files) => break (checked, Some(files)),
+                Err(_) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        Ok(self.inputs(checked, files, None))
+    }
+
+    fn read_version(&self, version: &str) -> Result<Inputs, NodeError> {
+        let checked = kept::load(&self.history, version)?;
+        let files = policy::load(&self.policy).ok();
+        let files = files.map(|checked| checked.policy.version);
+        let chosen = (files.as_deref() != Some(version)).then(|| Chosen {
+            version: version.to_owned(),
+            files,
+            since: Timestamp::now(),
+            reason: None,
+        });
+        Ok(self.inputs(checked, None, chosen))
+    }
+
+    fn inputs(&self, checked: Checked, files: Option<Files>, chosen: Option<Chosen>) -> Inputs {
+        Inputs {
+            lines: subscribers::Lines::read(&self.subscribers, &checked.policy),
             checked,
-            lines,
+            files,
+            chosen,
             forced: None,
-        })
+        }
     }
 }
 
@@ -89,15 +198,25 @@ impl Node {
     /// Where policy and subscribers are read from.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        Sources::of(&self.config)
+        Sources::of(&self.config, self.history.chosen())
     }
 
     /// Puts policy and subscribers that were read again in force if they are good and not what is in force.
     ///
     /// # Errors
     /// What is wrong with them, or in the way; nothing has changed then.
-    pub fn reload(&mut self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
-        let result = inputs.and_then(|inputs| self.load(inputs));
+    pub fn reload(
+        &mut self,
+        act: Act,
+        inputs: Result<Inputs, NodeError>,
+    ) -> Result<Reloaded, NodeError> {
+        let about = inputs
+            .as_ref()
+            .ok()
+            .map(|inputs| inputs.policy().version.clone());
+        let before = self.version_in_force();
+        let result = inputs.and_then(|inputs| self.load(act.choosing(inputs)));
+        self.audit(&act, before, about, &result);
         match &result {
             Ok(reloaded) => {
                 self.refused = None;
@@ -162,6 +281,8 @@ impl Node {
         let Inputs {
             checked,
             lines,
+            files,
+            chosen,
             forced,
         } = inputs;
         // Who could not start could not be told to change its wishes either.
@@ -214,10 +335,19 @@ impl Node {
         // Who comes back may find another price, and so may who has another plan.
         let others = change.summary.replanned + change.summary.added > 0;
         let other_version = before.is_none_or(|before| before.version != policy.version);
+        // Before it is in force: what cannot be kept could not be proved later.
+        if let Some(files) = &files {
+            self.history.keep(&policy_version, files)?;
+        }
+        let chosen_before = self.history.choose(chosen)?;
         let subscribers = if same {
             Summary::default()
         } else {
-            self.put_in_force(policy, change, now)?
+            let done = self.put_in_force(policy, change, now);
+            if done.is_err() {
+                self.history.choose(chosen_before)?;
+            }
+            done?
         };
         if other_prices || others {
             self.keep_money(None);

@@ -15,6 +15,7 @@ use crate::datapath::links::Attached;
 use crate::datapath::maps::MapsError;
 use crate::datapath::object::Entry;
 use crate::datapath::way::{Point, Way};
+use crate::history::{Chosen, Scheduled};
 use crate::report::{BooksRow, Closing, Direction, Place, Refused, Report, UnattributedRow};
 
 /// `zerorate status`.
@@ -32,6 +33,15 @@ pub struct Status {
     pub policy_version: String,
     /// Since when it is in force.
     pub policy_since: Timestamp,
+    /// What holds in place of the configured files, if a command put it in force.
+    #[serde(default)]
+    pub policy_chosen: Option<Chosen>,
+    /// Versions that are to come into force later.
+    #[serde(default)]
+    pub policy_scheduled: Vec<Scheduled>,
+    /// What is wrong with the audit log, if anything is.
+    #[serde(default)]
+    pub unaudited: Option<String>,
     /// When it changes by itself next, if it does.
     pub policy_until: Option<Timestamp>,
     /// Bytes of its image.
@@ -181,6 +191,9 @@ impl Node {
             policy_version: in_force
                 .map_or_else(String::new, |in_force| in_force.policy.version.clone()),
             policy_since: in_force.map_or(Timestamp::UNIX_EPOCH, |in_force| in_force.since),
+            policy_chosen: self.history.chosen().cloned(),
+            policy_scheduled: self.history.scheduled().to_vec(),
+            unaudited: self.history.amiss(),
             policy_until: self.next_boundary(),
             image_bytes: in_force.map_or(0, |in_force| in_force.image_bytes as u64),
             subscribers: self.accounts.present().count() as u64,

@@ -17,6 +17,7 @@
 //! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&kind=KIND&limit=N` | [`crate::ledger::usage::AnyRecord`]s behind a number, oldest first; at most 10,000 |
 //! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
+//! | `/v1/policy/...` of versions | see [`super::policies`] |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
 //! | `POST /v1/policy/reload?force=true&reason=TEXT` | [`crate::agent::reload::Reloaded`], or 422 with what is wrong as text; without the query the policy's guards hold |
 
@@ -25,7 +26,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path as PathOf, Query, State};
+use axum::extract::{ConnectInfo, Path as PathOf, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
@@ -34,16 +35,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use super::stream;
+use super::peer::Peer;
+use super::{policies, stream};
+use crate::agent::activation::{Act, blocking};
 use crate::agent::at_once::{self, AtOnce};
 use crate::agent::charging::orders::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::Node;
 use crate::agent::records::statement::parse_time;
-use crate::agent::reload::{Inputs, Reloaded};
+use crate::agent::reload::{Inputs, Reloaded, Want};
 use crate::agent::service::{ServiceError, Wanted};
 use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
+use crate::history::Action as Deed;
 use crate::ledger::usage::Which as Asked;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
@@ -134,8 +138,10 @@ pub async fn serve(
         .route("/v1/records", get(records))
         .route("/v1/policy/reload", post(reloaded))
         .route("/v1/policy/diff", get(previewed))
+        .merge(policies::routes())
         .with_state(node)
         .merge(stream::routes(feed));
+    let router = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await
@@ -427,7 +433,7 @@ async fn records(State(node): State<Shared>, Query(which): Query<Which>) -> Resp
     )
 }
 
-fn refused_with<T: Serialize, E: std::fmt::Display>(
+pub(super) fn refused_with<T: Serialize, E: std::fmt::Display>(
     result: Result<T, E>,
     status: impl FnOnce(&E) -> StatusCode,
 ) -> Response {
@@ -446,46 +452,48 @@ struct Force {
     reason: Option<String>,
 }
 
-async fn reloaded(State(node): State<Shared>, Query(force): Query<Force>) -> Response {
+async fn reloaded(
+    State(node): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Query(force): Query<Force>,
+) -> Response {
     let reason = force.reason.filter(|reason| !reason.trim().is_empty());
     if force.force != reason.is_some() {
         let text = "a forced reload is `force=true` with a `reason`, and only that has a reason";
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    let reloaded = reload_for(node, reason).await;
+    let act = Act {
+        action: Deed::Reload,
+        by: peer.into(),
+        reason,
+        force: force.force,
+    };
+    let reloaded = load(node, act, Want::Configured).await;
     refused_with(reloaded, |_| StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 async fn previewed(State(node): State<Shared>) -> Response {
-    let inputs = read(&node).await;
+    let inputs = read(&node, Want::Configured).await;
     let previewed = with(node, move |node| node.preview(inputs)).await;
     refused_with(previewed, |_| StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// Reads the files, while the node goes on serving.
-async fn read(node: &Shared) -> Result<Inputs, NodeError> {
+async fn read(node: &Shared, want: Want) -> Result<Inputs, NodeError> {
     let sources = with(Arc::clone(node), |node| node.sources()).await;
-    match tokio::task::spawn_blocking(move || sources.read()).await {
-        Ok(inputs) => inputs,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    blocking(move || sources.read(&want)).await
 }
 
-/// Reads policy and subscribers again, while the node goes on serving, and puts them in force.
+/// Reads a policy and the subscribers, while the node goes on serving, and puts them in force.
 ///
 /// # Errors
 /// What is wrong with them, or in the way; nothing has changed then.
-pub(crate) async fn reload(node: Shared) -> Result<Reloaded, NodeError> {
-    reload_for(node, None).await
-}
-
-/// The same; with a reason, whatever the policy's guards say.
-async fn reload_for(node: Shared, reason: Option<String>) -> Result<Reloaded, NodeError> {
+pub(crate) async fn load(node: Shared, act: Act, want: Want) -> Result<Reloaded, NodeError> {
     /// One after the other, or what was read first could come into force last. There is one node in a process.
     static RELOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = RELOADING.lock().await;
-    let inputs = read(&node).await.map(|inputs| inputs.forced(reason));
-    with(node, move |node| node.reload(inputs)).await
+    let inputs = read(&node, want).await;
+    with(node, move |node| node.reload(act, inputs)).await
 }
 
 /// Works on the node where blocking is allowed.

@@ -1,27 +1,49 @@
 //! `zerorate explain`: which class an address is in at a given time, why, and who pays for it under
-//! each plan.
+//! each plan; now, or as it was. And the reverse: what a set, a class or a whole prefix is, and what a usage record came from.
+
+mod record;
+mod reverse;
+mod source;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::policy::{self, Class, ListedPrefix, Plan, Policy, PrefixSet};
+use self::source::{Found, Source};
+use crate::policy::{self, Class, ListedPrefix, Plan, Policy, PrefixSet, parse_prefix};
 
 /// Explain the class of an address, and who pays for it
+///
+/// From a policy directory, or from what was in force on a gateway at a time (--history). Also: which sets touch a whole
+/// prefix, what a set or a class holds, and what a usage record came from.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").required(true))]
 pub struct Args {
-    /// Directory with policy.toml and its lists
-    policy_dir: PathBuf,
-    /// The remote address, as in 203.0.113.7 or 2001:db8::1
-    #[arg(long, value_name = "IP")]
-    remote: IpAddr,
+    #[command(flatten)]
+    source: Source,
+    /// The remote address, as in 203.0.113.7 or 2001:db8::1; or a whole prefix, for the sets that touch it
+    #[arg(long, value_name = "IP", group = "what", value_parser = parse_remote)]
+    remote: Option<IpNet>,
+    /// What this set holds
+    #[arg(long, value_name = "NAME", group = "what")]
+    set: Option<String>,
+    /// Which sets this class is made of, and who pays for it
+    #[arg(long, value_name = "NAME", group = "what")]
+    class: Option<String>,
+    /// What the usage record of this number came from; with --history and --ledger, or --config
+    #[arg(long, value_name = "SEQ", group = "what", conflicts_with_all = ["policy_dir", "kept", "at", "plan"])]
+    record: Option<u64>,
+    /// The ledger the record is in [default: of the configuration]
+    #[arg(long, value_name = "FILE", requires = "record")]
+    ledger: Option<PathBuf>,
     /// Only this plan [default: every plan]
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
@@ -48,8 +70,18 @@ pub(super) enum Format {
 /// # Errors
 /// If there is no such plan. A policy with errors is reported like `check` does, by exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let policy = match policy::load(&args.policy_dir) {
-        Ok(checked) => checked.policy,
+    if let Some(seq) = args.record {
+        let ledger = match &args.ledger {
+            Some(ledger) => Some(ledger.clone()),
+            None => args.source.ledger()?,
+        };
+        let ledger = ledger.context("name the ledger with --ledger FILE, or --config FILE")?;
+        record::explain(&args.source, &ledger, seq, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let at = args.at.unwrap_or_else(Timestamp::now);
+    let Found { policy, in_force } = match args.source.at(at)? {
+        Ok(found) => found,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             return Ok(ExitCode::FAILURE);
@@ -59,8 +91,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => policy.plans.iter().collect(),
         Some(name) => vec![find_plan(&policy, name)?],
     };
-    let at = args.at.unwrap_or_else(Timestamp::now);
-    let answer = Answer::new(&policy, args.remote, at);
+    if let Some(set) = &args.set {
+        reverse::set(&policy, set, at, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &args.class {
+        explain_class(&policy, name, &plans, at, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let remote = args.remote.context("name a --remote")?;
+    if remote.prefix_len() != remote.max_prefix_len() {
+        reverse::touching(&policy, remote, at, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = Answer::new(&policy, remote.addr(), at, in_force);
     let charges: Vec<Charge<'_>> = plans
         .into_iter()
         .map(|plan| Charge::new(&answer, plan))
@@ -75,6 +119,40 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the sets of a class, and who pays for it.
+fn explain_class(
+    policy: &Policy,
+    name: &str,
+    plans: &[&Plan],
+    at: Timestamp,
+    format: Format,
+) -> Result<()> {
+    let Some((index, class)) = policy.class(name) else {
+        let known = policy.classes.iter().map(|class| class.name.as_str());
+        bail!(
+            "the policy has no class {name:?}; {}",
+            policy::suggest(name, "classes", known)
+        )
+    };
+    reverse::sets_of(policy, index, at, true, format)?;
+    if format == Format::Table && index == policy.default_class {
+        println!("The default class: every remote address that no set names.");
+    }
+    for plan in plans {
+        let charge = Charge::of(&class.name, class.essential, index, plan);
+        match format {
+            Format::Table => print_charge(class.essential, &charge),
+            Format::Json => println!("{}", serde_json::to_string(&charge)?),
+        }
+    }
+    Ok(())
+}
+
+/// An address, or a prefix.
+fn parse_remote(text: &str) -> Result<IpNet> {
+    parse_prefix(text).map_err(|error| anyhow::anyhow!("{error}; {}", error.help()))
 }
 
 fn find_plan<'a>(policy: &'a Policy, name: &str) -> Result<&'a Plan> {
@@ -122,6 +200,12 @@ struct Answer<'a> {
     shadowed: Vec<Match<'a>>,
     /// Listings of sets that do not exist at that time.
     inactive: Vec<Match<'a>>,
+    /// Since when this version was in force, where that was asked of a history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_force_from: Option<String>,
+    /// Until when, if it no longer is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_force_until: Option<String>,
     #[serde(skip)]
     index: usize,
 }
@@ -143,7 +227,12 @@ struct Match<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(policy: &'a Policy, remote: IpAddr, at: Timestamp) -> Self {
+    fn new(
+        policy: &'a Policy,
+        remote: IpAddr,
+        at: Timestamp,
+        in_force: Option<(Timestamp, Option<Timestamp>)>,
+    ) -> Self {
         let (index, _) = policy.class_of(remote, at);
         let Class {
             name,
@@ -167,6 +256,8 @@ impl<'a> Answer<'a> {
             matched: active.next(),
             shadowed: active.collect(),
             inactive: inactive.into_iter().map(show).collect(),
+            in_force_from: in_force.map(|(from, _)| from.to_string()),
+            in_force_until: in_force.and_then(|(_, until)| Some(until?.to_string())),
             index,
         }
     }
@@ -212,21 +303,26 @@ struct Charge<'a> {
 
 impl<'a> Charge<'a> {
     fn new(answer: &Answer<'a>, plan: &'a Plan) -> Self {
-        let chain = plan.chains[answer.index].words(plan);
+        Self::of(answer.class, answer.essential, answer.index, plan)
+    }
+
+    /// Who pays for the class of this number.
+    fn of(class: &'a str, essential: bool, index: usize, plan: &'a Plan) -> Self {
+        let chain = plan.chains[index].words(plan);
         let ungated = chain == ["free"];
         let gate = plan.gate.iter().filter(|_| !ungated);
         Charge {
             plan: &plan.name,
-            class: answer.class,
+            class,
             chain,
             gate: gate
                 .map(|&bucket| plan.buckets[bucket].name.as_str())
                 .collect(),
             count: plan.count.as_str(),
             limit: plan
-                .limit_of(&plan.chains[answer.index])
+                .limit_of(&plan.chains[index])
                 .map(|bucket| plan.buckets[bucket].name.as_str()),
-            when_suspended: if answer.essential || plan.suspension_ignored {
+            when_suspended: if essential || plan.suspension_ignored {
                 "pass"
             } else {
                 "drop"
@@ -236,7 +332,6 @@ impl<'a> Charge<'a> {
 }
 
 fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
-    let row = |name: &str, value: &str| println!("{name:<14} {value}");
     let essential = if answer.essential { ", essential" } else { "" };
     row("remote", &answer.remote.to_string());
     row("at", &answer.at);
@@ -244,6 +339,11 @@ fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
         "policy",
         &format!("{} (version {})", answer.policy, answer.policy_version),
     );
+    if let Some(from) = &answer.in_force_from {
+        let until = answer.in_force_until.as_ref();
+        let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+        row("in force", &format!("from {from}{until}"));
+    }
     row(
         "class",
         &format!(
@@ -270,32 +370,42 @@ fn print_table(answer: &Answer<'_>, charges: &[Charge<'_>]) {
             &format!("{}, valid {}", describe(other), other.validity),
         );
     }
-    let shut = if answer.essential { "free" } else { "dropped" };
     for charge in charges {
-        println!();
-        row("plan", charge.plan);
-        row("chain", &charge.chain.join(" > "));
-        if answer.essential {
-            row(
-                "",
-                "essential: never dropped, free where the chain or a gate would drop it",
-            );
-        }
-        if !charge.gate.is_empty() {
-            row(
-                "gate",
-                &format!("{shut} if all are empty: {}", charge.gate.join(", ")),
-            );
-        }
-        if let Some(limit) = charge.limit {
-            row(
-                "limit",
-                &format!("metered while {limit} holds something, then {shut}"),
-            );
-        }
-        row("draws down", charge.count);
-        row("suspended", charge.when_suspended);
+        print_charge(answer.essential, charge);
     }
+}
+
+/// Who pays, behind an empty line.
+fn print_charge(essential: bool, charge: &Charge<'_>) {
+    let shut = if essential { "free" } else { "dropped" };
+    println!();
+    row("plan", charge.plan);
+    row("chain", &charge.chain.join(" > "));
+    if essential {
+        row(
+            "",
+            "essential: never dropped, free where the chain or a gate would drop it",
+        );
+    }
+    if !charge.gate.is_empty() {
+        row(
+            "gate",
+            &format!("{shut} if all are empty: {}", charge.gate.join(", ")),
+        );
+    }
+    if let Some(limit) = charge.limit {
+        row(
+            "limit",
+            &format!("metered while {limit} holds something, then {shut}"),
+        );
+    }
+    row("draws down", charge.count);
+    row("suspended", charge.when_suspended);
+}
+
+/// A line for people.
+fn row(name: &str, value: &str) {
+    println!("{name:<14} {value}");
 }
 
 fn describe(found: &Match<'_>) -> String {

@@ -1,4 +1,7 @@
-//! `zerorate policy`: the running agent's policy.
+//! `zerorate policy`: the running agent's policy, the versions there were, and those that are to come.
+
+mod past;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,13 @@ enum Command {
     Reload(Reload),
     /// Says what a reload would change, and what would become of subscribers' buckets, and changes nothing.
     Diff(Socket),
+    Stage(versions::Stage),
+    Activate(versions::Activate),
+    Rollback(versions::Rollback),
+    Unschedule(versions::Unschedule),
+    History(past::History),
+    Show(past::Show),
+    Audit(past::Audit),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,22 +65,35 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (socket, method, path) = match &args.command {
         Command::Reload(reload) => (&reload.socket, Method::POST, reload.path()),
         Command::Diff(socket) => (socket, Method::GET, "/v1/policy/diff".to_owned()),
+        Command::Stage(stage) => return stage.run(),
+        Command::Activate(activate) => return activate.run(),
+        Command::Rollback(rollback) => return rollback.run(),
+        Command::Unschedule(unschedule) => return unschedule.run(),
+        Command::History(history) => return history.run(),
+        Command::Show(show) => return show.run(),
+        Command::Audit(audit) => return audit.run(),
     };
     let reloaded: Reloaded = ask(&socket.socket, method, &path)?;
+    let what = match args.command {
+        Command::Diff(_) => "a reload would put in force",
+        _ => "in force",
+    };
+    tell(&reloaded, what);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what a change did, or would do.
+fn tell(reloaded: &Reloaded, what: &str) {
     for warning in &reloaded.warnings {
         eprintln!("{warning}");
     }
     for line in &reloaded.guarded {
         match &reloaded.forced {
             Some(reason) => eprintln!("forced ({reason}): {line}"),
-            None => eprintln!("a reload is refused without --force: {line}"),
+            None => eprintln!("refused without --force: {line}"),
         }
     }
     if reloaded.changed {
-        let what = match args.command {
-            Command::Reload(_) => "in force",
-            Command::Diff(_) => "a reload would put in force",
-        };
         println!("{what}: version {}", reloaded.policy_version);
     } else {
         println!(
@@ -93,5 +116,4 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             subscribers.state_changed
         );
     }
-    Ok(ExitCode::SUCCESS)
 }

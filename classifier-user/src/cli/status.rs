@@ -53,7 +53,7 @@ impl Line for InterfaceStatus {
 }
 
 /// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
-/// refused, or usage cannot be recorded.
+/// refused, usage cannot be recorded, or the audit log is not whole.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -70,6 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let in_order = status.refused.is_none()
         && status.unrecorded.is_none()
+        && status.unaudited.is_none()
         && status.unpriced_packets == 0
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
@@ -95,6 +96,23 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             status.policy, status.policy_version, status.policy_since, status.image_bytes
         ),
     )?;
+    if let Some(chosen) = &status.policy_chosen {
+        let reason = chosen.reason.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        line(
+            "",
+            format!(
+                "activated by command at {}, until the configured files change{reason}",
+                chosen.since
+            ),
+        )?;
+    }
+    for scheduled in &status.policy_scheduled {
+        line(
+            "",
+            format!("version {} comes at {}", scheduled.version, scheduled.at),
+        )?;
+    }
     line(
         "subscribers",
         format!(
@@ -154,6 +172,9 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "UNRECORDED",
             format!("usage is counted, and cannot be written down: {unrecorded}"),
         )?;
+    }
+    if let Some(unaudited) = &status.unaudited {
+        line("AUDIT LOG", unaudited.clone())?;
     }
     writeln!(out)?;
     records::write(out, Format::Table, &status.interfaces)

@@ -132,6 +132,28 @@ impl ImageMap {
     pub fn publish(&self, image: &LiveImage) -> Result<(), MapsError> {
         sys::set_inner(&self.outer, 0, image.map()).map_err(doing("publishing a policy image"))
     }
+
+    /// Asks the kernel which image is in force, and reads in its memory, which packets are judged by, whose it is.
+    ///
+    /// # Errors
+    /// When it is not this image of this serial number, or the kernel does not say.
+    pub fn read_back(&self, image: &LiveImage, serial: u32) -> Result<(), MapsError> {
+        let ask = || "reading back the policy image";
+        let found = sys::inner_id(&self.outer, 0).map_err(doing(ask()))?;
+        let expected = sys::map_id(image.map()).map_err(doing(ask()))?;
+        let counts = image.serial();
+        if found == Some(expected) && counts == Some(serial) {
+            return Ok(());
+        }
+        Err(MapsError::NotInForce {
+            expected: format!("image {serial} in map {expected}"),
+            found: match (found, counts) {
+                (Some(map), Some(counts)) => format!("image {counts} in map {map}"),
+                (Some(map), None) => format!("map {map}, which is no image"),
+                (None, _) => "none".to_owned(),
+            },
+        })
+    }
 }
 
 /// A larger map that nothing is published in yet. Unless it is put in place, it is as if it had never been.

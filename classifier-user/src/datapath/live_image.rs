@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use classifier::image::subscribers::NODE_BITS;
-use classifier::image::{Binding, LINE_WORDS};
+use classifier::image::{Binding, LINE_WORDS, MAGIC, at};
 use ipnet::IpNet;
 
 use super::sys::Mapping;
@@ -84,6 +84,13 @@ impl LiveImage {
     pub fn rested(&self) {
         let room = &mut *self.room();
         room.free.append(&mut room.resting);
+    }
+
+    /// The serial number in the memory packets are judged by; `None` if that is no image.
+    pub(super) fn serial(&self) -> Option<u32> {
+        let room = self.room();
+        let head = |index: u32| (room.get(index / 2) >> (32 * (index % 2))) as u32;
+        (head(at::MAGIC) == MAGIC).then(|| head(at::SERIAL))
     }
 
     fn room(&self) -> MutexGuard<'_, MappedRoom> {

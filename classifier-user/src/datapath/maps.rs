@@ -40,6 +40,16 @@ pub enum MapsError {
         /// Words there are.
         capacity: u32,
     },
+    /// What was put in force is not what packets are judged by.
+    #[error(
+        "{expected} was put in force, and reading it back finds {found}: is another program changing the pinned maps?"
+    )]
+    NotInForce {
+        /// What was published.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// The pins belong to something else.
     #[error("{}: {what}", path.display())]
     Foreign {

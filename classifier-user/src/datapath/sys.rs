@@ -12,7 +12,9 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_map_type,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -150,6 +152,11 @@ pub fn set_inner(outer: impl AsFd, index: u32, inner: impl AsFd) -> io::Result<(
 
 /// Whether an element of an array of maps holds one.
 pub fn has_inner(outer: impl AsFd, index: u32) -> io::Result<bool> {
+    inner_id(outer, index).map(|id| id.is_some())
+}
+
+/// The kernel's id of the map in an element of an array of maps.
+pub fn inner_id(outer: impl AsFd, index: u32) -> io::Result<Option<u32>> {
     let mut id = 0_u32;
     let mut attr = zeroed();
     // SAFETY: zeroed above; the member BPF_MAP_LOOKUP_ELEM reads.
@@ -158,8 +165,8 @@ pub fn has_inner(outer: impl AsFd, index: u32) -> io::Result<bool> {
     lookup.key = ptr::from_ref(&index) as u64;
     lookup.__bindgen_anon_1.value = ptr::from_mut(&mut id) as u64;
     match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Ok(_) => Ok(Some(id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -253,6 +260,20 @@ pub fn detach_link(link: impl AsFd) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_detach.link_fd = link.as_fd().as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+/// The kernel's id of a map.
+pub fn map_id(map: impl AsFd) -> io::Result<u32> {
+    // SAFETY: a struct of plain numbers, for which all zeroes is a value.
+    let mut info: bpf_map_info = unsafe { mem::zeroed() };
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_OBJ_GET_INFO_BY_FD reads.
+    let query = unsafe { &mut attr.info };
+    query.bpf_fd = map.as_fd().as_raw_fd() as u32;
+    query.info_len = mem::size_of::<bpf_map_info>() as u32;
+    query.info = ptr::from_mut(&mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.id)
 }
 
 /// The interface an XDP or tcx link is attached to; 0 once that is gone.

@@ -72,6 +72,11 @@ pub(super) fn check(
     }
     let mut files = vec![Arc::clone(source.path())];
     files.extend(sets.files);
+    let hosting = raw
+        .hosting
+        .iter()
+        .map(|named| Arc::new(dir.join(&named.value)));
+    let beside = hosting.filter(|path| !files.contains(path)).collect();
     Some(Policy {
         name: raw.name.as_ref()?.value.clone(),
         basis: raw.basis.clone(),
@@ -83,6 +88,7 @@ pub(super) fn check(
         guard,
         version: version.finish(),
         files,
+        beside,
     })
 }
 

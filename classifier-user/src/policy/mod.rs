@@ -67,6 +67,7 @@ pub(crate) use names::suggest;
 pub(crate) use prefix::Range;
 pub(crate) use source::SourceFile;
 pub(crate) use special::{Widest, Within, describe, kinds_of};
+pub(crate) use version::version_of;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 

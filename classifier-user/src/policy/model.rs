@@ -40,6 +40,8 @@ pub struct Policy {
     pub version: String,
     /// Files the policy was read from: `policy.toml` first.
     pub files: Vec<Arc<PathBuf>>,
+    /// Files that were read and change nothing in what the policy says: they are not in its version.
+    pub beside: Vec<Arc<PathBuf>>,
 }
 
 /// A service class.

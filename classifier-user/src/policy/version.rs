@@ -16,14 +16,25 @@ impl Version {
     }
 
     pub(super) fn add(&mut self, source: &SourceFile) {
-        self.0.update((source.bytes().len() as u64).to_le_bytes());
-        self.0.update(source.bytes());
+        self.add_bytes(source.bytes());
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
     }
 
     /// The first 16 hex digits.
     pub(super) fn finish(self) -> String {
         hex(&self.0.finalize()[..8])
     }
+}
+
+/// The version of a policy that is read from these files, the policy file first.
+pub(crate) fn version_of<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut version = Version::new();
+    files.into_iter().for_each(|bytes| version.add_bytes(bytes));
+    version.finish()
 }
 
 /// SHA-256 of one file, as `sha256sum` prints it.

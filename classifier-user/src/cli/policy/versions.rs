@@ -1,0 +1,165 @@
+//! `zerorate policy stage`, `activate`, `rollback`, `unschedule`: a version's way into force, and back.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use hyper::Method;
+use jiff::Timestamp;
+
+use super::super::agent::Socket;
+use super::tell;
+use crate::agent::reload::Reloaded;
+use crate::api::client::{ask, escape, tell as send};
+use crate::history::{Files, Scheduled};
+use crate::policy;
+
+/// Hands a policy in: it is checked, compared with the one in force, and kept under its version, to be activated.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stage {
+    /// Directory with policy.toml and its lists
+    policy_dir: PathBuf,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Stage {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let checked = match policy::load(&self.policy_dir) {
+            Ok(checked) => checked,
+            Err(diagnostics) => {
+                eprintln!("{diagnostics}");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        let files = Files::of(&checked.policy)?;
+        let path = format!(
+            "/v1/policy/stage{}",
+            query([("reason", self.reason.as_deref())])
+        );
+        let staged: Reloaded = send(&self.socket.socket, Method::POST, &path, &files)?;
+        // Its warnings name the agent's copy; these name the files that were handed in.
+        for warning in &checked.warnings {
+            eprintln!("{warning}");
+        }
+        let staged = Reloaded {
+            warnings: Vec::new(),
+            ..staged
+        };
+        tell(&staged, "staged; activating it would put in force");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Puts a version that is kept in force, now or at a time. It holds until the configured files change.
+#[derive(Debug, clap::Args)]
+pub(super) struct Activate {
+    /// The version, or its beginning
+    version: String,
+    /// Not now: at this time, as in 2026-12-01T00:00:00+05:00; also if the agent is started again before
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// Although it changes more than its guards (`max_change`, `min_prefixes`) allow
+    #[arg(long, requires = "reason")]
+    force: bool,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Activate {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let at = self.at.map(|at| at.to_string());
+        let query = query([
+            ("reason", self.reason.as_deref()),
+            ("at", at.as_deref()),
+            ("force", self.force.then_some("true")),
+        ]);
+        let path = format!(
+            "/v1/policy/versions/{}/activate{query}",
+            escape(&self.version)
+        );
+        if self.at.is_some() {
+            let scheduled: Scheduled = ask(&self.socket.socket, Method::POST, &path)?;
+            println!(
+                "version {} comes into force at {}; to give it up: zerorate policy unschedule {}",
+                scheduled.version, scheduled.at, scheduled.number
+            );
+        } else {
+            let reloaded: Reloaded = ask(&self.socket.socket, Method::POST, &path)?;
+            tell(&reloaded, "in force");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Puts the version before the present one in force again, or an earlier one. Guards do not hold it up.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rollback {
+    /// The version, or its beginning [default: the one before the one in force]
+    version: Option<String>,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Rollback {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let query = query([
+            ("reason", Some(self.reason.as_str())),
+            ("version", self.version.as_deref()),
+        ]);
+        let path = format!("/v1/policy/rollback{query}");
+        let reloaded: Reloaded = ask(&self.socket.socket, Method::POST, &path)?;
+        tell(&reloaded, "in force again");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Gives up an activation that was asked for at a later time.
+#[derive(Debug, clap::Args)]
+pub(super) struct Unschedule {
+    /// Its number, as `policy history` has it
+    number: u64,
+    /// Why; kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Unschedule {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let query = query([("reason", self.reason.as_deref())]);
+        let path = format!("/v1/policy/scheduled/{}{query}", self.number);
+        let given_up: Option<Scheduled> = ask(&self.socket.socket, Method::DELETE, &path)?;
+        let given_up = given_up.context("the agent does not say what was given up")?;
+        println!(
+            "version {} does not come into force at {}",
+            given_up.version, given_up.at
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What stands behind the path, of what there is.
+fn query<const N: usize>(pairs: [(&str, Option<&str>); N]) -> String {
+    let pairs = pairs
+        .iter()
+        .filter_map(|(name, value)| Some((name, (*value)?)));
+    let pairs: Vec<String> = pairs
+        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
+}

@@ -1,0 +1,252 @@
+//! Versions as they were: the files of a policy directory, byte for byte, under the version that is their hash.
+//!
+//! A kept version is a policy directory like any other. Contents that versions share are on the disk once: a version's
+//! files are hard links to them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{HistoryError, Result, io_at, sync_dir};
+use crate::policy::{self, Policy};
+
+pub(super) fn versions_dir(dir: &Path) -> PathBuf {
+    dir.join("versions")
+}
+
+pub(super) fn objects_dir(dir: &Path) -> PathBuf {
+    dir.join("objects")
+}
+
+/// The files of a policy directory: names relative to it, and texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Files the version is the hash of, `policy.toml` first.
+    pub read: Vec<(String, String)>,
+    /// Files that change nothing in what the policy says.
+    pub beside: Vec<(String, String)>,
+}
+
+impl Files {
+    /// Reads the files a policy was read from, once more.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are no longer those the policy was read from.
+    pub fn of(policy: &Policy) -> Result<Self> {
+        let toml = policy.files.first().map(|path| path.as_path());
+        let root = toml.and_then(Path::parent).unwrap_or(Path::new("."));
+        let read = |path: &PathBuf| -> Result<(String, String)> {
+            let name = path.strip_prefix(root).unwrap_or(path);
+            let text = fs::read_to_string(path).map_err(io_at(path))?;
+            Ok((name.display().to_string(), text))
+        };
+        let each = |paths: &[std::sync::Arc<PathBuf>]| -> Result<Vec<_>> {
+            paths.iter().map(|path| read(path)).collect()
+        };
+        let files = Self {
+            read: each(&policy.files)?,
+            beside: each(&policy.beside)?,
+        };
+        if files.version() == policy.version {
+            Ok(files)
+        } else {
+            Err(HistoryError::Moving)
+        }
+    }
+
+    /// The version of a policy that is read from these.
+    #[must_use]
+    pub fn version(&self) -> String {
+        policy::version_of(self.read.iter().map(|(_, text)| text.as_bytes()))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &(String, String)> {
+        self.read.iter().chain(&self.beside)
+    }
+
+    /// Writes them into an empty or new directory.
+    ///
+    /// # Errors
+    /// When a name leads out of it, something is there already, or it cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        for (name, text) in self.all() {
+            let path = dir.join(inside(dir, name)?);
+            make_parent(&path)?;
+            let write = || File::create_new(&path)?.write_all(text.as_bytes());
+            write().map_err(io_at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// A name that stays in the directory.
+fn inside<'a>(dir: &Path, name: &'a str) -> Result<&'a Path> {
+    let path = Path::new(name);
+    let stays = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if name.is_empty() || !path.components().all(stays) {
+        return Err(HistoryError::Damaged {
+            path: dir.to_owned(),
+            what: format!("a file named {name:?} would not lie in it"),
+        });
+    }
+    Ok(path)
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(io_at(parent)),
+        None => Ok(()),
+    }
+}
+
+/// The directory of a kept version.
+#[must_use]
+pub fn path_of(dir: &Path, version: &str) -> PathBuf {
+    versions_dir(dir).join(version)
+}
+
+/// Whether a version is kept.
+#[must_use]
+pub fn is_kept(dir: &Path, version: &str) -> bool {
+    path_of(dir, version).is_dir()
+}
+
+/// Versions that are kept, sorted.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn versions(dir: &Path) -> Result<Vec<String>> {
+    let path = versions_dir(dir);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&path).map_err(io_at(&path))? {
+        let name = entry.map_err(io_at(&path))?.file_name();
+        let name = name.to_string_lossy();
+        if is_version(&name) {
+            found.push(name.into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_version(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The version of which `given` is the beginning.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn resolve(dir: &Path, given: &str) -> Result<String> {
+    let mut found = versions(dir)?;
+    found.retain(|version| version.starts_with(given));
+    match (found.len(), given.len()) {
+        (1, 4..) => Ok(found.swap_remove(0)),
+        (0 | 1, _) => Err(HistoryError::Unknown(given.to_owned())),
+        _ => Err(HistoryError::Ambiguous {
+            given: given.to_owned(),
+            found,
+        }),
+    }
+}
+
+/// Keeps the files of a version, if they are not kept yet.
+///
+/// # Errors
+/// When they cannot be written; nothing is kept then.
+pub fn keep(dir: &Path, version: &str, files: &Files) -> Result<()> {
+    let path = path_of(dir, version);
+    if path.exists() {
+        return Ok(());
+    }
+    let new = versions_dir(dir).join(format!(".new-{version}"));
+    // Somebody may have been interrupted here.
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(io_at(&new))?;
+    }
+    for (name, text) in files.all() {
+        let object = object(dir, text)?;
+        let link = new.join(inside(&new, name)?);
+        make_parent(&link)?;
+        // A list may be named twice, as a list of shared hosting, too.
+        if !link.exists() {
+            fs::hard_link(&object, &link)
+                .or_else(|_| fs::copy(&object, &link).map(drop))
+                .map_err(io_at(&link))?;
+        }
+        if let Some(parent) = link.parent() {
+            sync_dir(parent).map_err(io_at(parent))?;
+        }
+    }
+    fs::rename(&new, &path).map_err(io_at(&path))?;
+    sync_dir(&versions_dir(dir)).map_err(io_at(&path))
+}
+
+/// Forgets a version nobody was told of.
+pub fn forget(dir: &Path, version: &str) {
+    let path = path_of(dir, version);
+    if let Err(error) = fs::remove_dir_all(&path) {
+        tracing::warn!("removing {}: {error}", path.display());
+    }
+}
+
+/// The file of a content, written if there is none.
+fn object(dir: &Path, text: &str) -> Result<PathBuf> {
+    let path = objects_dir(dir).join(hex(&Sha256::digest(text)));
+    let new = path.with_extension("new");
+    let is_whole = fs::read(&path).is_ok_and(|found| found == text.as_bytes());
+    if !is_whole {
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.set_permissions(fs::Permissions::from_mode(0o444))?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            sync_dir(&objects_dir(dir))
+        };
+        write().map_err(io_at(&path))?;
+    }
+    Ok(path)
+}
+
+/// Reads a kept version, and sees that it is what was kept.
+///
+/// # Errors
+/// When there is none, or it is another policy now, or none.
+pub fn load(dir: &Path, version: &str) -> Result<policy::Checked> {
+    let path = path_of(dir, version);
+    if !path.is_dir() {
+        return Err(HistoryError::Unknown(version.to_owned()));
+    }
+    let damaged = |what: String| HistoryError::Damaged {
+        path: path.clone(),
+        what,
+    };
+    let checked = policy::load(&path).map_err(|error| damaged(error.to_string()))?;
+    if checked.policy.version != version {
+        let found = &checked.policy.version;
+        return Err(damaged(format!(
+            "its files have the version {found}: they were changed"
+        )));
+    }
+    Ok(checked)
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sizes of the files of a kept version, by name.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sizes(files: &Files) -> BTreeMap<&str, usize> {
+    let sizes = files.all().map(|(name, text)| (name.as_str(), text.len()));
+    sizes.collect()
+}
