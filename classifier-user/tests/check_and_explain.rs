@@ -375,6 +375,59 @@ fn explain_shows_a_table() {
 }
 
 #[test]
+fn explain_answers_the_other_way_round() {
+    let dir = sample();
+    let lines = explain(
+        dir.path(),
+        &["--remote", "203.0.112.0/22", "--at", "2024-01-01"],
+    );
+    let [touched] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    let sets = |of: &str| -> Vec<Value> {
+        let found = touched[of].as_array().unwrap().iter();
+        found.map(|found| found["set"].clone()).collect()
+    };
+    assert_eq!(sets("inside"), ["portals"]);
+    assert_eq!(touched["covering"][0]["prefix"], "203.0.0.0/16");
+    assert_eq!(touched["otherwise"], "exchange");
+    let before = explain(
+        dir.path(),
+        &["--remote", "203.0.112.0/22", "--at", "2023-01-01"],
+    );
+    assert_eq!(before[0]["inactive"][0]["set"], "portals");
+    assert_eq!(before[0]["inside"], json!([]));
+
+    let lines = explain(dir.path(), &["--set", "portals", "--at", "2023-01-01"]);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["prefixes"], json!(["203.0.113.0/24"]));
+    assert_eq!(
+        (&lines[0]["file"], &lines[0]["valid"]),
+        (&json!("./portals.txt"), &json!(false))
+    );
+    let lines = explain(dir.path(), &["--class", "government", "--plan", "basic"]);
+    assert_eq!(
+        (&lines[0]["set"], &lines[1]["plan"]),
+        (&json!("portals"), &json!("basic"))
+    );
+    for (arguments, expected) in [
+        (["--set", "portal"], "did you mean \"portals\"?"),
+        (["--class", "goverment"], "did you mean \"government\"?"),
+        (["--remote", "203.0.113.7/24"], "203.0.113.0/24"),
+        (["--record", "5"], "--history"),
+    ] {
+        let place: &[&str] = if arguments[0] == "--record" {
+            &[]
+        } else {
+            &["."]
+        };
+        let output = zerorate(dir.path(), &[&["explain"], place, &arguments[..]].concat());
+        assert!(!output.status.success());
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn explain_refuses_what_it_does_not_know() {
     let dir = sample();
     let output = zerorate(

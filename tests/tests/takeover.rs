@@ -210,6 +210,8 @@ fn an_agent_that_cannot_start_leaves_the_counting_alone() -> Result<()> {
     let mut expected = twenty_datagrams(&lab)?;
     agent.kill9()?;
 
+    // With the versions it had it would start with the last.
+    fs::remove_dir_all(agent.home().join("policies"))?;
     agent.write_policy(&POLICY.replace("[classes.internet]", "[classes.other]"))?;
     let said = agent.refusal()?;
     assert!(said.contains("policy.toml:3:17: error: "), "{said}");

@@ -75,13 +75,13 @@ fn charged(agent: &Agent, lab: &Lab) -> Result<(String, String)> {
     Ok((class.clone(), charged.clone()))
 }
 
-fn explained(agent: &Agent, arguments: &[&str]) -> Result<Value> {
+/// What `explain` says from the history, an object a line.
+fn explained(agent: &Agent, arguments: &[&str]) -> Result<Vec<Value>> {
     let history = history(agent).display().to_string();
     let common = ["explain", "--history", &history, "--format", "json"];
     let said = run(&mut agent.command(&[&common, arguments].concat()))?;
-    Ok(serde_json::from_str(
-        said.lines().next().unwrap_or_default(),
-    )?)
+    let lines = said.lines();
+    lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 #[test]
@@ -111,6 +111,13 @@ fn versions_are_staged_activated_and_gone_back_to_over_restarts() -> Result<()> 
     // The files say what they said before: what was chosen holds, whoever looks at them, and whoever starts.
     agent.reload()?;
     assert_eq!(version(&agent)?, second);
+    // What was counted before a change is written down a moment after it.
+    until("the first version's records", || {
+        let records = agent.ask_json(&["record", "list", "--kind", "usage"])?;
+        Ok(records
+            .iter()
+            .any(|record| record["policy_version"] == *first))
+    })?;
     agent.kill9()?;
     agent.start()?;
     assert_eq!(version(&agent)?, second);
@@ -193,16 +200,73 @@ fn versions_are_staged_activated_and_gone_back_to_over_restarts() -> Result<()> 
     let remote = "203.0.113.7";
     for (entry, version, class) in [(0, &first, "government"), (2, &second, "internet")] {
         let time = entries[entry]["time"].as_str().context("no time")?;
-        let said = explained(&agent, &["--remote", remote, "--at", time])?;
+        let said = &explained(&agent, &["--remote", remote, "--at", time])?[0];
         assert_eq!(
             (&said["policy_version"], &said["class"]),
             (&Value::from(version.as_str()), &Value::from(class))
         );
-        let said = explained(&agent, &["--remote", remote, "--version", version])?;
+        let said = &explained(&agent, &["--remote", remote, "--version", version])?[0];
         assert_eq!(said["class"], class);
+    }
+    // And so for what was recorded then.
+    let records = agent.ask_json(&["record", "list", "--kind", "usage"])?;
+    for (version, class, charged) in [(&first, "government", "free"), (&second, &paid.0, &paid.1)] {
+        let judged = |record: &&Value| {
+            record["policy_version"] == **version
+                && record["class"] == *class
+                && record["charged"] == *charged
+        };
+        let record = records
+            .iter()
+            .find(judged)
+            .with_context(|| format!("no {version} {class} {charged} in {records:#?}"))?;
+        let (seq, ledger) = (
+            record["seq"].to_string(),
+            agent.ledger().display().to_string(),
+        );
+        let said = explained(&agent, &["--record", &seq, "--ledger", &ledger])?;
+        let [record, charge, sets @ ..] = &said[..] else {
+            panic!("too little: {said:?}");
+        };
+        assert_eq!(
+            (&record["charged"], &charge["plan"]),
+            (&charged.into(), &"basic".into())
+        );
+        assert!(record["why"].as_str().is_some_and(|why| !why.is_empty()));
+        let sets: Vec<_> = sets
+            .iter()
+            .map(|set| set["set"].as_str().unwrap_or("-"))
+            .collect();
+        let expected: &[&str] = if class == "government" {
+            &["offices"]
+        } else {
+            &[]
+        };
+        assert_eq!(sets, expected);
     }
     let kept = history(&agent).join("versions").join(&second);
     assert_eq!(fs::read_to_string(kept.join("policy.toml"))?, without);
+
+    // What the guards refuse does not come into force by a restart either.
+    agent.write_policy(&POLICY.replace(OFFICES, "prefixes = []"))?;
+    agent.reload().unwrap_err();
+    agent.kill9()?;
+    agent.start()?;
+    assert_eq!(version(&agent)?, third);
+    let refused = agent.status()?["refused"].to_string();
+    assert!(
+        refused.contains("is empty, and had 2 prefixes"),
+        "{refused}"
+    );
+    agent.ask(&[
+        "policy",
+        "reload",
+        "--force",
+        "--reason",
+        "the offices closed",
+    ])?;
+    let last = audit(&agent)?.pop().context("no line")?;
+    assert!(last["overruled"].to_string().contains("is empty"), "{last}");
     Ok(())
 }
 

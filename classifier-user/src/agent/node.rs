@@ -23,7 +23,7 @@ use super::events::News;
 use super::interfaces::Interfaces;
 use super::preflight;
 use super::records::recording::Recording;
-use super::reload::{Sources, log_reload};
+use super::reload::{Refused, Sources, log_reload};
 use super::schedule::Schedule;
 use crate::accounts::Accounts;
 use crate::config::Config;
@@ -213,12 +213,12 @@ impl Node {
         node.ledger.told()?;
         let (inputs, refused) = inputs?;
         let act = Act::itself(Action::Start, "start");
-        if let Some(refused) = refused {
-            node.refused = Some(refused.to_string());
+        if let Some(Refused { version, error }) = refused {
+            node.refused = Some(error.to_string());
             tracing::error!(
-                "the configured policy is refused, and what was in force last is put in force again:\n{refused}"
+                "what is configured is refused, and what was in force last is again:\n{error}"
             );
-            node.audit(&act, last.clone(), None, &Err(refused));
+            node.audit(&act, last.clone(), version, &Err(error));
         }
         let reloaded = node.load(inputs)?;
         log_reload(&reloaded);

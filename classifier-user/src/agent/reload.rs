@@ -103,25 +103,43 @@ impl Sources {
     pub(super) fn read_at_start(
         &self,
         last: Option<&str>,
-    ) -> Result<(Inputs, Option<NodeError>), NodeError> {
+    ) -> Result<(Inputs, Option<Refused>), NodeError> {
         let configured = self.read_configured();
-        let kept = last.filter(|last| kept::is_kept(&self.history, last));
-        let refused = match (configured, kept) {
-            (Ok(inputs), Some(last))
-                if inputs.policy().version != last && inputs.chosen.is_none() =>
-            {
-                let before = kept::load(&self.history, last)?;
-                match policy::breaches(&before.policy, inputs.policy(), Timestamp::now()) {
-                    none if none.is_empty() => return Ok((inputs, None)),
-                    breaches => NodeError::Guarded(breaches),
+        let Some(last) = last.filter(|last| kept::is_kept(&self.history, last)) else {
+            return configured.map(|inputs| (inputs, None));
+        };
+        if let Ok(inputs) = &configured
+            && (inputs.policy().version == last || inputs.chosen.is_some())
+        {
+            return configured.map(|inputs| (inputs, None));
+        }
+        let before = match kept::load(&self.history, last) {
+            Ok(before) => before,
+            Err(error) => {
+                tracing::error!("what was in force last cannot be compared with: {error}");
+                return configured.map(|inputs| (inputs, None));
+            }
+        };
+        let refused = match configured {
+            Ok(inputs) => {
+                let found = policy::breaches(&before.policy, inputs.policy(), Timestamp::now());
+                if found.is_empty() {
+                    return Ok((inputs, None));
+                }
+                Refused {
+                    version: Some(inputs.policy().version.clone()),
+                    error: NodeError::Guarded(found),
                 }
             }
-            (Ok(inputs), _) => return Ok((inputs, None)),
-            (Err(error), None) => return Err(error),
-            (Err(error), Some(_)) => error,
+            Err(error) => Refused {
+                version: None,
+                error,
+            },
         };
-        let last = kept::load(&self.history, last.unwrap_or_default())?;
-        Ok((self.inputs(last, None, self.chosen.clone()), Some(refused)))
+        Ok((
+            self.inputs(before, None, self.chosen.clone()),
+            Some(refused),
+        ))
     }
 
     fn read_configured(&self) -> Result<Inputs, NodeError> {
@@ -170,6 +188,15 @@ impl Sources {
             forced: None,
         }
     }
+}
+
+/// What is configured, and is not put in force at a start.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its version, if it is a policy.
+    pub(super) version: Option<String>,
+    /// Why.
+    pub(super) error: NodeError,
 }
 
 /// What a reload did.

@@ -226,7 +226,7 @@ pub fn load(dir: &Path, version: &str) -> Result<policy::Checked> {
     }
     let damaged = |what: String| HistoryError::Damaged {
         path: path.clone(),
-        what,
+        what: format!("{what}; restore it from a copy, or put another version in force"),
     };
     let checked = policy::load(&path).map_err(|error| damaged(error.to_string()))?;
     if checked.policy.version != version {
@@ -249,4 +249,77 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub fn sizes(files: &Files) -> BTreeMap<&str, usize> {
     let sizes = files.all().map(|(name, text)| (name.as_str(), text.len()));
     sizes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "name = \"kept\"\ndefault_class = \"internet\"\nhosting = \"shared.txt\"\n\
+        [classes.internet]\nrating_group = 1\n[classes.portal]\nrating_group = 2\n\
+        [[sets]]\nname = \"portals\"\nclass = \"portal\"\nfile = \"lists/portals.txt\"\n\
+        [plans.basic.charge]\n\"*\" = \"metered\"\n";
+
+    fn write(dir: &Path, list: &str) {
+        fs::create_dir_all(dir.join("lists")).unwrap();
+        for (name, text) in [
+            ("policy.toml", POLICY),
+            ("lists/portals.txt", list),
+            ("shared.txt", ""),
+        ] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_version_is_kept_whole_once_and_unchanged() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kept = Vec::new();
+        for list in ["\u{feff}8.8.8.0/24\r\n", "8.8.4.0/24\n"] {
+            write(from.path(), list);
+            let policy = policy::load(from.path()).unwrap().policy;
+            let files = Files::of(&policy).unwrap();
+            super::super::History::open(to.path()).unwrap();
+            for _ in 0..2 {
+                keep(to.path(), &policy.version, &files).unwrap();
+            }
+            let again = load(to.path(), &policy.version).unwrap().policy;
+            assert_eq!(Files::of(&again).unwrap(), files);
+            kept.push(policy.version.clone());
+
+            // What is read once more is what was read, or it is not kept.
+            write(from.path(), "1.1.1.0/24\n");
+            assert!(matches!(Files::of(&policy), Err(HistoryError::Moving)));
+        }
+        // Two lists; the policy and the list of shared hosting are the same in both.
+        assert_eq!(fs::read_dir(objects_dir(to.path())).unwrap().count(), 4);
+        assert_eq!(resolve(to.path(), &kept[0][..8]).unwrap(), kept[0]);
+        assert!(resolve(to.path(), "").is_err());
+        assert!(matches!(
+            resolve(to.path(), "../x"),
+            Err(HistoryError::Unknown(_))
+        ));
+
+        let list = path_of(to.path(), &kept[0]).join("lists/portals.txt");
+        fs::remove_file(&list).unwrap();
+        fs::write(&list, "9.9.9.0/24\n").unwrap();
+        let said = load(to.path(), &kept[0]).unwrap_err().to_string();
+        assert!(said.contains("they were changed"), "{said}");
+    }
+
+    #[test]
+    fn no_name_leads_out() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["../x", "/etc/x", ""] {
+            let files = Files {
+                read: vec![(name.to_owned(), String::new())],
+                beside: Vec::new(),
+            };
+            assert!(
+                keep(dir.path(), "0123456789abcdef", &files).is_err(),
+                "{name}"
+            );
+            assert!(files.write(dir.path()).is_err(), "{name}");
+        }
+    }
 }

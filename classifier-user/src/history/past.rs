@@ -139,3 +139,81 @@ impl Past {
             .ok_or_else(|| HistoryError::NoneBefore(version.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log of what is written as `action before>version`, a second each; `!` in front: refused.
+    fn past(lines: &[&str]) -> Past {
+        let entry = |(number, line): (usize, &&str)| {
+            let refused = line.starts_with('!');
+            let (action, versions) = line.trim_start_matches('!').split_once(' ').unwrap();
+            let (before, version) = versions.split_once('>').unwrap();
+            let name = |version: &str| (!version.is_empty()).then(|| version.to_owned());
+            let action: Action = serde_json::from_str(&format!("\"{action}\"")).unwrap();
+            Entry {
+                seq: number as u64 + 1,
+                time: Timestamp::from_second(100 + number as i64).unwrap(),
+                node: "gw".to_owned(),
+                action,
+                result: if refused {
+                    Outcome::Refused
+                } else if action == Action::Stage {
+                    Outcome::Noted
+                } else {
+                    Outcome::InForce
+                },
+                by: By::itself("api"),
+                reason: None,
+                before: name(before),
+                version: name(version),
+                at: None,
+                changes: Vec::new(),
+                overruled: Vec::new(),
+                error: None,
+                previous: String::new(),
+            }
+        };
+        Past {
+            entries: lines.iter().enumerate().map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_in_force_is_known_for_each_second() {
+        let past = past(&[
+            "start >a",
+            "boundary a>a",
+            "stage a>b",
+            "!reload a>c",
+            "activate a>b",
+        ]);
+        let at = |second| past.in_force_at(Timestamp::from_second(second).unwrap());
+        let found: Vec<_> = (100..106)
+            .map(|second| at(second).unwrap().version)
+            .collect();
+        assert_eq!(found, ["a", "a", "a", "a", "b", "b"]);
+        let before = at(99).unwrap_err().to_string();
+        assert!(
+            before.contains("the history begins at 1970-01-01T00:01:40Z with version a"),
+            "{before}"
+        );
+    }
+
+    #[test]
+    fn going_back_goes_further_back_each_time() {
+        let mut lines = vec!["start >a", "reload a>b", "activate b>c", "boundary c>c"];
+        assert_eq!(past(&lines).before("c").unwrap(), "b");
+        lines.push("rollback c>b");
+        assert_eq!(past(&lines).before("b").unwrap(), "a");
+        lines.push("rollback b>a");
+        assert!(matches!(
+            past(&lines).before("a"),
+            Err(HistoryError::NoneBefore(_))
+        ));
+        // Whoever goes forth again can go back again.
+        lines.push("activate a>c");
+        assert_eq!(past(&lines).before("c").unwrap(), "a");
+    }
+}

@@ -5,7 +5,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Format, Match, row};
+use super::address::{Match, describe};
+use super::{Format, row};
 use crate::policy::{self, ListedPrefix, Policy, PrefixSet, Range};
 
 /// How many prefixes of a set people are shown.
@@ -175,15 +176,15 @@ pub(super) fn touching(policy: &Policy, net: IpNet, at: Timestamp, format: Forma
         &format!("{} (version {})", policy.name, policy.version),
     );
     for found in &touched.covering {
-        row("inside of", &super::describe(found));
+        row("inside of", &describe(found));
     }
     for found in &touched.inside {
-        row("holds", &super::describe(found));
+        row("holds", &describe(found));
     }
     for found in &touched.inactive {
         row(
             "not in force",
-            &format!("{}, valid {}", super::describe(found), found.validity),
+            &format!("{}, valid {}", describe(found), found.validity),
         );
     }
     row("the rest", touched.otherwise);

@@ -14,7 +14,7 @@ use crate::policy::{self, Policy};
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
     /// Directory with policy.toml and its lists
-    #[arg(required_unless_present_any = ["history", "config"], conflicts_with_all = ["history", "config"])]
+    #[arg(conflicts_with_all = ["history", "config"])]
     policy_dir: Option<PathBuf>,
     /// In place of a directory: the history of a gateway's policies, or a copy of it. What was in force at the time that is
     /// asked for answers
@@ -61,7 +61,9 @@ impl Source {
     /// The policy for a time.
     pub(super) fn at(&self, at: Timestamp) -> Result<std::result::Result<Found, Diagnostics>> {
         let Some(history) = self.history()? else {
-            let dir = self.policy_dir.clone().context("name a policy directory")?;
+            let dir = self.policy_dir.clone().context(
+                "name a policy directory; or a history, with --history DIR or --config FILE",
+            )?;
             return Ok(policy::load(&dir).map(|checked| Found {
                 policy: checked.policy,
                 in_force: None,
