@@ -414,7 +414,7 @@ fn explain_answers_the_other_way_round() {
         (["--set", "portal"], "did you mean \"portals\"?"),
         (["--class", "goverment"], "did you mean \"government\"?"),
         (["--remote", "203.0.113.7/24"], "203.0.113.0/24"),
-        (["--record", "5"], "--history"),
+        (["--record", "5"], "--ledger FILE"),
     ] {
         let place: &[&str] = if arguments[0] == "--record" {
             &[]

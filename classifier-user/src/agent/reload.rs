@@ -400,7 +400,11 @@ pub(super) fn log_reload(reloaded: &Reloaded) {
     for warning in &reloaded.warnings {
         warn!("{warning}");
     }
-    if let Some(reason) = &reloaded.forced {
+    if let Some(reason) = reloaded
+        .forced
+        .as_ref()
+        .filter(|_| !reloaded.guarded.is_empty())
+    {
         warn!(reason, "reload forced");
         for line in &reloaded.guarded {
             warn!("reload forced in spite of: {line}");

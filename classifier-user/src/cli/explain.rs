@@ -137,9 +137,12 @@ fn explain_class(
             policy::suggest(name, "classes", known)
         )
     };
+    if format == Format::Table {
+        reverse::head(policy, at);
+    }
     reverse::sets_of(policy, index, at, true, format)?;
     if format == Format::Table && index == policy.default_class {
-        println!("The default class: every remote address that no set names.");
+        println!("\nThe default class: every remote address that no set names.");
     }
     for plan in plans {
         let charge = Charge::of(&class.name, class.essential, index, plan);

@@ -148,8 +148,10 @@ impl ImageMap {
         Err(MapsError::NotInForce {
             expected: format!("image {serial} in map {expected}"),
             found: match (found, counts) {
+                // Into the memory of another one than ours nobody looks: that takes more than the agent may do.
+                (Some(map), _) if map != expected => format!("map {map}"),
                 (Some(map), Some(counts)) => format!("image {counts} in map {map}"),
-                (Some(map), None) => format!("map {map}, which is no image"),
+                (Some(map), None) => format!("map {map}, in which there is no image"),
                 (None, _) => "none".to_owned(),
             },
         })

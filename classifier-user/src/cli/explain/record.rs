@@ -73,9 +73,8 @@ pub(super) fn explain(source: &Source, ledger: &Path, seq: u64, format: Format) 
     }
     print(&explained, class, &policy);
     print_charge(class.essential, &charge);
-    println!();
     if index == policy.default_class {
-        println!("The default class: every remote address that no set names.");
+        println!("\nThe default class: every remote address that no set names.");
     }
     reverse::sets_of(&policy, index, at, false, format)
 }

@@ -16,6 +16,9 @@ const SHOWN: usize = 10;
 #[derive(Serialize)]
 #[serde(tag = "kind", rename = "set")]
 struct Set<'a> {
+    at: String,
+    policy: &'a str,
+    policy_version: &'a str,
     set: &'a str,
     class: &'a str,
     source: Option<&'a str>,
@@ -34,6 +37,9 @@ impl<'a> Set<'a> {
         let list = set.list.as_ref().map(|list| &list.path);
         let file = list.or_else(|| policy.files.first());
         Self {
+            at: at.to_string(),
+            policy: &policy.name,
+            policy_version: &policy.version,
             set: &set.name,
             class: &policy.classes[set.class].name,
             source: set.source.as_deref(),
@@ -85,7 +91,19 @@ pub(super) fn set(policy: &Policy, name: &str, at: Timestamp, format: Format) ->
             policy::suggest(name, "sets", known)
         )
     };
+    if format == Format::Table {
+        head(policy, at);
+    }
     Set::new(policy, set, at).print(format)
+}
+
+/// What is asked, and for when.
+pub(super) fn head(policy: &Policy, at: Timestamp) {
+    row("at", &at.to_string());
+    row(
+        "policy",
+        &format!("{} (version {})", policy.name, policy.version),
+    );
 }
 
 /// Prints the sets of a class; those that do not exist at the time, too, where `all` is asked for.
@@ -98,10 +116,10 @@ pub(super) fn sets_of(
 ) -> Result<()> {
     let of_class = policy.sets.iter().filter(|set| set.class == class);
     for set in of_class.filter(|set| all || set.validity.contains(at)) {
-        Set::new(policy, set, at).print(format)?;
         if format == Format::Table {
             println!();
         }
+        Set::new(policy, set, at).print(format)?;
     }
     Ok(())
 }
