@@ -215,7 +215,7 @@ impl Config {
                 return Err(out);
             }
         };
-        let config: Self = match toml::from_str(&text) {
+        let mut config: Self = match toml::from_str(&text) {
             Ok(config) => config,
             Err(error) => {
                 let place = error
@@ -231,6 +231,7 @@ impl Config {
                 return Err(out);
             }
         };
+        config.kept = Some(config.history());
         config.check(&start, &mut out);
         let at = |offset| place(Arc::clone(&file), &text, offset);
         interface::check(&config.interfaces, &mut out, at);
