@@ -111,6 +111,11 @@ fn versions_are_staged_activated_and_gone_back_to_over_restarts() -> Result<()> 
     // The files say what they said before: what was chosen holds, whoever looks at them, and whoever starts.
     agent.reload()?;
     assert_eq!(version(&agent)?, second);
+    let hint = format!("zerorate policy activate {first}");
+    assert!(
+        agent.log().contains(&hint),
+        "how to have the files in force"
+    );
     // What was counted before a change is written down a moment after it.
     until("the first version's records", || {
         let records = agent.ask_json(&["record", "list", "--kind", "usage"])?;
@@ -284,10 +289,11 @@ fn what_is_asked_for_later_comes_to_the_second_over_a_restart() -> Result<()> {
         .through(&clock.through())
         .start()?;
     let first = version(&agent)?;
-    let second = stage(
-        &agent,
-        &policy_dir(&agent, "second", &format!("# later\n{POLICY}"))?,
-    )?;
+    let over = Timestamp::now() + SignedDuration::from_hours(3);
+    let chats = "name = \"chats\"";
+    let later = POLICY.replace(chats, &format!("{chats}\nvalid_until = {over}"));
+    assert_ne!(later, POLICY);
+    let second = stage(&agent, &policy_dir(&agent, "second", &later)?)?;
     let time = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
     let at = ["--at", &*time, "--reason", "the decree"];
     agent.ask(&[&["policy", "activate", &*second], &at[..]].concat())?;
@@ -330,7 +336,17 @@ fn what_is_asked_for_later_comes_to_the_second_over_a_restart() -> Result<()> {
         (&last["reason"], &last["by"]["uid"]),
         (&"the decree".into(), &0.into())
     );
-    Ok(())
+
+    // Time makes the version another thing, which is written down, and is no other version.
+    clock.set("+4h")?;
+    until("the boundary is written down", || {
+        let last = audit(&agent)?.pop().context("no line")?;
+        Ok(last["action"] == "boundary" && last["version"] == *second)
+    })?;
+    let periods = agent.ask_json(&["policy", "history"])?;
+    let versions: Vec<_> = periods.iter().map(|row| &row["version"]).collect();
+    assert_eq!(versions, [&*first, &*second]);
+    agent.check_order()
 }
 
 #[test]

@@ -169,7 +169,12 @@ impl Sources {
     fn read_version(&self, version: &str) -> Result<Inputs, NodeError> {
         let checked = kept::load(&self.history, version)?;
         let files = policy::load(&self.policy).ok();
-        let files = files.map(|checked| checked.policy.version);
+        let files = files.map(|checked| checked.policy);
+        if let Some(policy) = &files {
+            // So that they can be gone back to, also if they never were in force.
+            kept::keep(&self.history, &policy.version, &Files::of(policy)?)?;
+        }
+        let files = files.map(|policy| policy.version);
         let chosen = (files.as_deref() != Some(version)).then(|| Chosen {
             version: version.to_owned(),
             files,
@@ -329,6 +334,17 @@ impl Node {
                 "subscriber {id:?}: its line in the subscribers' file changed and holds; what was asked by command \
                  before is forgotten"
             )
+        }));
+        warnings.extend(chosen.iter().filter_map(|chosen| {
+            let files = chosen.files.as_ref()?;
+            let holds = self.version_in_force().as_ref() == Some(&chosen.version);
+            holds.then(|| {
+                format!(
+                    "version {}, which was activated by command, holds until the configured files change; to have them in \
+                     force as they are: zerorate policy activate {files}",
+                    chosen.version
+                )
+            })
         }));
         warnings.extend(self.config.tags.without_class(&checked.policy));
         let now = Timestamp::now();
