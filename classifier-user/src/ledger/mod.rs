@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod balances;
+pub mod consumers;
 mod error;
 mod reader;
 pub mod records;
@@ -110,6 +111,7 @@ impl Ledger {
             untold: true,
         };
         ledger.prepare()?;
+        consumers::prepare(&ledger.connection).map_err(failed(path))?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }
