@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::agent::Agent;
+use crate::process::run_with;
 
 /// What the agent answered.
 #[derive(Clone, Debug)]
@@ -48,7 +48,8 @@ impl Reply {
     /// If there is none.
     pub fn number(&self, name: &str) -> Result<u64> {
         let text = self.header(name);
-        text.parse().with_context(|| format!("{name} is `{text}` in {:?}", self.headers))
+        text.parse()
+            .with_context(|| format!("{name} is `{text}` in {:?}", self.headers))
     }
 
     /// The detail of problem details, after a look at the rest of them.
@@ -63,7 +64,12 @@ impl Reply {
         let problem = self.json()?;
         ensure!(problem["status"] == self.status, "{problem}");
         ensure!(problem["type"] == "about:blank", "{problem}");
-        ensure!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{problem}");
+        ensure!(
+            problem["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty()),
+            "{problem}"
+        );
         let detail = problem["detail"].as_str().context("no detail")?;
         Ok(detail.to_owned())
     }
@@ -75,7 +81,9 @@ impl Reply {
 /// If there is no answer.
 pub fn ask<S: AsRef<OsStr>>(agent: &Agent, path: &str, arguments: &[S]) -> Result<Reply> {
     let mut curl = Command::new("curl");
-    curl.arg("--unix-socket").arg(agent.socket()).args(arguments);
+    curl.arg("--unix-socket")
+        .arg(agent.socket())
+        .args(arguments);
     reply(curl.arg(format!("http://zerorate{path}")))
 }
 
@@ -85,7 +93,11 @@ pub fn ask<S: AsRef<OsStr>>(agent: &Agent, path: &str, arguments: &[S]) -> Resul
 /// If there is no answer.
 pub fn send(agent: &Agent, method: &str, path: &str, json: &str) -> Result<Reply> {
     let kind = "Content-Type: application/json";
-    ask(agent, path, &["-X", method, "-H", kind, "--data-binary", json])
+    ask(
+        agent,
+        path,
+        &["-X", method, "-H", kind, "--data-binary", json],
+    )
 }
 
 /// Runs curl, and reads what was answered.
@@ -95,9 +107,16 @@ pub fn send(agent: &Agent, method: &str, path: &str, json: &str) -> Result<Reply
 pub fn reply(curl: &mut Command) -> Result<Reply> {
     // Nothing that is not asked for: no configuration of the user's, no proxy, no waiting for a go-ahead.
     curl.args(["-s", "-S", "-i", "--noproxy", "*", "-H", "Expect:"]);
-    let output = curl.stdin(Stdio::null()).output().context("cannot run curl")?;
+    let output = curl
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run curl")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{curl:?}: {}: {said}", output.status);
+    ensure!(
+        output.status.success(),
+        "{curl:?}: {}: {said}",
+        output.status
+    );
     parse(&output.stdout).with_context(|| format!("no answer: {:?}", output.stdout))
 }
 
@@ -143,46 +162,41 @@ pub fn routes(agent: &Agent) -> Result<Vec<Route>> {
             routes.push(Route {
                 method: method.to_ascii_uppercase(),
                 path: path.clone(),
-                access: access.with_context(|| format!("{method} {path}"))?.to_owned(),
+                access: access
+                    .with_context(|| format!("{method} {path}"))?
+                    .to_owned(),
             });
         }
     }
     Ok(routes)
 }
 
-/// The statuses of many requests, in one run of curl: each a method and a path.
+/// The statuses of many requests, each a method and a path, in one run of curl with these options for each.
 ///
 /// # Errors
 /// If there is not an answer to each.
-pub fn statuses(curl: &mut Command, base: &str, requests: &[(String, String)]) -> Result<Vec<u16>> {
+pub fn statuses(
+    curl: &mut Command,
+    options: &[(&str, String)],
+    requests: &[(String, String)],
+) -> Result<Vec<u16>> {
     let mut config = String::new();
-    for (method, path) in requests {
-        if !config.is_empty() {
-            config += "next\n";
-        }
+    for (method, url) in requests {
+        let next = if config.is_empty() { "" } else { "next\n" };
         config += &format!(
-            "url = \"{base}{path}\"\nrequest = \"{method}\"\nwrite-out = \"%{{http_code}}\\n\"\n\
-             output = \"/dev/null\"\nsilent\nnoproxy = \"*\"\nglobal-options\n"
+            "{next}url = \"{url}\"\nrequest = \"{method}\"\nwrite-out = \"%{{http_code}}\\n\"\n\
+             output = \"/dev/null\"\nnoproxy = \"*\"\nsilent\n"
         );
+        for (name, value) in options {
+            config += &format!("{name} = \"{value}\"\n");
+        }
     }
-    let config = config.replace("global-options\n", "");
-    let mut child = curl
-        .args(["-K", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run curl")?;
-    child.stdin.take().context("no stdin")?.write_all(config.as_bytes())?;
-    let output = child.wait_with_output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = run_with(curl.args(["-K", "-"]), &config)?;
     let found: Vec<u16> = text.lines().filter_map(|line| line.parse().ok()).collect();
     ensure!(
         found.len() == requests.len(),
-        "{} of {} answers: {text}{}",
-        found.len(),
-        requests.len(),
-        String::from_utf8_lossy(&output.stderr)
+        "not {} answers: {text}",
+        requests.len()
     );
     Ok(found)
 }

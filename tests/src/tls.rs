@@ -49,7 +49,11 @@ impl Authority {
     /// If openssl refuses.
     pub fn sign(&self, common: &str, alternative: &str) -> Result<Certificate> {
         let alternative = format!("subjectAltName={alternative}");
-        self.make(common, &["basicConstraints=CA:FALSE", &alternative], Some(&self.name))
+        self.make(
+            common,
+            &["basicConstraints=CA:FALSE", &alternative],
+            Some(&self.name),
+        )
     }
 
     fn make(&self, common: &str, extensions: &[&str], by: Option<&str>) -> Result<Certificate> {
@@ -59,14 +63,29 @@ impl Authority {
             key: file(common, "key"),
         };
         let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ]);
         openssl.args(["-nodes", "-days", "2", "-subj", &format!("/CN={common}")]);
-        openssl.arg("-keyout").arg(&made.key).arg("-out").arg(&made.certificate);
+        openssl
+            .arg("-keyout")
+            .arg(&made.key)
+            .arg("-out")
+            .arg(&made.certificate);
         for extension in extensions {
             openssl.args(["-addext", extension]);
         }
         if let Some(by) = by {
-            openssl.arg("-CA").arg(file(by, "pem")).arg("-CAkey").arg(file(by, "key"));
+            openssl
+                .arg("-CA")
+                .arg(file(by, "pem"))
+                .arg("-CAkey")
+                .arg(file(by, "key"));
         }
         run(&mut openssl)?;
         Ok(made)
