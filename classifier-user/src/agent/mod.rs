@@ -3,6 +3,7 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
+pub mod at_once;
 mod billing;
 pub mod charging;
 pub mod error;
@@ -21,7 +22,7 @@ mod triggers;
 pub mod views;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +32,7 @@ use tracing::{error, info, warn};
 
 use self::node::Node;
 use self::triggers::{Files, Links};
-use crate::api::server::{self, Server, Shared, with};
+use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
 use crate::report::Direction;
 
@@ -76,7 +77,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         // Nobody will answer there; whoever asks hears that there is no agent.
         let _ = std::fs::remove_file(&socket);
     })?;
-    let node: Shared = Arc::new(Mutex::new(node));
+    let node: Shared = Arc::new(SharedNode::new(node));
     let feed = with(Arc::clone(&node), |node| node.feed()).await;
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
     let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));

@@ -12,6 +12,7 @@ use super::access::{Gate, Peer, identify};
 use super::doors::Doors;
 use super::problem::{nothing_here, wrong_method};
 use super::routes;
+use crate::agent::at_once::AtOnce;
 use crate::agent::error::NodeError;
 use crate::agent::events::Feed;
 use crate::agent::node::Node;
@@ -19,7 +20,39 @@ use crate::agent::reload::{Inputs, Reloaded};
 use crate::config::Api;
 
 /// The node, as tasks share it.
-pub type Shared = Arc<Mutex<Node>>;
+pub type Shared = Arc<SharedNode>;
+
+/// The node behind its lock, and beside it what cannot wait for that.
+#[derive(Debug)]
+pub struct SharedNode {
+    node: Mutex<Node>,
+    at_once: Arc<AtOnce>,
+}
+
+impl SharedNode {
+    /// A node to be shared.
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self {
+            at_once: node.at_once(),
+            node: Mutex::new(node),
+        }
+    }
+
+    /// What cannot wait.
+    #[must_use]
+    pub const fn at_once(&self) -> &Arc<AtOnce> {
+        &self.at_once
+    }
+
+    /// Works on the node, as soon as nobody else does.
+    fn work<T>(&self, work: impl FnOnce(&mut Node) -> T) -> T {
+        // A panic while the lock was held has been reported; what the node holds is in the kernel anyway.
+        let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = Arc::clone(&self.at_once).hold(&node);
+        work(&mut node)
+    }
+}
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -167,8 +200,7 @@ pub(crate) async fn with<T: Send + 'static>(
     let handle = tokio::runtime::Handle::current();
     let work = move || {
         let _context = handle.enter();
-        // A panic while the lock was held has been reported; what the node holds is in the kernel anyway.
-        work(&mut node.lock().unwrap_or_else(PoisonError::into_inner))
+        node.work(work)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::agent::at_once;
 use crate::agent::error::NodeError;
 use crate::agent::records::statement::parse_time;
 use crate::agent::service::{ServiceError, Wanted};
@@ -217,7 +218,7 @@ pub(super) async fn change(
     Json(wanted): Json<Wanted>,
 ) -> Answer<Response> {
     let Some(at) = when.at else {
-        let changed = with(node, move |node| node.set_subscriber(&id, wanted)).await;
+        let changed = at_once::set_subscriber(node, id, wanted).await;
         return Ok(Json(changed.map_err(refused)?).into_response());
     };
     let step = match (wanted.plan, wanted.state, wanted.addresses) {
