@@ -11,12 +11,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tower_service::Service as _;
 use tracing::{debug, error};
 
 use super::access::Peer;
@@ -25,6 +33,8 @@ use crate::config::Api;
 
 /// How long somebody may take to show a certificate.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long somebody may be connected and ask nothing.
+const SILENCE: Duration = Duration::from_secs(60);
 /// After an error that will not be over at once, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,7 +83,8 @@ impl Doors {
                 Some((listener, tls))
             }
         };
-        let connections = Arc::new(Semaphore::new(api.limits.connections));
+        // Each door has its own: whoever fills the one keeps nobody from coming in by the other.
+        let connections = || Arc::new(Semaphore::new(api.limits.connections));
         let (sender, accepted) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         let address = tcp
@@ -83,17 +94,52 @@ impl Doors {
             tasks.spawn(admit_clients(
                 listener,
                 Arc::new(tls),
-                Arc::clone(&connections),
+                connections(),
                 sender.clone(),
             ));
         }
-        tasks.spawn(admit_processes(socket, connections, sender));
+        tasks.spawn(admit_processes(socket, connections(), sender));
         Ok(Self {
             socket: api.socket.clone(),
             accepted,
             address,
             _tasks: tasks,
         })
+    }
+
+    /// Answers whoever comes in, until `shutdown` is done; then those who have asked are answered, and nobody else.
+    pub(super) async fn answer(
+        mut self,
+        router: Router,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let graceful = GracefulShutdown::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let (stream, peer) = tokio::select! {
+                // The tasks go on as long as we do.
+                Some(accepted) = self.accepted.recv() => accepted,
+                () = &mut shutdown => break,
+            };
+            let router = router.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer.clone()));
+                router.clone().call(request)
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(SILENCE)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    debug!("a connection to the API broke: {error}");
+                }
+            });
+        }
+        drop(self);
+        graceful.shutdown().await;
     }
 
     /// The Unix socket.
@@ -204,29 +250,6 @@ async fn admit_clients(
                 Err(_) => debug!("TLS with {} took too long", address.ip()),
             }
         });
-    }
-}
-
-impl Listener for Doors {
-    type Io = Stream;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Stream, Peer) {
-        match self.accepted.recv().await {
-            Some(accepted) => accepted,
-            // The tasks go on as long as we do.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl Connected<IncomingStream<'_, Doors>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Doors>) -> Self {
-        stream.remote_addr().clone()
     }
 }
 

@@ -93,7 +93,7 @@ impl Asked {
         while page.count < self.limit {
             let found = self.read(reader, page.through, self.limit - page.count)?;
             let known = found.iter().filter(|record| record.seq() <= last);
-            let Some(end) = known.clone().last() else {
+            let Some(end) = known.clone().next_back() else {
                 // None of those that were looked through is missed.
                 page.through = last.max(from);
                 break;

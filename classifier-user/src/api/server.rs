@@ -1,14 +1,13 @@
 //! The answering side of the API: listening, and the node as its tasks share it. [`super::routes`] has all there is to be
 //! asked.
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::from_fn_with_state;
 
-use super::access::{Gate, Peer, identify};
+use super::access::{Gate, identify};
 use super::doors::Doors;
 use super::problem::{nothing_here, wrong_method};
 use super::routes;
@@ -130,14 +129,11 @@ impl Server {
 }
 
 /// Answers until `shutdown` is done.
-///
-/// # Errors
-/// When the socket fails.
 pub async fn serve(
     server: Server,
     node: Shared,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+) {
     let Server {
         doors,
         gate,
@@ -157,9 +153,7 @@ pub async fn serve(
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(from_fn_with_state(gate, identify))
         .with_state(app);
-    axum::serve(doors, router.into_make_service_with_connect_info::<Peer>())
-        .with_graceful_shutdown(shutdown)
-        .await
+    doors.answer(router, shutdown).await;
 }
 
 /// Reads the files, while the node goes on serving.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use zerorate_tests::api::send;
 use zerorate_tests::tls::Authority;
 use zerorate_tests::traffic::udp;
 use zerorate_tests::{can_use_namespaces, skip, town};
@@ -46,15 +47,29 @@ fn schemathesis() -> Result<PathBuf, String> {
         .ok_or_else(|| "schemathesis does not run".to_owned())
 }
 
-/// What it is told beside the description: nothing that goes on for ever, and subscribers there are.
+/// What it is told beside the description: whom there is, and not to ask for what goes on for ever.
 const SETTINGS: &str = r#"
+[parameters]
+"path.id" = "alice"
+"path.bucket" = "main"
+"path.name" = "cdr"
+
+[[operations]]
+include-path = "/v1/subscribers/{id}"
+include-method = "DELETE"
+parameters = { "path.id" = "bob" }
+
 [[operations]]
 include-path = "/v1/events"
-parameters = { "query.follow" = false }
+parameters = { "query.follow" = "false" }
 
 [[operations]]
 include-path = "/v1/records"
-parameters = { "query.wait" = 0 }
+parameters = { "query.wait" = "0" }
+
+[[operations]]
+include-path-regex = "^/v1/self(/statement)?$"
+headers = { Authorization = "Bearer OWN" }
 "#;
 
 #[test]
@@ -101,7 +116,15 @@ fn answers_are_as_described_whatever_is_asked() -> Result<()> {
         .context("no address in the log")?;
     let port: String = after.chars().take_while(char::is_ascii_digit).collect();
     let settings = agent.home().join("schemathesis.toml");
-    std::fs::write(&settings, SETTINGS)?;
+    let own = send(
+        &agent,
+        "POST",
+        "/v1/self-tokens",
+        "{\"subscriber\": \"alice\"}",
+    )?
+    .json()?;
+    let own = own["token"].as_str().context("no token")?;
+    std::fs::write(&settings, SETTINGS.replace("OWN", own))?;
     let mut client = lab.gateway.command(&program);
     client.arg("--config-file").arg(&settings).arg("run");
     client.arg(format!("https://127.0.0.1:{port}/openapi.json"));

@@ -32,7 +32,8 @@ fn pages(agent: &Agent, query: &str, limit: u64, accept: &[&str]) -> Result<Vec<
             return Ok(all);
         }
         assert!(next > after);
-        (all.extend(page.body), after = next);
+        all.extend(page.body);
+        after = next;
     }
 }
 

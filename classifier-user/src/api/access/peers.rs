@@ -1,6 +1,9 @@
 //! Processes on this machine, by the user they run as, which the kernel says.
 
+use std::collections::HashMap;
 use std::ffi::CString;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 
@@ -15,7 +18,15 @@ pub(super) struct Peers {
     named: bool,
     /// User the agent runs as.
     own: u32,
+    /// What was found out a moment ago: the user database may be far away.
+    found: Mutex<HashMap<(u32, u32), (Instant, Known)>>,
 }
+
+/// The name of a user, and its roles.
+type Known = (String, Vec<Role>);
+
+/// How long that is good.
+const MOMENT: Duration = Duration::from_secs(10);
 
 impl Peers {
     pub(super) fn of(peers: &[Peer]) -> Self {
@@ -27,11 +38,21 @@ impl Peers {
             rules: rules.collect(),
             named: !peers.is_empty(),
             own: geteuid().as_raw(),
+            found: Mutex::default(),
         }
     }
 
     /// The name of a user, and the roles it has by itself or by its groups: those of the process, and of the user.
-    pub(super) fn roles(&self, uid: u32, gid: u32) -> (String, Vec<Role>) {
+    pub(super) fn roles(&self, uid: u32, gid: u32) -> Known {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|_, (at, _)| at.elapsed() < MOMENT);
+        let known = found
+            .entry((uid, gid))
+            .or_insert_with(|| (Instant::now(), self.find(uid, gid)));
+        known.1.clone()
+    }
+
+    fn find(&self, uid: u32, gid: u32) -> Known {
         let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         let name = match &known {
             Some(user) => format!("user `{}`", user.name),

@@ -22,7 +22,13 @@ pub use self::subscribers::NewSubscriber;
 
 use super::access::role::{Access, Role};
 use super::openapi;
-use super::table::Table;
+use super::table::{Route, Table};
+
+/// What can be asked, and by whom.
+#[must_use]
+pub fn all() -> Vec<Route> {
+    table().routes
+}
 
 /// The routes, and for whom each is.
 pub(super) fn table() -> Table {
