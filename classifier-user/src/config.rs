@@ -387,7 +387,7 @@ socket = "/run/zerorate/api.sock"
             (
                 "[api]",
                 "[[api.peer]]\nuser = \"nobody at all\"\nrole = \"read\"\n[api]",
-                "zerorate.toml:23:8: error: [[api.peer]] names somebody who is not known",
+                "zerorate.toml:22:8: error: [[api.peer]] names somebody who is not known",
             ),
             (
                 "[api]",
@@ -397,7 +397,7 @@ socket = "/run/zerorate/api.sock"
             (
                 "[api]",
                 "[[api.client]]\nsubject = \"cdr\"\nrole = \"read\"\n[api]",
-                "zerorate.toml:23:11: error: [[api.client]] without `client_ca` under [api.tcp]",
+                "zerorate.toml:22:11: error: [[api.client]] without `client_ca` under [api.tcp]",
             ),
             (
                 "[api]",

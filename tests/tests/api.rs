@@ -5,6 +5,7 @@ mod api {
     mod access;
     mod description;
     mod health;
+    mod office;
     mod records;
     mod refusals;
 }

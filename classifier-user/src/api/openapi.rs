@@ -65,6 +65,35 @@ pub fn text() -> String {
 
 #[cfg(test)]
 mod tests {
+    /// Whatever has a description can have one in OpenAPI: each of them says something.
+    #[test]
+    fn everything_is_described() {
+        let document = serde_json::to_value(super::document()).unwrap();
+        let operations = document["paths"].as_object().unwrap().iter();
+        let operations = operations.flat_map(|(path, item)| {
+            let item = item.as_object().unwrap().iter();
+            item.map(move |(method, operation)| (format!("{method} {path}"), operation))
+        });
+        let said = |value: &serde_json::Value| value.as_str().is_some_and(|text| !text.is_empty());
+        for (name, operation) in operations {
+            assert!(said(&operation["summary"]), "{name}");
+            assert!(said(&operation["x-zerorate-access"]), "{name}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(said(&response["description"]), "{name}: {status}");
+                let problem = &response["content"]["application/problem+json"];
+                let is_ready = name.ends_with("/readyz");
+                assert_eq!(
+                    problem.is_object(),
+                    &**status >= "400" && !(is_ready && status == "503"),
+                    "{name}: {status}"
+                );
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(said(&parameter["description"]), "{name}: {parameter}");
+            }
+        }
+    }
+
     #[test]
     fn the_document_in_the_repository_is_this_one() {
         let checked_in = include_str!("../../../docs/openapi.json");

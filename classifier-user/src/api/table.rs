@@ -7,7 +7,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use utoipa::openapi::extensions::Extensions;
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem, Paths};
+use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema};
 
 use super::access::role::Access;
@@ -19,12 +19,12 @@ use super::server::App;
 type Described = (Vec<(String, RefOr<Schema>)>, Paths, MethodRouter<App>);
 
 /// A route: what is asked, and who may ask it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `GET` and so on.
     pub method: &'static str,
     /// Its path, with parameters in braces.
-    pub path: &'static str,
+    pub path: String,
     /// Who may ask.
     pub access: Access,
 }
@@ -32,7 +32,7 @@ pub struct Route {
 /// All routes.
 pub(super) struct Table {
     /// Handlers by path, behind no gate yet.
-    methods: Vec<(&'static str, Access, MethodRouter<App>)>,
+    methods: Vec<(String, Access, MethodRouter<App>)>,
     pub(super) openapi: OpenApi,
     pub(super) routes: Vec<Route>,
 }
@@ -51,21 +51,19 @@ impl Table {
         let components = self.openapi.components.get_or_insert_default();
         components.schemas.extend(schemas);
         for (path, mut item) in paths.paths {
-            // There are as many as there are lines that call this.
-            let path: &'static str = path.leak();
             for (method, operation) in operations(&mut item) {
                 describe(operation, access);
                 self.routes.push(Route {
                     method,
-                    path,
+                    path: path.clone(),
                     access,
                 });
             }
-            self.methods.push((path, access, methods.clone()));
-            match self.openapi.paths.paths.get_mut(path) {
+            self.methods.push((path.clone(), access, methods.clone()));
+            match self.openapi.paths.paths.get_mut(&path) {
                 Some(known) => known.merge_operations(item),
                 None => {
-                    self.openapi.paths.paths.insert(path.to_owned(), item);
+                    self.openapi.paths.paths.insert(path, item);
                 }
             }
         }
@@ -77,7 +75,7 @@ impl Table {
         let routes = self.methods.into_iter();
         routes.fold(Router::new(), |router, (path, access, methods)| {
             let guard = from_fn_with_state((Arc::clone(gate), access), guard);
-            router.route(path, methods.route_layer(guard))
+            router.route(&path, methods.route_layer(guard))
         })
     }
 }
@@ -93,14 +91,14 @@ fn operations(item: &mut PathItem) -> Vec<(&'static str, &mut Operation)> {
         ..
     } = item;
     [
-        (HttpMethod::Get, "GET", get),
-        (HttpMethod::Put, "PUT", put),
-        (HttpMethod::Post, "POST", post),
-        (HttpMethod::Delete, "DELETE", delete),
-        (HttpMethod::Patch, "PATCH", patch),
+        ("GET", get),
+        ("PUT", put),
+        ("POST", post),
+        ("DELETE", delete),
+        ("PATCH", patch),
     ]
     .into_iter()
-    .filter_map(|(_, name, operation)| Some((name, operation.as_mut()?)))
+    .filter_map(|(name, operation)| Some((name, operation.as_mut()?)))
     .collect()
 }
 
@@ -141,12 +139,16 @@ fn describe(operation: &mut Operation, access: Access) {
             .entry(status.to_owned())
             .or_insert_with(|| ResponseBuilder::new().description(what).build().into());
     }
+    let what = operation.summary.clone();
     for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && status.as_str() >= "400"
-            && response.content.is_empty()
-        {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        if status.as_str() >= "400" && response.content.is_empty() {
             *response = refusal(std::mem::take(&mut response.description));
+        }
+        if response.description.is_empty() {
+            response.description = what.clone().unwrap_or_default();
         }
     }
     let extensions = Extensions::builder().add("x-zerorate-access", access.to_string());

@@ -1,24 +1,17 @@
 //! Every route, for everybody, in every way to come in: who may ask what. And what a subscriber sees of itself.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use zerorate_tests::agent::Agent;
 use zerorate_tests::api::{Route, ask, reply, routes, send, statuses};
 use zerorate_tests::can_use_namespaces;
-use zerorate_tests::netns::NetNs;
-use zerorate_tests::tls::{Authority, Certificate};
-use zerorate_tests::topology::Lab;
+use zerorate_tests::tls::Authority;
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 
-const ROLES: [&str; 4] = ["read", "billing", "policy", "admin"];
-/// User and group of the process with the first of them; the next ones follow.
-const FIRST_USER: u32 = 61_001;
-const NOBODY: u32 = 61_009;
+use super::office::{FIRST_USER, NOBODY, Office, ROLES, bearer, shown};
 
 /// The matrix, said once more: what `role` may do.
 fn may(role: &str, access: &str) -> bool {
@@ -28,103 +21,6 @@ fn may(role: &str, access: &str) -> bool {
         "read" => ROLES.contains(&role),
         _ => role == access || role == "admin",
     }
-}
-
-/// An agent with everybody in its configuration, and what they come with.
-struct Office {
-    lab: Lab,
-    agent: Agent,
-    authority: Authority,
-    /// The address, with its port.
-    base: String,
-    tokens: Vec<(String, String)>,
-}
-
-impl Office {
-    fn open() -> Result<Self> {
-        let lab = town::lab().build()?;
-        let mut agent = town::agent(&lab).setting("watch = false").prepare()?;
-        let home = agent.home().to_owned();
-        // Whoever is somebody else has to come in here, too.
-        fs::set_permissions(&home, fs::Permissions::from_mode(0o755))?;
-        let authority = Authority::new(&home, "authority")?;
-        let server = authority.sign("gateway", "IP:127.0.0.1")?;
-        let tokens = home.join("tokens");
-        let mut config = format!("tokens = \"{}\"\n", tokens.display());
-        config += "[api.limits]\nrate = 100000\nself_rate = 100000\n[api.tcp]\nlisten = \"127.0.0.1:0\"\n";
-        for (key, path) in [
-            ("certificate", &server.certificate),
-            ("key", &server.key),
-            ("client_ca", &authority.certificate()),
-        ] {
-            config += &format!("{key} = \"{}\"\n", path.display());
-        }
-        for (user, role) in (FIRST_USER..).zip(ROLES) {
-            // By user, and by group.
-            let who = if user % 2 == 0 { "user" } else { "group" };
-            config += &format!("[[api.peer]]\n{who} = {user}\nrole = \"{role}\"\n");
-            config += &format!("[[api.client]]\nsubject = \"{role}.test\"\nrole = \"{role}\"\n");
-        }
-        let socket = format!("socket = \"{}\"\n", agent.socket().display());
-        agent.configure(&socket, &(socket.clone() + &config))?;
-        let mut known = Vec::new();
-        for role in ROLES {
-            let mut new = agent.command(&[
-                "api", "token", "new", "--role", role, "--name", role, "--file",
-            ]);
-            let output = new.arg(&tokens).output()?;
-            known.push((
-                role.to_owned(),
-                String::from_utf8(output.stdout)?.trim().to_owned(),
-            ));
-        }
-        agent.start()?;
-        fs::set_permissions(agent.socket(), fs::Permissions::from_mode(0o666))?;
-        let log = agent.log();
-        let (_, after) = log
-            .rsplit_once("127.0.0.1:")
-            .context("no address in the log")?;
-        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-        let made = send(
-            &agent,
-            "POST",
-            "/v1/self-tokens",
-            "{\"subscriber\": \"alice\"}",
-        )?
-        .json()?;
-        let own = made["token"].as_str().context("no token")?;
-        known.push(("self".to_owned(), own.to_owned()));
-        Ok(Self {
-            base: format!("https://127.0.0.1:{port}"),
-            lab,
-            agent,
-            authority,
-            tokens: known,
-        })
-    }
-
-    fn gateway(&self) -> &NetNs {
-        &self.lab.gateway
-    }
-
-    fn socket(&self) -> (&'static str, String) {
-        ("unix-socket", self.agent.socket().display().to_string())
-    }
-
-    fn trusted(&self) -> (&'static str, String) {
-        ("cacert", self.authority.certificate().display().to_string())
-    }
-}
-
-fn bearer(token: &str) -> (&'static str, String) {
-    ("header", format!("Authorization: Bearer {token}"))
-}
-
-fn shown(certificate: &Certificate) -> [(&'static str, String); 2] {
-    [
-        ("cert", certificate.certificate.display().to_string()),
-        ("key", certificate.key.display().to_string()),
-    ]
 }
 
 /// A path that leads to nobody, where it leads to somebody.
