@@ -1,6 +1,6 @@
 //! Who asks, what they may, and how often.
 //!
-//! A request comes through two gates: [`identify`] finds out who asks, and whether it asks too often; [`guard`], which each
+//! A request comes through two gates: `identify` finds out who asks, and whether it asks too often; `guard`, which each
 //! route has by the table, whether it may ask that. What is refused is logged, never with a token, and never with a subscriber.
 
 mod own_tokens;
