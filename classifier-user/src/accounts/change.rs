@@ -82,7 +82,8 @@ pub struct Cause {
 }
 
 /// How many subscribers a change touches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SubscriberSummary)]
 pub struct Summary {
     /// Subscribers that were not there before.
     pub added: usize,

@@ -4,6 +4,7 @@
 //! subscribers in force, looks after interfaces, and answers questions.
 
 pub mod at_once;
+mod billing;
 pub mod charging;
 pub mod error;
 pub mod events;
@@ -24,7 +25,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 
 use self::node::Node;
 use self::triggers::{Files, Links};
-use crate::api::server::{self, Shared, SharedNode, with};
+use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
 use crate::report::Direction;
 
@@ -61,8 +61,8 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let mut links = Links::watch()?;
 
     // The socket first: of two agents with one configuration the second must not come near the maps.
-    let listener = server::listen(&config.api.socket)
-        .with_context(|| format!("API socket {}", config.api.socket.display()))?;
+    let doors = Server::open(&config.api, &config.ledger).await?;
+    let places = doors.places();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
     let node = tokio::task::spawn_blocking({
@@ -87,13 +87,13 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         (checkpoint, interval),
         stopped.clone(),
     ));
-    let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
+    let api = tokio::spawn(server::serve(doors, Arc::clone(&node), async move {
         let mut stopped = stopped;
         // Ends when the sender says so, or is gone.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
     notify_systemd(&[sd_notify::NotifyState::Ready]);
-    info!(socket = %socket.display(), "ready");
+    info!(api = places, "ready");
 
     let mut clock = Clock::new();
     // Whether something is due that was begun.

@@ -64,7 +64,7 @@ impl Sources {
 }
 
 /// What a reload did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reloaded {
     /// Version of the policy now in force.
     pub policy_version: String,

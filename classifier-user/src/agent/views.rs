@@ -18,7 +18,7 @@ use crate::datapath::way::{Point, Way};
 use crate::report::{BooksRow, Closing, Direction, Place, Refused, Report, UnattributedRow};
 
 /// `zerorate status`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Status {
     /// Name of the node.
     pub node: String,
@@ -78,7 +78,7 @@ impl InterfaceStatus {
 }
 
 /// A hook of an interface in [`Status`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,

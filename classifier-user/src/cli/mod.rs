@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod agent;
+pub mod api;
 pub mod bucket;
 pub mod check;
 pub mod detach;
@@ -41,6 +42,7 @@ enum Command {
     Bucket(bucket::Args),
     Record(record::Args),
     Events(events::Args),
+    Api(api::Args),
     Policy(policy::Args),
     Detach(detach::Args),
 }
@@ -63,6 +65,7 @@ impl Cli {
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
             Command::Events(args) => events::run(&args),
+            Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),
         }

@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod balances;
+pub mod consumers;
 pub(crate) mod endowments;
 mod error;
 mod reader;
@@ -111,6 +112,7 @@ impl Ledger {
             untold: true,
         };
         ledger.prepare()?;
+        consumers::prepare(&ledger.connection).map_err(failed(path))?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }

@@ -15,7 +15,8 @@ use crate::balance::money::Amount;
 use crate::subscribers::Wish;
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OtherRecord)]
 pub struct Record {
     /// Its number on this node, from 1, without gaps.
     pub seq: u64,
@@ -27,7 +28,8 @@ pub struct Record {
 }
 
 /// What a record says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordEntry)]
 pub struct Entry {
     /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
     pub kind: String,
@@ -45,7 +47,8 @@ pub struct Entry {
 }
 
 /// What happened to a subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordContent)]
 #[serde(untagged)]
 pub enum What {
     /// Something with a bucket.
@@ -67,6 +70,7 @@ pub enum What {
         /// `active`, `suspended` or `removed`.
         state: String,
         /// Its prefixes now.
+        #[schema(value_type = Vec<String>)]
         addresses: Vec<IpNet>,
     },
 }

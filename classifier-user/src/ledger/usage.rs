@@ -62,7 +62,8 @@ pub(super) const GROWING: [&str; 2] = ["usage", "session"];
 pub(super) const OF_AN_EPOCH: [&str; 3] = ["taken", "closing", "past"];
 
 /// Why a record ends where it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordCause)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// It was time for one.

@@ -27,7 +27,7 @@ pub fn write<T: Serialize>(
     csv.flush()
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -12,7 +12,7 @@ use crate::ledger::records::Record;
 mod print;
 
 /// What a subscriber used in a period.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Statement {
     /// Of whom, when, and over all.
     #[serde(flatten)]
@@ -28,7 +28,8 @@ pub struct Statement {
 }
 
 /// Of whom a statement is, when, and over all.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = StatementHead)]
 pub struct Head {
     /// Of whom.
     pub subscriber: String,
@@ -53,7 +54,7 @@ pub struct Head {
 }
 
 /// A session in the period.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionRow {
     /// Epoch of its counters, 16 hex digits.
     pub epoch: String,
@@ -66,6 +67,7 @@ pub struct SessionRow {
     /// When it moved last, in the period; `null` if it did not.
     pub last_activity: Option<Timestamp>,
     /// Its prefixes.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// How much of the period it was there.
     pub connected_seconds: f64,
@@ -75,7 +77,7 @@ pub struct SessionRow {
 }
 
 /// Over all sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Totals {
     /// How much of the period there was a session.
     pub connected_seconds: f64,
@@ -87,7 +89,7 @@ pub struct Totals {
 }
 
 /// Time, speed and volume.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Used {
     /// Time in which something moved.
     pub active_seconds: f64,
@@ -105,7 +107,7 @@ pub struct Used {
 }
 
 /// What was used of one class, and charged to one account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatementRow {
     /// Of whom.
     pub subscriber: String,

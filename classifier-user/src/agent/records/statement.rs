@@ -20,7 +20,7 @@ use crate::report::Traffic;
 use crate::report::statement::{Head, SessionRow, Statement, Sum, Totals, Used};
 
 /// A session's time and speed, as `zerorate subscriber show` has them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActivityView {
     /// When it moved last; `null` if it never did.
     pub last_activity: Option<Timestamp>,

@@ -8,7 +8,7 @@ use super::{Cause, Moved, Stored};
 use crate::ledger::records::Record;
 
 /// A usage record: what one meter of a session counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageRecord {
     /// `usage`.
     pub kind: Kind,
@@ -28,6 +28,7 @@ pub struct UsageRecord {
     #[serde(rename = "final")]
     pub is_final: bool,
     /// The session's prefixes.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// The plan.
     pub plan: String,
@@ -74,6 +75,7 @@ pub struct UsageRecord {
     /// Why it ends here.
     pub cause: Cause,
     /// Time that is known not to be in it.
+    #[schema(value_type = Option<Object>)]
     pub gap: Option<()>,
     /// Where it was counted.
     pub count_point: String,
@@ -82,7 +84,8 @@ pub struct UsageRecord {
 }
 
 /// The kind of usage records, which no other record has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = UsageKind)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// What a subscriber used.
@@ -90,7 +93,7 @@ pub enum Kind {
 }
 
 /// Any record, in the one sequence they have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum AnyRecord {
     /// What a subscriber used.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::{Ledger, LedgerError, Result, failed, set_number, to_json};
@@ -317,11 +317,11 @@ fn put_taken(transaction: &Transaction<'_>, line: u32, taken: &Taken) -> rusqlit
 }
 
 /// The number of the next record, of whatever kind.
-pub(in crate::ledger) fn next_seq(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+pub(in crate::ledger) fn next_seq(connection: &Connection) -> rusqlite::Result<i64> {
     let last = "SELECT max(coalesce((SELECT max(seq) FROM record), 0),
         coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0),
         coalesce((SELECT seq + records - 1 FROM endowment ORDER BY seq DESC LIMIT 1), 0))";
-    let last: i64 = transaction.query_row(last, [], |row| row.get(0))?;
+    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
     Ok(last + 1)
 }
 
