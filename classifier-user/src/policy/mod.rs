@@ -10,6 +10,7 @@ mod changes;
 mod check;
 mod cycle;
 mod effects;
+mod imports;
 mod list;
 mod lookup;
 pub mod model;
@@ -26,7 +27,7 @@ mod terms;
 mod version;
 mod volume;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use chains::MAX_CHAIN_BUCKETS;
@@ -34,6 +35,7 @@ pub use changes::{Change, Changes, PrefixChange, What};
 pub use check::MAX_CLASSES;
 pub use cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
 pub use effects::{Becomes, Effect, effects};
+pub use imports::Declared;
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
     Price, Validity,
@@ -49,8 +51,11 @@ pub use volume::{
 
 pub(crate) use names::suggest;
 pub(crate) use prefix::Range;
-pub(crate) use source::SourceFile;
+pub(crate) use source::{SourceFile, Unreadable};
 pub(crate) use special::{Within, describe, kinds_of};
+
+use ipnet::IpNet;
+use read::RawPolicy;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
@@ -79,6 +84,11 @@ pub fn load(dir: &Path) -> Result<Checked, Diagnostics> {
 }
 
 fn load_into(dir: &Path, out: &mut Diagnostics) -> Option<Policy> {
+    let (source, raw) = read_raw(dir, out)?;
+    check::check(&raw, &source, dir, out)
+}
+
+fn read_raw(dir: &Path, out: &mut Diagnostics) -> Option<(SourceFile, RawPolicy)> {
     let path = dir.join("policy.toml");
     let source = match SourceFile::read(&path) {
         Ok(source) => source,
@@ -93,5 +103,42 @@ fn load_into(dir: &Path, out: &mut Diagnostics) -> Option<Policy> {
         }
     };
     let raw = read::read(&source, out)?;
-    check::check(&raw, &source, dir, out)
+    Some((source, raw))
+}
+
+/// The sets of the policy in `dir` whose lists are made by imports. The lists need not be there yet.
+///
+/// # Errors
+/// What is wrong with the form of the policy file.
+pub fn declared(dir: &Path) -> Result<Vec<Declared>, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let Some((_, raw)) = read_raw(dir, &mut out) else {
+        return Err(out.sorted());
+    };
+    imports::check_imports(&raw.sets, &mut out);
+    out.finish().map(|_| imports::declared(raw.sets))
+}
+
+/// The files the policy in `dir` names, itself first, relative to `dir`; they need not be there.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let Some((_, raw)) = read_raw(dir, &mut out) else {
+        return Err(out.sorted());
+    };
+    let lists = raw.sets.into_iter().filter_map(|set| set.file);
+    let lists = lists.map(|file| PathBuf::from(file.value));
+    // Those outside are refused by the check, which reads none of them.
+    let inside = lists.filter(|file| sets::is_inside(file));
+    Ok([PathBuf::from("policy.toml")]
+        .into_iter()
+        .chain(inside)
+        .collect())
+}
+
+/// The prefixes of a list file; `None` if there is none, or none that can be read.
+pub(crate) fn listed_prefixes(path: &Path) -> Option<Vec<IpNet>> {
+    let source = SourceFile::read(path).ok()?;
+    let mut out = Diagnostics::default();
+    let listed = list::read_list(&source, &mut out);
+    (out.errors() == 0).then(|| listed.into_iter().map(|prefix| prefix.net).collect())
 }

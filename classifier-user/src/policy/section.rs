@@ -153,6 +153,19 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A number from 0 to 2^16 - 1.
+    pub(crate) fn u16(&mut self, key: &'static str, example: u16) -> Option<At<u16>> {
+        let (value, place) = self.get(key)?;
+        let number = value
+            .as_integer()
+            .and_then(|integer| u16::from_str_radix(integer.as_str(), integer.radix()).ok());
+        if number.is_none() {
+            let help = format!("write {key} = {example}, a number from 0 to 65535");
+            self.wrong_type(key, value, place.clone(), "a whole number that fits", &help);
+        }
+        number.map(|value| At { value, place })
+    }
+
     /// A date and time with its offset from UTC.
     pub(crate) fn instant(&mut self, key: &'static str) -> Option<At<Timestamp>> {
         let example = "2023-05-22T00:00:00+05:00";
@@ -308,6 +321,23 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// The table under `key`, and where it begins.
+    pub(crate) fn table(
+        &mut self,
+        key: &'static str,
+        title: String,
+        example: &str,
+    ) -> Option<(Section<'_>, Place)> {
+        let (value, place) = self.get(key)?;
+        let Some(table) = value.as_table() else {
+            let help = format!("write a table, {example}");
+            self.wrong_type(key, value, place, "a table", &help);
+            return None;
+        };
+        let section = Section::new(self.source, table, title, place.clone(), self.out);
+        Some((section, place))
     }
 
     /// Reports the keys that no getter asked for.

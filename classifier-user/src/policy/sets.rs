@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::imports::check_imports;
 use super::list::{listed, read_list};
 use super::model::{Class, ListedPrefix, Place, PrefixSet, Validity};
 use super::names::{check_name, suggest};
@@ -77,6 +78,7 @@ pub(super) fn check_sets(
             prefixes,
         });
     }
+    check_imports(raw, out);
     overlap::check(&sets, classes, &mut findings, out);
     for ((found, set), raw) in findings.into_iter().zip(&sets).zip(checked) {
         found.report(&set.name, &raw.expect, out);
@@ -150,14 +152,17 @@ fn check_validity(set: &RawSet, out: &mut Diagnostics) -> Validity {
     validity
 }
 
+/// Whether `file` names something inside the policy's directory.
+pub(super) fn is_inside(file: &Path) -> bool {
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    !file.as_os_str().is_empty() && file.components().all(inside)
+}
+
 /// Opens a list file. It lies inside the policy's directory, so that a policy can be copied,
 /// compared and versioned as a whole; a link inside the directory may lead elsewhere.
 fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFile> {
     let name = Path::new(&file.value);
-    let inside = name
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if file.value.is_empty() || !inside {
+    if !is_inside(name) {
         out.error(
             file.place.clone(),
             "outside",
