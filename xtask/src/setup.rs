@@ -70,6 +70,12 @@ const TOOLS: &[Tool] = &[
         package: "nftables",
         need: Need::Bench,
     },
+    // A router whose table a list follows.
+    Tool {
+        program: "bird",
+        package: "bird2",
+        need: Need::Test,
+    },
     Tool {
         program: "tshark",
         package: "tshark",

@@ -102,7 +102,7 @@ impl List {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        replace(path, &text).map(|()| Written::Changed)
+        replace(path, text.as_bytes()).map(|()| Written::Changed)
     }
 }
 
@@ -114,7 +114,7 @@ fn is_same(old: &[u8], new: &str) -> bool {
 }
 
 /// Writes a file under another name beside `path`, and gives it the name when it is on the disk.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -130,7 +130,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         if let Ok(old) = fs::metadata(&path) {
             file.set_permissions(old.permissions())?;
         }
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, &path)
     };

@@ -78,6 +78,17 @@ pub fn refresh(declared: &Declared, dir: &Path) -> Result<Refreshed, Diagnostics
     })
 }
 
+/// Makes a list again what it was, whole or not at all; `None` where there was none.
+///
+/// # Errors
+/// What the system refused.
+pub fn restore(path: &Path, before: Option<&[u8]>) -> io::Result<()> {
+    match before {
+        Some(before) => super::list::replace(path, before),
+        None => fs::remove_file(path),
+    }
+}
+
 /// Why the policy could not be checked with its new lists.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {

@@ -35,7 +35,7 @@ pub use changes::{Change, Changes, PrefixChange, What};
 pub use check::MAX_CLASSES;
 pub use cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
 pub use effects::{Becomes, Effect, effects};
-pub use imports::Declared;
+pub use imports::{Declared, Feed};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
     Price, Validity,

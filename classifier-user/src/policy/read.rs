@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
-use super::imports::{RawImport, read_import};
+use super::imports::{RawImport, read_made};
 use super::model::Place;
 use super::section::{At, Entry, Section, kind_of};
 use super::source::SourceFile;
@@ -158,7 +158,7 @@ fn read_set(
             .map(|at| at.value),
         prefixes: set.texts("prefixes", PREFIXES),
         file: set.text("file", "state-portals.txt"),
-        import: read_import(&mut set, &title),
+        import: read_made(&mut set, &title),
         valid_from: set.instant("valid_from"),
         valid_until: set.instant("valid_until"),
         expect: set.texts("expect", r#"["multicast"]"#),
