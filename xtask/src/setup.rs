@@ -86,6 +86,12 @@ const TOOLS: &[Tool] = &[
         package: "python3-venv",
         need: Need::Test,
     },
+    // A router whose table a list follows.
+    Tool {
+        program: "bird",
+        package: "bird2",
+        need: Need::Test,
+    },
     Tool {
         program: "tshark",
         package: "tshark",

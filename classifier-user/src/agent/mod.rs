@@ -8,6 +8,7 @@ mod billing;
 pub mod charging;
 pub mod error;
 pub mod events;
+pub mod feeds;
 mod in_force;
 pub mod interfaces;
 pub mod nat;
@@ -87,6 +88,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         (checkpoint, interval),
         stopped.clone(),
     ));
+    let mut feeds = tokio::spawn(feeds::run(Arc::clone(&node), stopped.clone()));
     let api = tokio::spawn(server::serve(doors, Arc::clone(&node), async move {
         let mut stopped = stopped;
         // Ends when the sender says so, or is gone.
@@ -119,6 +121,8 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
                 // It ends only by an error.
                 ended??;
             }
+            // It ends only by a panic.
+            ended = &mut feeds => ended?,
         }
     }
     // What is in the ring waits for the next agent.
@@ -132,6 +136,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         .is_err()
     {
         warn!("a request was cut off");
+    }
+    if let Err(error) = feeds.await {
+        std::panic::resume_unwind(error.into_panic());
     }
     if let Err(error) = recorder.await {
         std::panic::resume_unwind(error.into_panic());

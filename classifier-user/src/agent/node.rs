@@ -19,6 +19,7 @@ use super::charging::cycles::Ends;
 use super::charging::levels::Levels;
 use super::error::NodeError;
 use super::events::News;
+use super::feeds::FeedStatus;
 use super::interfaces::Interfaces;
 use super::preflight;
 use super::records::recording::Recording;
@@ -70,6 +71,8 @@ pub struct Node {
     pub(super) purses: Vec<Purse>,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
+    /// How feeds do.
+    pub(super) feeds: Vec<FeedStatus>,
 }
 
 /// What packets are judged by.
@@ -189,6 +192,7 @@ impl Node {
             schedule: Schedule::default(),
             purses: Vec::new(),
             refused: None,
+            feeds: Vec::new(),
         };
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::charging::cycles::Ends;
 use super::charging::prices;
 use super::error::NodeError;
+use super::feeds::FeedStatus;
 use super::node::Node;
 use crate::accounts::Summary;
 use crate::config::Config;
@@ -86,6 +87,17 @@ pub struct Reloaded {
 }
 
 impl Node {
+    /// The policy's directory.
+    #[must_use]
+    pub fn policy_dir(&self) -> PathBuf {
+        self.config.policy.clone()
+    }
+
+    /// Notes how feeds do.
+    pub(super) fn tell_feeds(&mut self, feeds: Vec<FeedStatus>) {
+        self.feeds = feeds;
+    }
+
     /// Where policy and subscribers are read from.
     #[must_use]
     pub fn sources(&self) -> Sources {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::NodeError;
+use super::feeds::FeedStatus;
 use super::node::Node;
 use crate::accounts::usage;
 use crate::config::Role;
@@ -60,6 +61,9 @@ pub struct Status {
     pub refused: Option<String>,
     /// Why usage cannot be recorded, if so; it is counted on.
     pub unrecorded: Option<String>,
+    /// Sets whose lists follow a source, and how these do.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -198,6 +202,7 @@ impl Node {
             untagged_packets: sum(Cell::UntaggedPackets),
             events_lost: lost(&counted),
             refused: self.refused.clone(),
+            feeds: self.feeds.clone(),
             unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
         })

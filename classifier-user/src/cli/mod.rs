@@ -8,6 +8,7 @@ pub mod detach;
 pub mod diff;
 pub mod events;
 pub mod explain;
+pub mod import;
 pub mod policy;
 pub mod record;
 pub mod records;
@@ -35,6 +36,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Import(import::Args),
     Replay(replay::Args),
     Status(status::Args),
     Usage(usage::Args),
@@ -58,6 +60,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Diff(args) => diff::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),

@@ -53,7 +53,7 @@ impl Line for InterfaceStatus {
 }
 
 /// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
-/// refused, or usage cannot be recorded.
+/// refused, usage cannot be recorded, or a list that follows a source is stale or its source is wrong.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -71,6 +71,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let in_order = status.refused.is_none()
         && status.unrecorded.is_none()
         && status.unpriced_packets == 0
+        && status
+            .feeds
+            .iter()
+            .all(|feed| !feed.stale && feed.error.is_none())
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
@@ -154,6 +158,23 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "UNRECORDED",
             format!("usage is counted, and cannot be written down: {unrecorded}"),
         )?;
+    }
+    for feed in &status.feeds {
+        let fresh = match feed.fresh {
+            Some(fresh) => format!("of {fresh}"),
+            None => "nothing taken yet".into(),
+        };
+        let name = match feed.stale {
+            true => "STALE FEED",
+            false => "feed",
+        };
+        line(name, format!("{} from {}, {fresh}", feed.set, feed.feed))?;
+        if let Some(error) = &feed.error {
+            line(
+                "FEED REFUSED",
+                format!("the last good list of {} stays:\n{error}", feed.set),
+            )?;
+        }
     }
     writeln!(out)?;
     records::write(out, Format::Table, &status.interfaces)
