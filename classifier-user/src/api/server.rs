@@ -359,7 +359,7 @@ struct Which {
 }
 
 /// Kinds of records.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 10] = [
     "usage",
     "grant",
     "debit",
@@ -367,6 +367,9 @@ const KINDS: [&str; 7] = [
     "expire",
     "write_off",
     "state",
+    "outage",
+    "correction",
+    "gap",
 ];
 
 async fn records(State(node): State<Shared>, Query(which): Query<Which>) -> Response {

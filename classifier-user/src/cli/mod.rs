@@ -7,6 +7,7 @@ pub mod detach;
 pub mod diff;
 pub mod events;
 pub mod explain;
+pub mod ledger;
 pub mod policy;
 pub mod record;
 pub mod records;
@@ -40,6 +41,7 @@ enum Command {
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
+    Ledger(ledger::Args),
     Events(events::Args),
     Policy(policy::Args),
     Detach(detach::Args),
@@ -62,6 +64,7 @@ impl Cli {
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
+            Command::Ledger(args) => ledger::run(&args),
             Command::Events(args) => events::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),

@@ -107,6 +107,9 @@ impl Line for Shown<'_> {
                         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                         (&**plan, &**state, addresses.join(" "))
                     }
+                    What::Outage(outage) => ("", "", outage.to_string()),
+                    What::Correction(correction) => ("", "", correction.to_string()),
+                    What::Gap { from, to, .. } => ("", "", format!("{from} to {to}")),
                 };
                 let (id, reason) = (entry.id.clone(), entry.reason.clone());
                 (
@@ -138,7 +141,7 @@ impl Line for Shown<'_> {
 }
 
 /// Every field any record has: those of all kinds first, then those of usage.
-const COLUMNS: [&str; 41] = [
+pub(crate) const COLUMNS: [&str; 50] = [
     "seq",
     "time",
     "kind",
@@ -152,6 +155,14 @@ const COLUMNS: [&str; 41] = [
     "addresses",
     "id",
     "reason",
+    "scope",
+    "interface",
+    "subscribers",
+    "from",
+    "to",
+    "fault",
+    "corrects",
+    "approver",
     "node",
     "epoch",
     "session",
@@ -178,6 +189,7 @@ const COLUMNS: [&str; 41] = [
     "last_activity",
     "cause",
     "gap",
+    "clock_step",
     "count_point",
     "byte_basis",
 ];

@@ -6,11 +6,16 @@
 
 mod accounts;
 pub mod balances;
+pub mod chain;
 mod error;
+mod migrate;
+pub mod notes;
 mod reader;
 pub mod records;
 pub mod schedule;
 pub mod usage;
+pub mod verify;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
@@ -19,7 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use classifier::layout::MAX_INTERFACES;
-use rusqlite::{Connection, Transaction, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,7 +36,7 @@ use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// An open ledger.
 #[derive(Debug)]
@@ -87,7 +93,8 @@ fn the_one(path: &Path) -> Result<File> {
 }
 
 impl Ledger {
-    /// Opens a ledger, making it where there is none, and recalls what it holds.
+    /// Opens a ledger, making it where there is none, and recalls what it holds. One of an earlier version is brought
+    /// forward, and kept as it was beside it.
     ///
     /// # Errors
     /// When it cannot be opened, was written by a newer version, or is damaged.
@@ -99,7 +106,10 @@ impl Ledger {
             })?;
         }
         let one = the_one(path)?;
-        let connection = Connection::open(path).map_err(failed(path))?;
+        migrate::make(path)?;
+        // What is gone by now is not made again.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed(path))?;
         let mut ledger = Self {
             reader: Reader {
                 path: path.to_owned(),
@@ -119,23 +129,24 @@ impl Ledger {
         self.connection
             .busy_timeout(std::time::Duration::ZERO)
             .map_err(failed(path))?;
+        let found = self.schema()?;
+        // What is refused is left alone.
+        match found {
+            0 => return Err(self.damaged("it is empty, or its beginning is gone".to_owned())),
+            1..=SCHEMA => {}
+            found => {
+                return Err(LedgerError::Schema {
+                    path: path.clone(),
+                    found,
+                });
+            }
+        }
         self.connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .map_err(failed(path))?;
-        match self.schema()? {
-            0 => self
-                .connection
-                .execute_batch(&format!(
-                    "BEGIN; {TABLES} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
-                    usage::TABLES
-                ))
-                .map_err(failed(path)),
-            SCHEMA => self.check(),
-            found => Err(LedgerError::Schema {
-                path: path.clone(),
-                found,
-            }),
-        }
+        self.check()?;
+        let Reader { path, connection } = &mut self.reader;
+        migrate::forward(connection, path, found)
     }
 
     /// Looks through all tables, but for those that only grow: they may hold years, and a start does not need them.
@@ -202,12 +213,13 @@ impl Ledger {
     }
 
     /// Begins a new epoch: nothing has been counted yet. Subscribers stay with what is in their buckets, without sessions.
+    /// What the counters before had counted, and was not recorded, is declared a gap until `now`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
+    pub fn begin_epoch(&mut self, epoch: u64, now: Timestamp) -> Result<()> {
         self.write(|transaction| {
-            usage::end_epoch(transaction)?;
+            usage::end_epoch(transaction, now)?;
             for table in ["class", "layout", "interface", "ended", "untold"] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }

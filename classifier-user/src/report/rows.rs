@@ -17,14 +17,25 @@ pub fn write<T: Serialize>(
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(columns)?;
     for thing in things {
-        let fields = serde_json::to_value(&thing)?;
-        csv.write_record(
-            columns
-                .iter()
-                .map(|column| fields.get(column).map_or_else(String::new, cell)),
-        )?;
+        one(&mut csv, columns, &thing)?;
     }
     csv.flush()
+}
+
+/// Writes one of them, behind a header that somebody wrote.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn one<W: Write>(
+    csv: &mut csv::Writer<W>,
+    columns: &[&str],
+    thing: &impl Serialize,
+) -> io::Result<()> {
+    let fields = serde_json::to_value(thing)?;
+    let cells = columns
+        .iter()
+        .map(|column| fields.get(column).map_or_else(String::new, cell));
+    Ok(csv.write_record(cells)?)
 }
 
 fn cell(value: &Value) -> String {

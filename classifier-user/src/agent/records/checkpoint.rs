@@ -25,6 +25,7 @@ impl Node {
         let recording = &mut self.recording;
         if slice == 0 {
             recording.looked = now.wall;
+            recording.look_at_the_clock(now);
         }
         let catalog = &self.accounts.catalog;
         recording.watch.look(slice, &self.lines, catalog, now);
@@ -53,6 +54,7 @@ impl Node {
         // Those whose turn it was before, and could not be written, are among them.
         recording.due = recording.watch.active().into();
         recording.due_until = Some(recording.looked);
+        recording.steps_due = recording.clock_step;
     }
 
     /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
@@ -69,12 +71,15 @@ impl Node {
         match self.ledger.record(&cuts, &mut self.recording.numbers, seen) {
             Ok(wrong) => {
                 for wrong in wrong {
-                    // Every record of such a row would be wrong: said once, and shown by `status`.
-                    if self.recording.wrong.insert(wrong.line) {
-                        error!("{wrong}: usage of its subscriber is counted on, and not recorded");
-                    }
+                    error!(
+                        "{wrong}: its record declares a gap, and it is recorded on from where it stands"
+                    );
                 }
-                self.recording.due_until.take_if(|_| done);
+                if self.recording.due_until.take_if(|_| done).is_some() {
+                    // What was recorded until now says that the clock was set.
+                    let marked = std::mem::take(&mut self.recording.steps_due);
+                    self.recording.clock_step -= marked;
+                }
                 if self.recording.failing.take().is_some() {
                     info!("usage is recorded again; nothing was lost");
                 }
@@ -104,7 +109,12 @@ impl Node {
                 Some(Waiting::Cut(cut)) => cuts.push(cut),
                 Some(Waiting::Closing(closing, terms, activity)) => {
                     let cut = close(&self.lines, closing, terms);
-                    cuts.push(Cut { activity, ..cut });
+                    let clock_step = self.recording.clock_step;
+                    cuts.push(Cut {
+                        activity,
+                        clock_step,
+                        ..cut
+                    });
                 }
                 None => break,
             }
@@ -150,6 +160,7 @@ impl Node {
             meters: meters(&self.lines, line, &terms),
             terms,
             ends: None,
+            clock_step: recording.clock_step,
         })
     }
 
@@ -269,6 +280,7 @@ pub(in crate::agent) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>
         meters: meters(lines, closing.line, &terms),
         terms,
         ends: Some(closing.next_line),
+        clock_step: 0,
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Head, SessionRow, Statement, StatementRow};
+use super::{Head, OutageRow, SessionRow, Statement, StatementRow};
 use crate::ledger::records::{Record, What};
 use crate::report::table::grouped;
 use crate::report::{Format, Traffic, rows};
@@ -27,10 +27,11 @@ enum Own<'a> {
     Statement(&'a Head),
     Session(&'a SessionRow),
     Usage(&'a StatementRow),
+    Outage(&'a OutageRow),
 }
 
 /// Every field a line has.
-const COLUMNS: [&str; 42] = [
+const COLUMNS: [&str; 50] = [
     "kind",
     "subscriber",
     "node",
@@ -46,6 +47,8 @@ const COLUMNS: [&str; 42] = [
     "last_activity",
     "addresses",
     "connected_seconds",
+    "touched_seconds",
+    "creditable_seconds",
     "active_seconds",
     "average_up_bps",
     "average_down_bps",
@@ -73,6 +76,12 @@ const COLUMNS: [&str; 42] = [
     "left",
     "id",
     "reason",
+    "scope",
+    "interface",
+    "cause",
+    "fault",
+    "corrects",
+    "approver",
 ];
 
 impl Statement {
@@ -95,7 +104,9 @@ impl Statement {
         let head = std::iter::once(Own::Statement(&self.head));
         let sessions = self.sessions.iter().map(Own::Session);
         let usage = self.usage.iter().chain(&self.dropped).map(Own::Usage);
-        let own = head.chain(sessions).chain(usage).map(Line::Own);
+        let outages = self.outages.iter().map(Own::Outage);
+        let own = head.chain(sessions).chain(usage).chain(outages);
+        let own = own.map(Line::Own);
         own.chain(self.records.iter().map(Line::Record))
     }
 
@@ -151,6 +162,11 @@ impl Statement {
             writeln!(out, "\nDropped, not charged")?;
             writeln!(out, "{}", volume(&self.dropped, false).trim_fmt())?;
         }
+        if !self.outages.is_empty() {
+            let creditable = duration(head.total.creditable_seconds);
+            writeln!(out, "\nOutages, {creditable} creditable")?;
+            writeln!(out, "{}", self.outages(&time).trim_fmt())?;
+        }
         if !self.records.is_empty() {
             writeln!(out, "\nOrders and changes")?;
             writeln!(out, "{}", self.changes(&time).trim_fmt())?;
@@ -201,6 +217,24 @@ impl Statement {
         table
     }
 
+    fn outages(&self, time: &impl Fn(Timestamp) -> String) -> Table {
+        let names = ["seq", "from", "to", "what", "cause", "fault"];
+        let mut table = table(&names, &["touched", "creditable"]);
+        for outage in &self.outages {
+            table.add_row([
+                outage.seq.to_string(),
+                time(outage.from),
+                time(outage.to),
+                outage.scope.to_string(),
+                outage.cause.clone(),
+                outage.fault.as_str().to_owned(),
+                duration(outage.touched_seconds),
+                duration(outage.creditable_seconds),
+            ]);
+        }
+        table
+    }
+
     fn changes(&self, time: &impl Fn(Timestamp) -> String) -> Table {
         let mut table = table(&["seq", "time", "kind", "what", "id", "reason"], &[]);
         for record in &self.records {
@@ -220,6 +254,9 @@ impl Statement {
                     grouped((*left).into())
                 ),
                 What::State { plan, state, .. } => format!("{state}, plan {plan}"),
+                What::Outage(outage) => outage.to_string(),
+                What::Correction(correction) => correction.to_string(),
+                What::Gap { from, to, .. } => format!("{} to {}", time(*from), time(*to)),
             };
             table.add_row([
                 record.seq.to_string(),
