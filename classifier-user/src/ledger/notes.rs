@@ -231,3 +231,52 @@ impl Ledger {
         Ok(Noted::As(record))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::records::What;
+
+    #[test]
+    fn what_is_noted_again_is_recorded_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(&directory.path().join("ledger.db")).unwrap();
+        let at = Timestamp::UNIX_EPOCH;
+        let outage = |cause: &str| Entry {
+            kind: "outage".to_owned(),
+            subscriber: OF_NOBODY.to_owned(),
+            id: Some("out-1".to_owned()),
+            reason: None,
+            what: What::Outage(Outage {
+                scope: Scope::Interface {
+                    interface: "core0".to_owned(),
+                },
+                subscribers: vec!["ann".to_owned()],
+                from: at,
+                to: at,
+                cause: cause.to_owned(),
+                fault: Fault::ThirdParty,
+            }),
+        };
+        let first = ledger.note("out-1", &outage("digger"), at).unwrap();
+        let Noted::As(record) = &first else {
+            panic!("{first:?}");
+        };
+        assert_eq!(record.seq, 1);
+        let later = Timestamp::MAX;
+        assert_eq!(
+            ledger.note("out-1", &outage("digger"), later).unwrap(),
+            first
+        );
+        let other = ledger.note("out-1", &outage("storm"), later).unwrap();
+        assert_eq!(other, Noted::Conflict(record.clone()));
+        assert_eq!(ledger.record_at(2).unwrap(), None);
+        let json = serde_json::to_value(ledger.record_at(1).unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "seq": 1, "time": "1970-01-01T00:00:00Z", "kind": "outage", "id": "out-1", "scope": "interface",
+            "interface": "core0", "subscribers": ["ann"], "from": "1970-01-01T00:00:00Z",
+            "to": "1970-01-01T00:00:00Z", "cause": "digger", "fault": "third_party"
+        });
+        assert_eq!(json, expected);
+    }
+}

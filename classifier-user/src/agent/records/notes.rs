@@ -199,3 +199,79 @@ fn corrects(record: &AnyRecord, correction: &Correction, reason: &str) -> Result
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::notes::Fault;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn other(what: What) -> AnyRecord {
+        AnyRecord::Other(Record {
+            seq: 7,
+            time: at(0),
+            entry: Entry {
+                kind: "grant".to_owned(),
+                subscriber: "ann".to_owned(),
+                id: None,
+                reason: None,
+                what,
+            },
+        })
+    }
+
+    #[test]
+    fn a_correction_says_of_a_record_what_that_could_have_said() {
+        let outage = other(What::Outage(Outage {
+            scope: Scope::Node,
+            subscribers: Vec::new(),
+            from: at(1),
+            to: at(2),
+            cause: "power".to_owned(),
+            fault: Fault::Operator,
+        }));
+        let grant = other(What::Bucket {
+            bucket: "main".to_owned(),
+            bytes: 1,
+            amount: None,
+            left: 1,
+        });
+        let when = |from, to| Corrected::Outage {
+            from: at(from),
+            to: at(to),
+        };
+        let volume = Corrected::Usage {
+            bytes_up: 1,
+            bytes_down: 2,
+            packets_up: 1,
+            packets_down: 1,
+        };
+        let correct = |record: &AnyRecord, right, approver: &str| {
+            let correction = Correction {
+                corrects: 7,
+                approver: approver.to_owned(),
+                right,
+            };
+            corrects(record, &correction, "it was shorter")
+        };
+        assert_eq!(correct(&outage, when(1, 2), "boss"), Ok(String::new()));
+        assert_eq!(correct(&outage, when(1, 1), "boss"), Ok(String::new()));
+        for (record, right, approver, expected) in [
+            (
+                &outage,
+                when(2, 1),
+                "boss",
+                "say the same where there was no outage",
+            ),
+            (&outage, volume, "boss", "say when it really was"),
+            (&outage, when(1, 2), " ", "an approver and a reason"),
+            (&grant, volume, "boss", "undone by another order"),
+        ] {
+            let refused = correct(record, right, approver).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+}
