@@ -161,7 +161,7 @@ fn every_command_that_is_shown_exists() {
                     // `subscriber list` and `policy reload` are two words, `subscriber show ID` three.
                     let nested = matches!(
                         rest.first(),
-                        Some(&("subscriber" | "policy" | "bucket" | "record"))
+                        Some(&("subscriber" | "policy" | "bucket" | "record" | "ledger"))
                     );
                     let named: Vec<&str> = named.copied().take(1 + usize::from(nested)).collect();
                     let (help, known) = zerorate(&[&named[..], &["--help"]].concat());

@@ -1,6 +1,7 @@
 //! Every write to the ledger's files fails once, and the disk is full from every write on: what is recorded in the end is
 //! what it would have been, to the hash over all of it.
 
+use std::fs;
 use std::path::Path;
 
 use rusqlite::ffi;
@@ -54,6 +55,22 @@ impl Outcome {
     }
 }
 
+/// As if it had been killed: what is in its files is all there is.
+fn killed(agent: &mut Agent, at: &Path) {
+    fs::create_dir(at).expect("a directory");
+    let directory = agent.path.parent().expect("it is in one").to_owned();
+    for entry in fs::read_dir(&directory).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_name().expect("it has a name");
+        // What several processes share of a log is made anew by the first.
+        if path.is_file() && !name.to_string_lossy().ends_with("-shm") {
+            fs::copy(&path, at.join(name)).expect("it can be copied");
+        }
+    }
+    agent.path = at.join("ledger.db");
+    agent.open = None;
+}
+
 /// Whether an agent that meets a fault goes on, or is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -94,7 +111,7 @@ fn run(world: &World, old: bool, fault: Option<(Fault, Then)>) -> Option<(Outcom
                 met = true;
                 faulty::mend();
                 if then == Then::IsKilled {
-                    agent.killed(&directory.path().join("again"));
+                    killed(&mut agent, &directory.path().join("again"));
                 }
             }
         }

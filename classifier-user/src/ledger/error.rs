@@ -77,7 +77,7 @@ pub enum LedgerError {
     },
     /// Something in it cannot be understood.
     #[error(
-        "ledger {}: {what}. It is damaged and is left as it is: move it away and put a backup in its place (`zerorate \
+        "ledger {}: {what}. It is damaged and is left as it is: move it away and restore it from a backup (`zerorate \
          ledger verify` says what is wrong with either), or, without one, give the counters up with `zerorate detach \
          --purge` and begin anew",
         path.display()

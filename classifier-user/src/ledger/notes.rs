@@ -247,7 +247,7 @@ mod tests {
             subscriber: OF_NOBODY.to_owned(),
             id: Some("out-1".to_owned()),
             reason: None,
-            what: What::Outage(Outage {
+            what: What::Outage(Box::new(Outage {
                 scope: Scope::Interface {
                     interface: "core0".to_owned(),
                 },
@@ -256,7 +256,7 @@ mod tests {
                 to: at,
                 cause: cause.to_owned(),
                 fault: Fault::ThirdParty,
-            }),
+            })),
         };
         let first = ledger.note("out-1", &outage("digger"), at).unwrap();
         let Noted::As(record) = &first else {

@@ -73,7 +73,7 @@ pub enum What {
         addresses: Vec<IpNet>,
     },
     /// The service, or some of it, was not there.
-    Outage(Outage),
+    Outage(Box<Outage>),
     /// A record should have said something else.
     Correction(Correction),
     /// What counters counted was lost before it was recorded.

@@ -290,7 +290,7 @@ fn what_was_emptied_or_taken_away_is_not_made_again() {
     fs::write(&path, "").unwrap();
     let refused = Ledger::open(&path).unwrap_err().to_string();
     assert!(refused.contains("it is empty"), "{refused}");
-    assert!(refused.contains("put a backup in its place"), "{refused}");
+    assert!(refused.contains("restore it from a backup"), "{refused}");
     assert_eq!(fs::metadata(&path).unwrap().len(), 0);
     // Of an agent that was killed, what it wrote last is in the log.
     fs::remove_file(&path).unwrap();

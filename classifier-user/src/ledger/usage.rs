@@ -7,6 +7,7 @@
 //! other in the same sequence as the records of `records.rs`.
 
 pub(super) mod account;
+mod closings;
 pub(super) mod codec;
 mod gaps;
 mod read;
@@ -18,14 +19,15 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use self::account::{Accounted, Backwards, Closing, Cut, Moved, Taken};
+pub(crate) use self::closings::closings;
+pub(super) use self::closings::put_closings;
 pub(super) use self::gaps::end_epoch;
 pub use self::read::{Stored, Which};
 pub use self::record::{AnyRecord, Gap, GapReason, Kind, UsageRecord};
 pub use self::sessions::PastSession;
 pub use self::terms::{Counts, Judged, Label, Terms};
 pub use self::write::TermsNumbers;
-pub(crate) use self::write::closings;
-pub(super) use self::write::{next_seq, put_closings};
+pub(super) use self::write::next_seq;
 
 /// The tables. Times are nanoseconds since 1970, UTC; `active` is milliseconds, rates are bits a second.
 pub(super) const TABLES: &str = "

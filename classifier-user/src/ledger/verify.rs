@@ -1,13 +1,15 @@
 //! Whether a ledger holds what was recorded: every number once, sums that are totals, a chain of hashes over all of it, and a
 //! file without a page out of place. It reads all there is, as it stands at one moment, beside the agent or without one.
 
+mod batches;
+
 use std::collections::HashMap;
 
 use classifier::layout::Meter;
-use rusqlite::{Row, Rows};
+use rusqlite::Rows;
 use serde::Serialize;
 
-use super::chain::{self, Hash, Head, NOTHING, Seal, Written, WrittenUsage, hex};
+use super::chain::{self, Hash, Head, NOTHING, Seal, Written, WrittenUsage};
 use super::records::Entry;
 use super::usage::account::checked_plus;
 use super::usage::{Cause, UsageRecord, codec};
@@ -211,89 +213,6 @@ impl Found<'_> {
         self.look_at_batch(written)?;
         self.next = seq + written.records();
         Ok(())
-    }
-
-    /// Adds a row to its batch, and holds the batch against what it was when it ends with it.
-    fn look_at_batch(&mut self, written: &Written<'_>) -> Result<()> {
-        let (seq, last) = (written.seq(), written.seq() + written.records() - 1);
-        // Batches of which nothing is there.
-        while let Some(batch) = self.batch
-            && batch.last < seq
-        {
-            self.end_of_batch(batch)?;
-        }
-        let Some(batch) = self.batch else {
-            self.problem(format!("records {seq} to {last} are in no batch"));
-            return Ok(());
-        };
-        if batch.first > seq || batch.last < last {
-            let (first, end) = (batch.first, batch.last);
-            self.problem(format!(
-                "records {seq} to {last} are not in the batch that is next, {first} to {end}"
-            ));
-            return Ok(());
-        }
-        let seal = self.seal.get_or_insert_with(|| Seal::from(batch.first));
-        seal.add(written);
-        if batch.last == last {
-            self.end_of_batch(batch)?;
-        }
-        Ok(())
-    }
-
-    fn next_batch(&mut self) -> Result<()> {
-        let read = |row: Option<&Row<'_>>| {
-            let batch = row.map(|row| {
-                Ok(Batch {
-                    first: row.get(0)?,
-                    last: row.get(1)?,
-                    content: row.get(2)?,
-                    chain: row.get(3)?,
-                })
-            });
-            batch.transpose()
-        };
-        let batch = self.rows.next().and_then(read);
-        self.batch = batch.map_err(failed(&self.reader.path))?;
-        self.batches += u64::from(self.batch.is_some());
-        Ok(())
-    }
-
-    fn end_of_batch(&mut self, batch: Batch) -> Result<()> {
-        let Batch {
-            first,
-            last,
-            content,
-            chain: claimed,
-        } = batch;
-        let seal = self.seal.take().unwrap_or_else(|| Seal::from(first));
-        let (found, _) = seal.finish(&self.chain);
-        if found != content {
-            self.problem(format!(
-                "records {first} to {last} are not those that were written: their hash is {}, and was {}",
-                hex(&found),
-                hex(&content)
-            ));
-        }
-        let chained = chain::chained(&self.chain, first, last, &content);
-        if chained != claimed {
-            self.problem(format!(
-                "the chain is broken at the batch of records {first} to {last}: its hash is {}, and was {}",
-                hex(&chained),
-                hex(&claimed)
-            ));
-        }
-        // From here on as it was written: one break is told once.
-        self.chain = claimed;
-        if let Some(noted) = self.noted.take_if(|noted| noted.seq == last as u64)
-            && noted.hash != claimed
-        {
-            let now = hex(&claimed);
-            self.problem(format!(
-                "what was recorded until {last} is not what it was when the head {noted} was noted: now it is {now}"
-            ));
-        }
-        self.next_batch()
     }
 
     fn look_at_usage(&mut self, usage: &WrittenUsage<'_>, whose: Whose) -> Result<()> {

@@ -1,7 +1,7 @@
 //! An agent as far as its ledger goes, and all it does with it: for those who put things in its way.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,19 +31,19 @@ main = "1kB"
 "*" = ["main", "metered"]
 "#;
 
-pub fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + seconds).expect("a time")
 }
 
 /// What there is to work with, read once.
-pub struct World {
+pub(crate) struct World {
     policy: Policy,
     lists: Vec<Vec<Subscriber>>,
     terms: Arc<Terms>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let at = directory.path();
         fs::write(at.join("policy.toml"), POLICY).expect("a policy");
@@ -118,14 +118,14 @@ impl World {
 }
 
 /// An agent as far as its ledger goes: what it has in memory is gone when it is killed.
-pub struct Agent {
+pub(crate) struct Agent {
     /// Where its ledger is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The ledger, who is counted where, the epoch it knew when it was opened, and numbers of terms.
-    pub open: Option<(Ledger, Accounts, Option<u64>, TermsNumbers)>,
+    pub(crate) open: Option<(Ledger, Accounts, Option<u64>, TermsNumbers)>,
 }
 
-pub type Result<T> = std::result::Result<T, LedgerError>;
+pub(crate) type Result<T> = std::result::Result<T, LedgerError>;
 
 impl Agent {
     fn ledger(&mut self) -> Result<&mut (Ledger, Accounts, Option<u64>, TermsNumbers)> {
@@ -228,14 +228,14 @@ impl Agent {
             subscriber: String::new(),
             id: Some("out-1".to_owned()),
             reason: None,
-            what: What::Outage(Outage {
+            what: What::Outage(Box::new(Outage {
                 scope: Scope::Node,
                 subscribers: Vec::new(),
                 from: at(1),
                 to: at(2),
                 cause: "power".to_owned(),
                 fault: Whose::Operator,
-            }),
+            })),
         };
         let noted = ledger.note("out-1", &entry, at(55))?;
         assert!(matches!(noted, Noted::As(_)), "{noted:?}");
@@ -249,7 +249,7 @@ impl Agent {
     }
 
     /// All of it, a step at a time; each may be done again when it failed, and then does what is left of it.
-    pub fn step(&mut self, world: &World, number: usize) -> Result<bool> {
+    pub(crate) fn step(&mut self, world: &World, number: usize) -> Result<bool> {
         let cut = |line, id, seconds, bytes| world.cut(line, id, seconds, bytes);
         let bob_leaves = || Cut {
             cause: Cause::Leave,
@@ -276,21 +276,5 @@ impl Agent {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// As if it had been killed: what is in its files is all there is.
-    pub fn killed(&mut self, at: &Path) {
-        fs::create_dir(at).expect("a directory");
-        let directory = self.path.parent().expect("it is in one").to_owned();
-        for entry in fs::read_dir(&directory).expect("it can be read") {
-            let path = entry.expect("it can be read").path();
-            let name = path.file_name().expect("it has a name");
-            // What several processes share of a log is made anew by the first.
-            if path.is_file() && !name.to_string_lossy().ends_with("-shm") {
-                fs::copy(&path, at.join(name)).expect("it can be copied");
-            }
-        }
-        self.path = at.join("ledger.db");
-        self.open = None;
     }
 }

@@ -20,17 +20,17 @@ static COUNTED: AtomicI64 = AtomicI64::new(0);
 
 /// How operations fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Operations before it.
-    pub after: i64,
+    pub(crate) after: i64,
     /// SQLite's code.
-    pub code: c_int,
+    pub(crate) code: c_int,
     /// All of them from then on, until somebody makes room.
-    pub stays: bool,
+    pub(crate) stays: bool,
 }
 
 /// From now on, until [`mend`].
-pub fn fail(fault: Fault) {
+pub(crate) fn fail(fault: Fault) {
     FAILED.store(false, Ordering::SeqCst);
     CODE.store(fault.code, Ordering::SeqCst);
     STAYS.store(fault.stays, Ordering::SeqCst);
@@ -38,12 +38,12 @@ pub fn fail(fault: Fault) {
 }
 
 /// Nothing fails any more.
-pub fn mend() {
+pub(crate) fn mend() {
     LEFT.store(-1, Ordering::SeqCst);
 }
 
 /// Operations since the process began.
-pub fn counted() -> i64 {
+pub(crate) fn counted() -> i64 {
     COUNTED.load(Ordering::SeqCst)
 }
 
@@ -69,7 +69,7 @@ fn due() -> Option<c_int> {
 static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Whether any failed since this was asked last.
-pub fn failed() -> bool {
+pub(crate) fn failed() -> bool {
     FAILED.swap(false, Ordering::SeqCst)
 }
 
@@ -173,7 +173,7 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync:
 }
 
 /// Makes it the file system of this process.
-pub fn register() {
+pub(crate) fn register() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         const NAME: &CStr = c"faulty";

@@ -73,7 +73,7 @@ impl Node {
             subscriber: OF_NOBODY.to_owned(),
             id: Some(new.id),
             reason: new.reason,
-            what: What::Outage(new.outage),
+            what: What::Outage(Box::new(new.outage)),
         };
         self.note(entry, now)
     }
@@ -225,14 +225,14 @@ mod tests {
 
     #[test]
     fn a_correction_says_of_a_record_what_that_could_have_said() {
-        let outage = other(What::Outage(Outage {
+        let outage = other(What::Outage(Box::new(Outage {
             scope: Scope::Node,
             subscribers: Vec::new(),
             from: at(1),
             to: at(2),
             cause: "power".to_owned(),
             fault: Fault::Operator,
-        }));
+        })));
         let grant = other(What::Bucket {
             bucket: "main".to_owned(),
             bytes: 1,

@@ -142,14 +142,14 @@ mod tests {
     fn outage(seq: u64, from: i64, to: i64, scope: Scope, fault: Fault, whose: &[&str]) -> Record {
         record(
             seq,
-            What::Outage(Outage {
+            What::Outage(Box::new(Outage {
                 scope,
                 subscribers: whose.iter().map(|id| (*id).to_owned()).collect(),
                 from: at(from),
                 to: at(to),
                 cause: "power".to_owned(),
                 fault,
-            }),
+            })),
         )
     }
 

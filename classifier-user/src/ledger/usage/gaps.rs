@@ -118,3 +118,6 @@ pub(super) fn gap_of(start: i64, ended: i64, reason: &str) -> Option<Gap> {
         reason: GapReason::of(reason)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

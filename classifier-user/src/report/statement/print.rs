@@ -330,3 +330,65 @@ fn duration(seconds: f64) -> String {
     let (hours, rest) = (seconds / 3600, seconds % 3600);
     format!("{hours}:{:02}:{:02}", rest / 60, rest % 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_are_in_every_format_with_the_time_that_is_creditable() {
+        let used = serde_json::json!({
+            "active_seconds": 0.0, "average_up_bps": 0, "average_down_bps": 0, "peak_up_bps": 0, "peak_down_bps": 0,
+            "bytes_up": 0, "packets_up": 0, "bytes_down": 0, "packets_down": 0
+        });
+        let mut total = used.clone();
+        total["connected_seconds"] = 7_200.into();
+        total["creditable_seconds"] = 3_600.into();
+        total["dropped"] = used;
+        let statement = serde_json::json!({
+            "subscriber": "ann", "node": "gw", "timezone": "Asia/Almaty", "from": "2026-03-01T00:00:00Z",
+            "to": "2026-03-01T02:00:00Z", "complete_until": "2026-03-01T02:00:00Z", "recorded_until": null,
+            "plan": "a", "state": "active", "total": total, "sessions": [], "usage": [], "dropped": [],
+            "outages": [{
+                "seq": 9, "subscriber": "ann", "scope": "interface", "interface": "core0",
+                "from": "2026-03-01T00:30:00Z", "to": "2026-03-01T01:30:00Z", "cause": "digger", "fault": "operator",
+                "touched_seconds": 3_600.0, "creditable_seconds": 3_600.0
+            }],
+            "records": [{
+                "seq": 12, "time": "2026-03-01T01:45:00Z", "kind": "correction", "subscriber": "ann", "id": "c-1",
+                "reason": "counted twice", "corrects": 4, "approver": "boss", "bytes_up": 10, "bytes_down": 20,
+                "packets_up": 1, "packets_down": 1
+            }]
+        });
+        let statement: Statement = serde_json::from_value(statement).unwrap();
+        let printed = |format| {
+            let mut out = Vec::new();
+            statement.write(&mut out, format).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let table = printed(Format::Table);
+        for expected in [
+            "Outages, 1:00:00 creditable",
+            "interface core0",
+            "digger",
+            "2026-03-01 05:30:00",
+        ] {
+            assert!(table.contains(expected), "{table}");
+        }
+        assert!(
+            table.contains("of 4: 10 bytes up, 20 down; approved by boss"),
+            "{table}"
+        );
+        let json = printed(Format::Json);
+        let outage = json
+            .lines()
+            .find(|line| line.contains(r#""kind":"outage""#));
+        assert!(
+            outage.is_some_and(|line| line.contains(r#""creditable_seconds":3600.0"#)),
+            "{json}"
+        );
+        let csv = printed(Format::Csv);
+        assert!(csv.contains("core0,digger,operator"), "{csv}");
+        assert!(csv.contains("counted twice"), "{csv}");
+    }
+}
