@@ -2,7 +2,7 @@
 //! and over the batch before. Nothing in front of a noted head can be changed, left out or put in without the head
 //! becoming another one.
 //!
-//! What is hashed is what is stored, in the form [`Written::put`] gives it: it determines every byte of the records as they
+//! What is hashed is what is stored, in the form `Written::put` gives it: it determines every byte of the records as they
 //! are handed out, and a fifth of the work is enough.
 
 use std::fmt;
