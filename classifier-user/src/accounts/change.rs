@@ -68,8 +68,8 @@ pub struct Endowed {
     pub plan: String,
     /// Names of the buckets, and bytes.
     pub grants: Vec<(String, u64)>,
-    /// Numbers of the accounts, ascending.
-    pub accounts: Vec<u32>,
+    /// Ids of the subscribers.
+    pub subscribers: Vec<Arc<str>>,
 }
 
 /// Why a subscriber changes.

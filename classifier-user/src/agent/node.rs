@@ -146,7 +146,7 @@ impl Node {
                 }
                 let epoch = random_epoch(&config)?;
                 // The ledger first: pins it does not know would be strangers at the next start.
-                ledger.begin_epoch(epoch)?;
+                ledger.begin_epoch(epoch, Timestamp::now())?;
                 let image_words = config.limits.image_words;
                 preflight::check_memory(u64::from(image_words) * 4, "the policy image")?;
                 let maps = Maps::create(&config.pin_dir, image_words, epoch)?;

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod events;
 pub mod explain;
 pub mod import;
+pub mod ledger;
 pub mod policy;
 pub mod record;
 pub mod records;
@@ -43,6 +44,7 @@ enum Command {
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
+    Ledger(ledger::Args),
     Events(events::Args),
     Api(api::Args),
     Policy(policy::Args),
@@ -67,6 +69,7 @@ impl Cli {
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
+            Command::Ledger(args) => ledger::run(&args),
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),

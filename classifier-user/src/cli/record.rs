@@ -143,6 +143,9 @@ impl Line for Shown<'_> {
                         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                         (&**plan, &**state, addresses.join(" "))
                     }
+                    What::Outage(outage) => ("", "", outage.to_string()),
+                    What::Correction(correction) => ("", "", correction.to_string()),
+                    What::Gap { from, to, .. } => ("", "", format!("{from} to {to}")),
                 };
                 let (id, reason) = (entry.id.clone(), entry.reason.clone());
                 (

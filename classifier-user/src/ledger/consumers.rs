@@ -247,7 +247,7 @@ mod tests {
             assert!(matches!(wrong, ConsumerError::Name(_)), "{name}");
         }
         // It outlives the process, and other counters.
-        ledger.begin_epoch(7).unwrap();
+        ledger.begin_epoch(7, Timestamp::UNIX_EPOCH).unwrap();
         drop(ledger);
         let (mut ledger, _) = Ledger::open(&path).unwrap();
         assert_eq!(

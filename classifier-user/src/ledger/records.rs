@@ -10,6 +10,8 @@ use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
+use super::chain::{Seal, Written};
+use super::notes::{Correction, Outage};
 use super::{Reader, Result, failed, to_json};
 use crate::balance::money::Amount;
 use crate::subscribers::Wish;
@@ -31,9 +33,10 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RecordEntry)]
 pub struct Entry {
-    /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
+    /// `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage`, `correction` or `gap`.
     pub kind: String,
-    /// Id of the subscriber.
+    /// Id of the subscriber; empty, and left out, where it is of none or of many.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subscriber: String,
     /// The caller's id of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +75,19 @@ pub enum What {
         /// Its prefixes now.
         #[schema(value_type = Vec<String>)]
         addresses: Vec<IpNet>,
+    },
+    /// The service, or some of it, was not there.
+    Outage(Box<Outage>),
+    /// A record should have said something else.
+    Correction(Correction),
+    /// What counters counted was lost before it was recorded.
+    Gap {
+        /// It was counted after this,
+        from: Timestamp,
+        /// and not after this.
+        to: Timestamp,
+        /// Epoch of the counters, 16 hex digits.
+        epoch: String,
     },
 }
 
@@ -140,16 +156,14 @@ pub(super) fn append(
         return Ok(());
     }
     let first = super::usage::next_seq(transaction)?;
+    let mut seal = Seal::from(first);
     let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
     for (seq, entry) in (first..).zip(entries) {
-        put.execute(params![
-            seq,
-            nanoseconds(at),
-            entry.subscriber,
-            to_json(entry)?
-        ])?;
+        let (time, content) = (nanoseconds(at), &*to_json(entry)?);
+        put.execute(params![seq, time, entry.subscriber, content])?;
+        seal.add(&Written::Other { seq, time, content });
     }
-    Ok(())
+    seal.close(transaction)
 }
 
 /// Writes down, or drops, what was asked for subscribers.

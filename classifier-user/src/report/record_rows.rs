@@ -11,7 +11,7 @@ use crate::ledger::usage::AnyRecord;
 pub const MORE: &str = "more";
 
 /// Every field any record has: those of all kinds first, then those of usage.
-pub const COLUMNS: [&str; 42] = [
+pub const COLUMNS: [&str; 51] = [
     "seq",
     "time",
     "kind",
@@ -25,6 +25,14 @@ pub const COLUMNS: [&str; 42] = [
     "addresses",
     "id",
     "reason",
+    "scope",
+    "interface",
+    "subscribers",
+    "from",
+    "to",
+    "fault",
+    "corrects",
+    "approver",
     "node",
     "epoch",
     "session",
@@ -51,6 +59,7 @@ pub const COLUMNS: [&str; 42] = [
     "last_activity",
     "cause",
     "gap",
+    "clock_step",
     "count_point",
     "byte_basis",
     MORE,
@@ -66,23 +75,31 @@ pub fn write(out: &mut impl Write, header: bool, records: &[AnyRecord]) -> io::R
         csv.write_record(COLUMNS)?;
     }
     for record in records {
-        let Value::Object(mut fields) = serde_json::to_value(record)? else {
-            return Err(io::Error::other("a record is no object"));
-        };
-        let mut cells: Vec<String> = COLUMNS
-            .iter()
-            .filter(|column| **column != MORE)
-            .map(|column| {
-                fields
-                    .remove(*column)
-                    .as_ref()
-                    .map_or_else(String::new, cell)
-            })
-            .collect();
-        cells.push(more(&fields));
-        csv.write_record(cells)?;
+        one(&mut csv, record)?;
     }
     csv.flush()
+}
+
+/// Writes one of them, behind a header that somebody wrote.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn one<W: Write>(csv: &mut csv::Writer<W>, record: &AnyRecord) -> io::Result<()> {
+    let Value::Object(mut fields) = serde_json::to_value(record)? else {
+        return Err(io::Error::other("a record is no object"));
+    };
+    let mut cells: Vec<String> = COLUMNS
+        .iter()
+        .filter(|column| **column != MORE)
+        .map(|column| {
+            fields
+                .remove(*column)
+                .as_ref()
+                .map_or_else(String::new, cell)
+        })
+        .collect();
+    cells.push(more(&fields));
+    Ok(csv.write_record(cells)?)
 }
 
 fn more(fields: &Map<String, Value>) -> String {
@@ -110,8 +127,8 @@ mod tests {
         assert_eq!(rows[0]["addresses"], "10.1.0.1/32 2001:db8::/64");
         assert_eq!(rows[0][MORE], "");
         // One that this table does not know.
-        let fields = Map::from_iter([("scope".to_owned(), Value::from("access0"))]);
-        assert_eq!(more(&fields), r#"{"scope":"access0"}"#);
+        let fields = Map::from_iter([("colour".to_owned(), Value::from("red"))]);
+        assert_eq!(more(&fields), r#"{"colour":"red"}"#);
         let mut bare = Vec::new();
         write(&mut bare, false, &[record]).unwrap();
         assert!(out.ends_with(&bare) && out.len() > bare.len());

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DROPPED, Traffic};
+use crate::ledger::notes::{Fault, Scope};
 use crate::ledger::records::Record;
 
 mod print;
@@ -23,8 +24,38 @@ pub struct Statement {
     pub usage: Vec<StatementRow>,
     /// What was not let through, by class.
     pub dropped: Vec<StatementRow>,
+    /// Outages that touched its sessions, with traffic or without, oldest record first.
+    #[serde(default)]
+    pub outages: Vec<OutageRow>,
     /// What was done for and to it: orders on buckets, changes of plan, state and addresses.
     pub records: Vec<Record>,
+}
+
+/// An outage that touched a subscriber's sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OutageRow {
+    /// Number of its record.
+    pub seq: u64,
+    /// Of whom the statement is.
+    pub subscriber: String,
+    /// What was out.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// It began,
+    pub from: Timestamp,
+    /// and ended; as the latest correction says.
+    pub to: Timestamp,
+    /// What happened.
+    pub cause: String,
+    /// Whose fault it was.
+    pub fault: Fault,
+    /// What was noted beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How much of the subscriber's time, in the period, was in it.
+    pub touched_seconds: f64,
+    /// As much, where it was the operator's fault.
+    pub creditable_seconds: f64,
 }
 
 /// Of whom a statement is, when, and over all.
@@ -81,6 +112,9 @@ pub struct SessionRow {
 pub struct Totals {
     /// How much of the period there was a session.
     pub connected_seconds: f64,
+    /// How much of it the whole service was out by the operator's fault: each moment once.
+    #[serde(default)]
+    pub creditable_seconds: f64,
     /// Time, speed and volume.
     #[serde(flatten)]
     pub used: Used,

@@ -23,7 +23,7 @@ use crate::api::server::LedgerPath;
 use crate::ledger::usage::AnyRecord;
 
 /// Kinds of records.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 10] = [
     "usage",
     "grant",
     "debit",
@@ -33,6 +33,7 @@ pub const KINDS: [&str; 9] = [
     "state",
     "outage",
     "correction",
+    "gap",
 ];
 
 /// Records of a page when nobody says how many.
