@@ -1,5 +1,6 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
+mod api;
 mod events;
 mod interface;
 mod key;
@@ -15,6 +16,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::api::{Api, ApiLimits, Client, DEFAULT_SOCKET, DEFAULT_TOKENS, Peer, Tcp, Who};
 pub use self::events::{EventKind, Events};
 pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
 pub use self::tags::Tags;
@@ -135,25 +137,6 @@ impl Default for Records {
     }
 }
 
-/// The API.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Unix socket it listens on.
-    pub socket: PathBuf,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self {
-            socket: PathBuf::from(DEFAULT_SOCKET),
-        }
-    }
-}
-
-/// Where commands look for the agent.
-pub const DEFAULT_SOCKET: &str = "/run/zerorate/api.sock";
-
 fn default_ledger() -> PathBuf {
     PathBuf::from("/var/lib/zerorate/ledger.db")
 }
@@ -236,6 +219,7 @@ impl Config {
         let at = |offset| place(Arc::clone(&file), &text, offset);
         interface::check(&config.interfaces, &mut out, at);
         tags::check(&config.tags, &config.interfaces, &mut out, at);
+        api::check(&config.api, &start, &mut out, at);
         out.finish().map(|_| config)
     }
 
@@ -412,6 +396,26 @@ socket = "/run/zerorate/api.sock"
                 "[api]",
                 "[events]\nkinds = [\"low\", \"high\"]\n[api]",
                 "unknown variant `high`, expected one of `low`, `empty`, `blocked`, `class_first_used`",
+            ),
+            (
+                "[api]",
+                "[[api.peer]]\nuser = \"nobody at all\"\nrole = \"read\"\n[api]",
+                "zerorate.toml:22:8: error: [[api.peer]] names somebody who is not known",
+            ),
+            (
+                "[api]",
+                "[[api.peer]]\nuser = 7\nrole = \"king\"\n[api]",
+                "unknown variant `king`, expected one of `read`, `billing`, `policy`, `admin`",
+            ),
+            (
+                "[api]",
+                "[[api.client]]\nsubject = \"cdr\"\nrole = \"read\"\n[api]",
+                "zerorate.toml:22:11: error: [[api.client]] without `client_ca` under [api.tcp]",
+            ),
+            (
+                "[api]",
+                "[api.limits]\nrate = 0\n[api]",
+                "a limit under [api.limits] leaves no room",
             ),
             (
                 "role = \"core\"",

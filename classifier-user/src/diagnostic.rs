@@ -147,6 +147,11 @@ impl Diagnostics {
         self.kept.iter()
     }
 
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
+        self.kept.iter_mut()
+    }
+
     /// Ends a run: the warnings if there was no error, else everything; sorted by place either way.
     pub fn finish(self) -> Result<Vec<Diagnostic>, Diagnostics> {
         let sorted = self.sorted();

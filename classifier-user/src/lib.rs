@@ -3,7 +3,7 @@
 //! A policy's way: [`policy`] reads and checks it, [`accounts`] gives its names and the [`subscribers`] their
 //! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
 //! counted in; [`agent`] keeps it all up to date; [`ledger`] and [`history`] remember; [`api`] and [`cli`] tell; [`replay`] does
-//! the same with a capture.
+//! the same with a capture. [`import`] makes prefix lists of what others publish.
 #![deny(unsafe_code)]
 
 pub mod accounts;
@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod history;
 pub mod image;
+pub mod import;
 pub mod ledger;
 pub mod netlink;
 pub mod policy;

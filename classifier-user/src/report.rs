@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 mod csv_rows;
+pub mod record_rows;
 pub mod rows;
 pub mod statement;
 mod table;
@@ -27,7 +28,7 @@ pub enum Format {
 }
 
 /// What was counted, over whatever time the one who made it says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Report {
     /// What subscribers used, and what of theirs was dropped.
     pub usage: Vec<UsageRow>,
@@ -38,7 +39,7 @@ pub struct Report {
 }
 
 /// One subscriber's traffic with one service class, charged to one account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageRow {
     /// Id of the subscriber.
     pub subscriber: String,
@@ -56,7 +57,7 @@ pub struct UsageRow {
 }
 
 /// Traffic of unknown subscribers with one service class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnattributedRow {
     /// Name of the service class.
     pub class: String,
@@ -68,7 +69,7 @@ pub struct UnattributedRow {
 }
 
 /// Packets and IP bytes in both directions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Traffic {
     /// IP bytes sent by the subscriber.
     pub bytes_up: u64,
@@ -81,7 +82,7 @@ pub struct Traffic {
 }
 
 /// Everything that was seen in one place, whoever it belonged to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BooksRow {
     /// Where it was seen; `None` for a capture.
     #[serde(flatten)]
@@ -105,7 +106,10 @@ pub struct BooksRow {
 }
 
 /// An interface and a direction on it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = BooksPlace)]
 pub struct Place {
     /// Name of the interface.
     pub interface: String,
@@ -114,7 +118,9 @@ pub struct Place {
 }
 
 /// Which way traffic goes, seen from the subscriber.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The subscriber sends.
@@ -133,7 +139,8 @@ impl From<classifier::charge::Direction> for Direction {
 }
 
 /// Where the IP bytes of a place went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = BooksClosing)]
 pub struct Closing {
     /// Charged to subscribers.
     pub attributed_bytes: u64,
@@ -146,7 +153,8 @@ pub struct Closing {
 }
 
 /// Of what was dropped, or to be: what is in other figures of the books already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = BooksRefused)]
 pub struct Refused {
     /// Packets among the dropped that were to pass with a mark (`on_block = "mark"`).
     pub marked_packets: u64,

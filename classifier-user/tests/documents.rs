@@ -91,6 +91,7 @@ fn the_example_has_every_key() {
         "[records]",
         "[events]",
         "[api]",
+        "[api.limits]",
     ] {
         let begin = example.find(section).unwrap() + section.len();
         let (before, after) = example.split_at(begin);
@@ -103,10 +104,19 @@ fn the_example_has_every_key() {
                 setting(line)
                     .unwrap_or(line)
                     .starts_with(&format!("{key} ="))
-            }) || section.is_empty()
-                && [format!("\n[{key}]"), format!("\n[[{key}]]")]
-                    .iter()
-                    .any(|head| example.contains(head));
+            }) || {
+                // A section of its own, or one that is shown and not set.
+                let within = section.trim_matches(['[', ']']);
+                let name = match within {
+                    "" => key.to_owned(),
+                    _ => format!("{within}.{key}"),
+                };
+                ["", "# "].iter().any(|mark| {
+                    [format!("\n{mark}[{name}]"), format!("\n{mark}[[{name}]]")]
+                        .iter()
+                        .any(|head| example.contains(head))
+                })
+            };
             assert!(found, "{EXAMPLE}: {section} does not show `{key}`");
         }
     }
@@ -161,9 +171,11 @@ fn every_command_that_is_shown_exists() {
                     // `subscriber list` and `policy reload` are two words, `subscriber show ID` three.
                     let nested = matches!(
                         rest.first(),
-                        Some(&("subscriber" | "policy" | "bucket" | "record"))
+                        Some(&("subscriber" | "policy" | "bucket" | "record" | "api" | "ledger"))
                     );
-                    let named: Vec<&str> = named.copied().take(1 + usize::from(nested)).collect();
+                    let deeper = nested && rest.get(1) == Some(&"token");
+                    let depth = 1 + usize::from(nested) + usize::from(deeper);
+                    let named: Vec<&str> = named.copied().take(depth).collect();
                     let (help, known) = zerorate(&[&named[..], &["--help"]].concat());
                     assert!(known, "{name}: `{line}`: {help}");
                     for flag in rest.iter().filter(|word| word.starts_with("--")) {
@@ -192,6 +204,27 @@ fn every_command_that_is_shown_exists() {
     ] {
         assert!(seen.contains(wanted), "no document shows `{wanted}`");
     }
+}
+
+/// `docs/api.md` has a row for each route, with the role it needs, and no other rows.
+#[test]
+fn the_api_s_routes_are_those_that_are_told() {
+    let text = read("docs/api.md");
+    let told: BTreeSet<(String, String)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+            let request = cells.next()?.trim_end_matches('`');
+            let (method, _) = request.split_once(" /")?;
+            let known = ["GET", "PUT", "POST", "PATCH", "DELETE"].contains(&method);
+            known.then_some((request.to_owned(), cells.next()?.to_owned()))
+        })
+        .collect();
+    let routes = zerorate::api::routes::all().into_iter().map(|route| {
+        let request = format!("{} {}", route.method, route.path);
+        (request, route.access.to_string())
+    });
+    assert_eq!(told, routes.collect());
 }
 
 /// Policy versions are hashes of files that may change without a document being wrong.

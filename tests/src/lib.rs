@@ -8,6 +8,7 @@
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
 //!   [`news`]: what happened; [`balance`]: what is in a bucket, and whether it adds up; [`clock`]: the time it believes it is.
+//! * [`api`]: what the agent answers over HTTP, asked with curl; [`tls`]: certificates for it.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`scenario`]: the situations of the shipped policies, played step by step, for tests and the demo.
 //! * [`numbers`]: figures as people read them.
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod api;
 pub mod balance;
 pub mod bill;
 pub mod clock;
@@ -35,6 +37,7 @@ pub mod ping;
 pub mod raw;
 pub mod records;
 pub mod scenario;
+pub mod tls;
 pub mod topology;
 pub mod town;
 pub mod traffic;

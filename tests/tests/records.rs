@@ -40,6 +40,11 @@ fn check_records(agent: &Agent) -> Result<Vec<Usage>> {
         let recorded = volumes(&records, subscriber);
         assert_eq!(recorded, billed(agent, subscriber)?, "{subscriber}");
     }
+    let file = agent.ledger().display().to_string();
+    let verified = agent
+        .command(&["ledger", "verify", "--ledger", &file])
+        .output()?;
+    assert!(verified.status.success(), "{verified:?}");
     Ok(records)
 }
 

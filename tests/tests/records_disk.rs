@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::records::{Statement, billed, usage, volumes};
@@ -40,6 +41,130 @@ impl Drop for SmallDisk {
             eprintln!("cannot unmount {}: {error}", self.0.display());
         }
     }
+}
+
+/// A file system in a file, which can be made read-only under whoever writes to it, as the kernel does where a disk fails.
+struct FailingDisk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl FailingDisk {
+    /// `None`, with the reason printed, where this machine has no loop devices or ext4.
+    fn new(at: &Path) -> Result<Option<Self>> {
+        let image = at.with_extension("img");
+        File::create(&image)?.set_len(16 << 20)?;
+        fs::create_dir(at)?;
+        let disk = Self {
+            image,
+            at: at.to_owned(),
+        };
+        let made = Command::new("mkfs.ext4")
+            .arg("-q")
+            .arg(&disk.image)
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) || disk.mount().is_err() {
+            eprintln!("skipped: no ext4 on a loop device here");
+            return Ok(None);
+        }
+        Ok(Some(disk))
+    }
+
+    fn mount(&self) -> Result<()> {
+        let mut mount = Command::new("mount");
+        let mount = mount
+            .args(["-o", "loop,errors=remount-ro"])
+            .arg(&self.image);
+        run(mount.arg(&self.at))
+    }
+
+    /// As after an error of the disk: read-only at once, whoever has a file open.
+    fn fail(&self) -> Result<()> {
+        run(Command::new("mount")
+            .args(["-o", "remount,abort"])
+            .arg(&self.at))
+    }
+
+    /// Looked after, and mounted again.
+    fn repair(&self) -> Result<()> {
+        run(Command::new("umount").arg(&self.at))?;
+        let checked = Command::new("e2fsck").arg("-p").arg(&self.image).output()?;
+        // 1: there were errors, and there are none any more.
+        ensure!(
+            checked.status.code().is_some_and(|code| code <= 1),
+            "{checked:?}"
+        );
+        self.mount()
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        // Whoever has a file open there is ended later.
+        _ = umount2(&self.at, MntFlags::MNT_DETACH);
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fails_leaves_nothing_out_when_it_is_repaired() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab)
+        .setting("watch = false")
+        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
+        .prepare()?;
+    let Some(disk) = FailingDisk::new(&agent.home().join("disk"))? else {
+        return Ok(());
+    };
+    let ledger = agent.ledger().display().to_string();
+    let on_disk = disk.at.join("ledger.db").display().to_string();
+    agent.configure(&ledger, &on_disk)?;
+    agent.start()?;
+    let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
+    let mut sent = 0;
+    let mut send = || -> Result<()> {
+        sent += 10;
+        assert_eq!(udp(&alice, &remote, 10, 72)?, 10);
+        Ok(())
+    };
+    send()?;
+    until("it is recorded", || Ok(!usage(&agent)?.is_empty()))?;
+    disk.fail()?;
+    until("the agent says that it cannot record", || {
+        send()?;
+        Ok(!agent.status()?["unrecorded"].is_null())
+    })?;
+    // An order that cannot be written down is refused, and the kernel is not told.
+    let left = agent.left("alice", "main")?;
+    let order = ["bucket", "grant", "alice", "main", "1MB", "--id", "pay-1"];
+    assert!(agent.ask(&order).is_err());
+    assert_eq!(agent.left("alice", "main")?, left);
+    agent.kill9()?;
+    disk.repair()?;
+    agent.start()?;
+    agent.ask(&order)?;
+    assert_eq!(agent.left("alice", "main")?, left + 1_000_000);
+    send()?;
+    lab.settle()?;
+    let billed_now = billed(&agent, "alice")?;
+    until("everything is recorded", || {
+        Ok(volumes(&usage(&agent)?, "alice") == billed_now)
+    })?;
+    let all: Vec<_> = billed_now.into_values().collect();
+    assert_eq!(all, [town::up(town::volume(sent, 100))]);
+    let verify = ["ledger", "verify", "--ledger", &on_disk];
+    let verified = agent.command(&verify).output()?;
+    assert!(verified.status.success(), "{verified:?}");
+    agent.sigterm()?;
+    Ok(())
 }
 
 #[test]

@@ -70,6 +70,28 @@ const TOOLS: &[Tool] = &[
         package: "nftables",
         need: Need::Bench,
     },
+    // The API's tests: certificates, a client, and one that tries what its description allows.
+    Tool {
+        program: "openssl",
+        package: "openssl",
+        need: Need::Test,
+    },
+    Tool {
+        program: "curl",
+        package: "curl",
+        need: Need::Test,
+    },
+    Tool {
+        program: "python3",
+        package: "python3-venv",
+        need: Need::Test,
+    },
+    // A router whose table a list follows.
+    Tool {
+        program: "bird",
+        package: "bird2",
+        need: Need::Test,
+    },
     Tool {
         program: "tshark",
         package: "tshark",

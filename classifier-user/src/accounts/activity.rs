@@ -42,6 +42,17 @@ impl Moment {
         Self { wall, clock: None }
     }
 
+    /// Milliseconds the clock on the wall was set by since an earlier moment: what it went on by, less the time that passed.
+    #[must_use]
+    pub fn step_since(&self, earlier: &Self) -> i64 {
+        let (Some(now), Some(then)) = (self.clock, earlier.clock) else {
+            return 0;
+        };
+        let passed = now.duration_since(then).as_millis();
+        let went = self.wall.duration_since(earlier.wall).as_millis();
+        i64::try_from(went - passed as i128).unwrap_or(i64::MAX)
+    }
+
     fn since(&self, earlier: &Self) -> Duration {
         match (self.clock, earlier.clock) {
             (Some(now), Some(then)) => now.duration_since(then),

@@ -68,8 +68,8 @@ pub struct Endowed {
     pub plan: String,
     /// Names of the buckets, and bytes.
     pub grants: Vec<(String, u64)>,
-    /// Numbers of the accounts, ascending.
-    pub accounts: Vec<u32>,
+    /// Ids of the subscribers.
+    pub subscribers: Vec<Arc<str>>,
 }
 
 /// Why a subscriber changes.
@@ -82,7 +82,8 @@ pub struct Cause {
 }
 
 /// How many subscribers a change touches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SubscriberSummary)]
 pub struct Summary {
     /// Subscribers that were not there before.
     pub added: usize,

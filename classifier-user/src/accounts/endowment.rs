@@ -23,8 +23,7 @@ pub(super) struct Newly {
     plan: String,
     /// Names of the buckets, and bytes.
     grants: Vec<(String, u64)>,
-    /// Ids and numbers.
-    accounts: Vec<(Arc<str>, u32)>,
+    subscribers: Vec<Arc<str>>,
 }
 
 impl Planning<'_> {
@@ -71,8 +70,7 @@ impl Planning<'_> {
             }
         }
         if let Some(newly) = newly {
-            let accounts = &mut self.endowed[newly].accounts;
-            accounts.push((Arc::clone(id), account.number));
+            self.endowed[newly].subscribers.push(Arc::clone(id));
         }
         let line = account.bucket_line;
         self.change.grants.extend(
@@ -186,7 +184,7 @@ impl Planning<'_> {
         self.endowed.extend(newly.map(|_| Newly {
             plan: plan.name.clone(),
             grants: recorded,
-            accounts: Vec::new(),
+            subscribers: Vec::new(),
         }));
         Ok(Endowment {
             buckets,
@@ -200,11 +198,11 @@ impl Planning<'_> {
         for Newly {
             plan,
             grants,
-            accounts,
+            subscribers,
         } in self.endowed
         {
-            if accounts.len() < endowments::TOGETHER {
-                for (id, _) in accounts {
+            if subscribers.len() < endowments::TOGETHER {
+                for id in subscribers {
                     for (bucket, bytes) in &grants {
                         let entry = endowments::entry(&id, &plan, bucket, *bytes);
                         self.change.entries.push(entry);
@@ -212,12 +210,10 @@ impl Planning<'_> {
                 }
                 continue;
             }
-            let mut accounts: Vec<u32> = accounts.into_iter().map(|(_, number)| number).collect();
-            accounts.sort_unstable();
             self.change.endowed.push(Endowed {
                 plan,
                 grants,
-                accounts,
+                subscribers,
             });
         }
         self.change

@@ -193,6 +193,7 @@ impl Node {
 /// What is wrong with it; it is not kept then.
 pub async fn stage(node: Shared, act: Act, files: Files) -> Result<Reloaded, NodeError> {
     act.check()?;
+    files.check().map_err(NodeError::Invalid)?;
     let sources = with(Arc::clone(&node), |node| node.sources()).await;
     let version = files.version();
     let dir = with(Arc::clone(&node), |node| node.history.dir().to_owned()).await;

@@ -5,9 +5,11 @@
 
 pub mod activation;
 pub mod at_once;
+mod billing;
 pub mod charging;
 pub mod error;
 pub mod events;
+pub mod feeds;
 mod in_force;
 pub mod interfaces;
 pub mod nat;
@@ -25,7 +27,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -35,7 +36,7 @@ use self::activation::Act;
 use self::node::Node;
 use self::reload::Want;
 use self::triggers::{Files, Links};
-use crate::api::server::{self, Shared, SharedNode, with};
+use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
 use crate::history::Action;
 use crate::report::Direction;
@@ -65,8 +66,8 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let mut links = Links::watch()?;
 
     // The socket first: of two agents with one configuration the second must not come near the maps.
-    let listener = server::listen(&config.api.socket)
-        .with_context(|| format!("API socket {}", config.api.socket.display()))?;
+    let doors = Server::open(&config.api, &config.ledger).await?;
+    let places = doors.places();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
     let node = tokio::task::spawn_blocking({
@@ -91,13 +92,14 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         (checkpoint, interval),
         stopped.clone(),
     ));
-    let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
+    let mut feeds = tokio::spawn(feeds::run(Arc::clone(&node), stopped.clone()));
+    let api = tokio::spawn(server::serve(doors, Arc::clone(&node), async move {
         let mut stopped = stopped;
         // Ends when the sender says so, or is gone.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
     notify_systemd(&[sd_notify::NotifyState::Ready]);
-    info!(socket = %socket.display(), "ready");
+    info!(api = places, "ready");
 
     let mut clock = Clock::new();
     // Whether something is due that was begun.
@@ -123,6 +125,8 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
                 // It ends only by an error.
                 ended??;
             }
+            // It ends only by a panic.
+            ended = &mut feeds => ended?,
         }
     }
     // What is in the ring waits for the next agent.
@@ -136,6 +140,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         .is_err()
     {
         warn!("a request was cut off");
+    }
+    if let Err(error) = feeds.await {
+        std::panic::resume_unwind(error.into_panic());
     }
     if let Err(error) = recorder.await {
         std::panic::resume_unwind(error.into_panic());

@@ -20,6 +20,7 @@ use super::charging::cycles::Ends;
 use super::charging::levels::Levels;
 use super::error::NodeError;
 use super::events::News;
+use super::feeds::FeedStatus;
 use super::interfaces::Interfaces;
 use super::preflight;
 use super::records::recording::Recording;
@@ -74,6 +75,8 @@ pub struct Node {
     pub(super) purses: Vec<Purse>,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
+    /// How feeds do.
+    pub(super) feeds: Vec<FeedStatus>,
 }
 
 /// What packets are judged by.
@@ -158,7 +161,7 @@ impl Node {
                 }
                 let epoch = random_epoch(&config)?;
                 // The ledger first: pins it does not know would be strangers at the next start.
-                ledger.begin_epoch(epoch)?;
+                ledger.begin_epoch(epoch, Timestamp::now())?;
                 let image_words = config.limits.image_words;
                 preflight::check_memory(u64::from(image_words) * 4, "the policy image")?;
                 let maps = Maps::create(&config.pin_dir, image_words, epoch)?;
@@ -205,6 +208,7 @@ impl Node {
             schedule: Schedule::default(),
             purses: Vec::new(),
             refused: None,
+            feeds: Vec::new(),
         };
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);

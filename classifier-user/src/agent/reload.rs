@@ -11,6 +11,7 @@ use super::activation::Act;
 use super::charging::cycles::Ends;
 use super::charging::prices;
 use super::error::NodeError;
+use super::feeds::FeedStatus;
 use super::node::Node;
 use crate::accounts::Summary;
 use crate::config::Config;
@@ -205,7 +206,7 @@ pub(super) struct Refused {
 }
 
 /// What a reload did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reloaded {
     /// Version of the policy now in force.
     pub policy_version: String,
@@ -227,6 +228,17 @@ pub struct Reloaded {
 }
 
 impl Node {
+    /// The policy's directory.
+    #[must_use]
+    pub fn policy_dir(&self) -> PathBuf {
+        self.config.policy.clone()
+    }
+
+    /// Notes how feeds do.
+    pub(super) fn tell_feeds(&mut self, feeds: Vec<FeedStatus>) {
+        self.feeds = feeds;
+    }
+
     /// Where policy and subscribers are read from.
     #[must_use]
     pub fn sources(&self) -> Sources {

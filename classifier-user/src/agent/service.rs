@@ -18,7 +18,8 @@ use crate::policy::{parse_prefix, suggest};
 use crate::subscribers::{ID_HELP, Listed, State, Wish, sorted, wrong_id};
 
 /// What a subscriber is to be; what is not said stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SubscriberChange)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// Its plan.

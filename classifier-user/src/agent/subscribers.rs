@@ -16,7 +16,7 @@ use crate::ledger::balances::Purse;
 use crate::policy::parse_price;
 
 /// A subscriber as `zerorate subscriber` shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SubscriberView {
     /// Id.
     pub subscriber: String,
@@ -29,6 +29,7 @@ pub struct SubscriberView {
     /// When it began.
     pub start: Timestamp,
     /// Its prefixes.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// What is left in its buckets, in bytes; below zero by what ran over.
     pub buckets: Vec<BucketView>,
@@ -42,7 +43,7 @@ pub struct SubscriberView {
 }
 
 /// A bucket in [`SubscriberView`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BucketView {
     /// Its name.
     pub bucket: String,

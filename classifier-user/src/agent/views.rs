@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::NodeError;
+use super::feeds::FeedStatus;
 use super::node::Node;
 use crate::accounts::usage;
 use crate::config::Role;
@@ -19,7 +20,7 @@ use crate::history::{Chosen, Scheduled};
 use crate::report::{BooksRow, Closing, Direction, Place, Refused, Report, UnattributedRow};
 
 /// `zerorate status`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Status {
     /// Name of the node.
     pub node: String,
@@ -70,6 +71,9 @@ pub struct Status {
     pub refused: Option<String>,
     /// Why usage cannot be recorded, if so; it is counted on.
     pub unrecorded: Option<String>,
+    /// Sets whose lists follow a source, and how these do.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -88,7 +92,7 @@ impl InterfaceStatus {
 }
 
 /// A hook of an interface in [`Status`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -211,6 +215,7 @@ impl Node {
             untagged_packets: sum(Cell::UntaggedPackets),
             events_lost: lost(&counted),
             refused: self.refused.clone(),
+            feeds: self.feeds.clone(),
             unrecorded: self.recording.in_the_way(),
             interfaces: interfaces.collect(),
         })

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+
+use super::problem::Problem;
 
 /// The agent did not give an answer that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,8 @@ pub fn escape(text: &str) -> String {
         .collect()
 }
 
+const JSON: &str = "application/json";
+
 fn exchange<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
@@ -78,9 +82,11 @@ fn exchange<T: DeserializeOwned>(
     body: Bytes,
 ) -> Result<T, ApiError> {
     runtime(socket)?.block_on(async {
-        let answer = send(socket, method, path, body).await?;
+        let answer = send(socket, method, path, JSON, body).await?;
         let body = answer.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
+        // What has nothing to say says `null`.
+        let body = if body.is_empty() { b"null" } else { &*body };
+        Ok(serde_json::from_slice(body)?)
     })
 }
 
@@ -89,14 +95,55 @@ fn exchange<T: DeserializeOwned>(
 /// # Errors
 /// When there is no answer, or it is a refusal.
 pub fn lines(socket: &Path, path: &str) -> Result<Lines, ApiError> {
+    fetch(socket, path, "application/x-ndjson").map(Lines::of)
+}
+
+/// Asks for something in a form, to be read as it comes.
+///
+/// # Errors
+/// When there is no answer, or it is a refusal.
+pub fn fetch(socket: &Path, path: &str, accept: &str) -> Result<Fetched, ApiError> {
     let runtime = runtime(socket)?;
-    let answer = runtime.block_on(send(socket, Method::GET, path, Bytes::new()))?;
-    Ok(Lines {
+    let answer = runtime.block_on(send(socket, Method::GET, path, accept, Bytes::new()))?;
+    let (head, body) = answer.into_parts();
+    Ok(Fetched {
         runtime,
-        body: answer.into_body(),
-        read: Vec::new(),
-        seen: 0,
+        headers: head.headers,
+        body,
     })
+}
+
+/// An answer that is read as it comes.
+#[derive(Debug)]
+pub struct Fetched {
+    runtime: Runtime,
+    headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Fetched {
+    /// A number in its head.
+    #[must_use]
+    pub fn number(&self, header: &str) -> Option<u64> {
+        self.headers.get(header)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Waits for the next piece; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            match self.runtime.block_on(self.body.frame()) {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Reads what a line says.
@@ -110,8 +157,7 @@ pub fn parse<T: DeserializeOwned>(line: &str) -> Result<T, ApiError> {
 /// An answer that comes line by line.
 #[derive(Debug)]
 pub struct Lines {
-    runtime: Runtime,
-    body: Incoming,
+    answer: Fetched,
     /// What has arrived and was not given out.
     read: Vec<u8>,
     /// Bytes of it in which there is no end of a line.
@@ -119,6 +165,16 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// The lines of an answer.
+    #[must_use]
+    pub const fn of(answer: Fetched) -> Self {
+        Self {
+            answer,
+            read: Vec::new(),
+            seen: 0,
+        }
+    }
+
     /// Waits for the next line; `None` when there are no more.
     ///
     /// # Errors
@@ -135,12 +191,10 @@ impl Lines {
                 return Ok(Some(line.trim_end().to_owned()));
             }
             self.seen = self.read.len();
-            let Some(frame) = self.runtime.block_on(self.body.frame()) else {
+            let Some(piece) = self.answer.piece()? else {
                 return Ok(None);
             };
-            if let Some(data) = frame?.data_ref() {
-                self.read.extend_from_slice(data);
-            }
+            self.read.extend_from_slice(&piece);
         }
     }
 }
@@ -164,6 +218,7 @@ async fn send(
     socket: &Path,
     method: Method,
     path: &str,
+    accept: &str,
     body: Bytes,
 ) -> Result<Response<Incoming>, ApiError> {
     let stream = UnixStream::connect(socket)
@@ -176,7 +231,8 @@ async fn send(
         .method(method)
         .uri(path)
         .header("host", "zerorate")
-        .header("content-type", "application/json")
+        .header("accept", accept)
+        .header("content-type", JSON)
         .body(Full::new(body))?;
     let response = sender.send_request(request).await?;
     let status = response.status();
@@ -184,7 +240,10 @@ async fn send(
         return Ok(response);
     }
     let body = response.into_body().collect().await?.to_bytes();
-    let said = String::from_utf8_lossy(&body).into_owned();
+    let said = match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => problem.detail,
+        Err(_) => String::from_utf8_lossy(&body).into_owned(),
+    };
     Err(ApiError::Refused(if said.is_empty() {
         format!("the agent answers {status} to {path}")
     } else {

@@ -1,7 +1,17 @@
-//! The agent's API: HTTP on a Unix socket. [`server`] answers, with events by [`stream`]; [`client`] asks.
+//! The agent's API: HTTP on a Unix socket, and by TLS. [`server`] answers what [`routes`] has, to whom [`access`] lets;
+//! [`client`] asks.
 
+pub mod access;
+mod body;
 pub mod client;
-pub mod peer;
-pub mod policies;
+mod doors;
+mod extract;
+pub mod openapi;
+mod problem;
+mod records;
+pub mod routes;
 pub mod server;
-pub mod stream;
+pub mod table;
+mod tls;
+
+pub use problem::{PROBLEM_JSON, Problem};

@@ -59,7 +59,7 @@ pub struct Terms {
 }
 
 /// What is booked of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Booked {
     /// It was given bytes.
@@ -103,7 +103,7 @@ impl Booked {
 }
 
 /// One thing that is booked of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Booking {
     /// What.
     pub kind: Booked,

@@ -65,6 +65,18 @@ pub enum InvalidAmount {
     TooMuch,
 }
 
+impl utoipa::PartialSchema for Amount {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("An amount of money."))
+            .examples(["5000 UZS", "-0.25 EUR"])
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Amount {}
+
 impl Amount {
     /// Reads an amount.
     ///

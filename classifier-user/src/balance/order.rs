@@ -14,7 +14,7 @@ pub const MAX_REASON: usize = 512;
 pub const MIN_LEFT: i64 = -(1 << 62);
 
 /// What an order does to a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Adds bytes, or money.
@@ -50,7 +50,7 @@ impl Action {
 }
 
 /// An order of billing for one bucket of one subscriber, or, to restart them, all packages of its plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Order {
     /// The caller's id: an order counts once, however often it is sent.
     pub id: String,

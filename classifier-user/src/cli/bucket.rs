@@ -10,7 +10,7 @@ use super::agent::Socket;
 use super::records::{self, Line};
 use crate::agent::charging::orders::{Answer, BookedOf};
 use crate::api::client::{escape, tell};
-use crate::api::server::NewOrder;
+use crate::api::routes::NewOrder;
 use crate::balance::Action;
 use crate::balance::money::{Amount, InvalidAmount};
 use crate::policy::parse_volume;

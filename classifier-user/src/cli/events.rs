@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::agent::Socket;
 use crate::agent::events::{Event, Gap};
 use crate::api::client::{self, escape};
-use crate::api::stream::Line;
+use crate::api::routes::Line;
 use crate::report::Format;
 
 /// Shows what packets had to tell: buckets that ran low or out, first drops, classes used for the first time.

@@ -1,12 +1,15 @@
 //! The command line: one file a command.
 
 pub mod agent;
+pub mod api;
 pub mod bucket;
 pub mod check;
 pub mod detach;
 pub mod diff;
 pub mod events;
 pub mod explain;
+pub mod import;
+pub mod ledger;
 pub mod policy;
 pub mod record;
 pub mod records;
@@ -34,13 +37,16 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Import(import::Args),
     Replay(replay::Args),
     Status(status::Args),
     Usage(usage::Args),
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
+    Ledger(ledger::Args),
     Events(events::Args),
+    Api(api::Args),
     Policy(policy::Args),
     Detach(detach::Args),
 }
@@ -56,13 +62,16 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Diff(args) => diff::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
+            Command::Ledger(args) => ledger::run(&args),
             Command::Events(args) => events::run(&args),
+            Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),
         }

@@ -53,7 +53,8 @@ impl Line for InterfaceStatus {
 }
 
 /// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
-/// refused, usage cannot be recorded, or the audit log is not whole.
+/// refused, usage cannot be recorded, the audit log is not whole, or a list that follows a source is stale or its source is
+/// wrong.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -72,6 +73,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         && status.unrecorded.is_none()
         && status.unaudited.is_none()
         && status.unpriced_packets == 0
+        && status
+            .feeds
+            .iter()
+            .all(|feed| !feed.stale && feed.error.is_none())
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
@@ -175,6 +180,23 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
     }
     if let Some(unaudited) = &status.unaudited {
         line("AUDIT LOG", unaudited.clone())?;
+    }
+    for feed in &status.feeds {
+        let fresh = match feed.fresh {
+            Some(fresh) => format!("of {fresh}"),
+            None => "nothing taken yet".into(),
+        };
+        let name = match feed.stale {
+            true => "STALE FEED",
+            false => "feed",
+        };
+        line(name, format!("{} from {}, {fresh}", feed.set, feed.feed))?;
+        if let Some(error) = &feed.error {
+            line(
+                "FEED REFUSED",
+                format!("the last good list of {} stays:\n{error}", feed.set),
+            )?;
+        }
     }
     writeln!(out)?;
     records::write(out, Format::Table, &status.interfaces)

@@ -14,7 +14,7 @@ use super::records::{self, Line};
 use crate::agent::service::Wanted;
 use crate::agent::subscribers::{BucketView, SubscriberView};
 use crate::api::client::{ask, escape, tell};
-use crate::api::server::NewSubscriber;
+use crate::api::routes::NewSubscriber;
 use crate::report::Format;
 use crate::subscribers::{Planned, Scheduled, State, Step};
 

@@ -85,19 +85,17 @@ impl Outcome {
 }
 
 /// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PolicyBy)]
 pub struct By {
-    /// How it came: `api`, `file`, `SIGHUP`, `clock`, `start`.
+    /// How it came: `api`, `file`, `feed`, `SIGHUP`, `clock`, `start`.
     pub how: String,
-    /// User id of the process that asked, from the kernel (`SO_PEERCRED`).
+    /// User id of the process on this machine that asked, as the kernel says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Its name, where the system knows one.
+    /// Who asked, as the API knows its callers: a user, a certificate, a token's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The process that asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<i32>,
 }
 
 impl By {
@@ -108,7 +106,6 @@ impl By {
             how: how.to_owned(),
             uid: None,
             user: None,
-            pid: None,
         }
     }
 }

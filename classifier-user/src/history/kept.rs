@@ -24,11 +24,15 @@ pub(super) fn objects_dir(dir: &Path) -> PathBuf {
 }
 
 /// The files of a policy directory: names relative to it, and texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PolicyFiles)]
 pub struct Files {
-    /// Files the version is the hash of, `policy.toml` first.
+    /// Files the version is the hash of, `policy.toml` first: name and text of each.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub read: Vec<(String, String)>,
     /// Files that change nothing in what the policy says.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub beside: Vec<(String, String)>,
 }
 
@@ -63,6 +67,40 @@ impl Files {
     #[must_use]
     pub fn version(&self) -> String {
         policy::version_of(self.read.iter().map(|(_, text)| text.as_bytes()))
+    }
+
+    /// Sees that they can be the files of a policy directory.
+    ///
+    /// # Errors
+    /// When not; says why.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        /// Longest name a directory takes (`NAME_MAX`), with room for what is put behind it.
+        const LONGEST: usize = 200;
+        if self
+            .read
+            .first()
+            .is_none_or(|(name, _)| name != "policy.toml")
+        {
+            return Err("the first file of `read` has to be policy.toml".to_owned());
+        }
+        let mut names: Vec<&Path> = Vec::new();
+        for (name, _) in self.all() {
+            let long = |part: Component<'_>| part.as_os_str().len() > LONGEST;
+            let path = Path::new(name);
+            let is_name = inside(path, name).is_ok() && !name.contains('\0');
+            if !is_name || name.len() > 10 * LONGEST || path.components().any(long) {
+                return Err(format!(
+                    "{name:?} is no name of a file in the policy's directory"
+                ));
+            }
+            let clash = |other: &&&Path| path.starts_with(other) || other.starts_with(path);
+            if let Some(other) = names.iter().find(clash) {
+                let other = other.display();
+                return Err(format!("{name:?} and {other} cannot both be files"));
+            }
+            names.push(path);
+        }
+        Ok(())
     }
 
     /// All of them.

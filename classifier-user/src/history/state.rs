@@ -14,7 +14,8 @@ use super::{HistoryError, Result, io_at, replace};
 const FILE: &str = "state.json";
 
 /// A version that a command put in force. It holds until the configured policy directory says something else than it did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PolicyChosen)]
 pub struct Chosen {
     /// The version.
     pub version: String,
@@ -27,7 +28,8 @@ pub struct Chosen {
 }
 
 /// A version that is to come into force later.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PolicyScheduled)]
 pub struct Scheduled {
     /// Its number, by which it can be given up.
     pub number: u64,

@@ -1,10 +1,15 @@
 //! What plans grant at first: a record for each subscriber and bucket, as for any grant. Where a thousand subscribers or
-//! more come at once, these are one row that is spelled out on reading: a million newcomers must not hold up a start.
+//! more come at once, these are rows of thousands that are spelled out on reading: a million newcomers must not hold up a
+//! start.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
+use super::chain::{Seal, Written};
 use super::records::{Entry, Record, What};
 use super::{Reader, Result, failed, to_json, usage};
 use crate::accounts::Endowed;
@@ -12,19 +17,23 @@ use crate::accounts::Endowed;
 /// Fewer are written one by one.
 pub(crate) const TOGETHER: usize = 1_000;
 
-/// The table. `accounts`: their numbers, ascending, 32 bits each, the low byte first; each has the same grants.
+/// Subscribers of one row: no page of records reads much more than it needs.
+const IN_A_ROW: usize = 4_000;
+
+/// The table. `subscribers`: their ids, a line each; each is granted the same.
 pub(super) const TABLE: &str = "
-CREATE TABLE IF NOT EXISTS endowment (
-    seq INTEGER PRIMARY KEY, records INTEGER NOT NULL, time INTEGER NOT NULL, content TEXT NOT NULL, accounts BLOB NOT NULL
+CREATE TABLE endowment (
+    seq INTEGER PRIMARY KEY, records INTEGER NOT NULL, time INTEGER NOT NULL, content TEXT NOT NULL,
+    subscribers TEXT NOT NULL
 );
 ";
 
 /// What is the same for all of them.
 #[derive(Serialize, Deserialize)]
-struct Content {
+pub(super) struct Content {
     plan: String,
     /// Names of buckets, and bytes.
-    grants: Vec<(String, u64)>,
+    pub(super) grants: Vec<(String, u64)>,
 }
 
 /// The record of a first grant.
@@ -47,31 +56,40 @@ pub(crate) fn entry(subscriber: &str, plan: &str, bucket: &str, bytes: u64) -> E
 pub(super) fn put(
     transaction: &Transaction<'_>,
     endowed: &[Endowed],
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> rusqlite::Result<()> {
+    if endowed.is_empty() {
+        return Ok(());
+    }
+    let mut seq = usage::next_seq(transaction)?;
+    let mut seal = Seal::from(seq);
+    let mut put = transaction.prepare("INSERT INTO endowment VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for Endowed {
         plan,
         grants,
-        accounts,
+        subscribers,
     } in endowed
     {
-        let content = Content {
+        let content = to_json(&Content {
             plan: plan.clone(),
             grants: grants.clone(),
-        };
-        let numbers: Vec<u8> = accounts.iter().flat_map(|n| n.to_le_bytes()).collect();
-        transaction.execute(
-            "INSERT INTO endowment VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                usage::next_seq(transaction)?,
-                (grants.len() * accounts.len()) as i64,
-                nanoseconds(at),
-                to_json(&content)?,
-                numbers,
-            ],
-        )?;
+        })?;
+        for some in subscribers.chunks(IN_A_ROW) {
+            let some: Vec<&str> = some.iter().map(Arc::as_ref).collect();
+            let records = (grants.len() * some.len()) as i64;
+            let (time, some) = (nanoseconds(at), &*some.join("\n"));
+            put.execute(params![seq, records, time, content, some])?;
+            seal.add(&Written::Endowment {
+                seq,
+                records,
+                time,
+                content: &content,
+                subscribers: some,
+            });
+            seq += records;
+        }
     }
-    Ok(())
+    seal.close(transaction)
 }
 
 impl Reader {
@@ -82,107 +100,45 @@ impl Reader {
         subscriber: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Record>> {
-        let rows = self
+        let query = "SELECT seq, time, content, subscribers FROM endowment WHERE seq + records - 1 > ?1 ORDER BY seq";
+        let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT seq, time, content, length(accounts) FROM endowment WHERE seq + records - 1 > ?1 ORDER BY seq",
-            )
-            .and_then(|mut find| {
-                let read = |row: &rusqlite::Row<'_>| {
-                    let (seq, time, bytes): (i64, _, i64) = (row.get(0)?, row.get(1)?, row.get(3)?);
-                    Ok((seq as u64, timestamp(time), row.get(2)?, bytes as usize / 4))
-                };
-                find.query_map([after as i64], read)?.collect()
-            });
-        let rows: Vec<(u64, _, String, usize)> = rows.map_err(failed(&self.path))?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let only = match subscriber {
-            None => None,
-            Some(id) => match self.numbered_account(id)? {
-                Some(number) => Some((id, number)),
-                None => return Ok(Vec::new()),
-            },
-        };
+            .prepare_cached(query)
+            .map_err(failed(&self.path))?;
+        let mut rows = statement
+            .query([after as i64])
+            .map_err(failed(&self.path))?;
         let mut found = Vec::new();
-        for (first, time, content, count) in rows {
-            let left = limit - found.len();
-            if left == 0 {
-                break;
-            }
-            let Content { plan, grants } = self.understood(serde_json::from_str(&content))?;
-            let each = grants.len().max(1);
-            let skipped = (after + 1).saturating_sub(first) as usize;
-            // The subscribers that records are asked of, by their place among these.
-            let places = match only {
-                Some((_, number)) => match self.place(first, number, count)? {
-                    Some(place) => place..place + 1,
-                    None => continue,
-                },
-                None => (skipped / each)..count.min((skipped + left).div_ceil(each)),
-            };
-            let ids = match only {
-                Some((id, _)) => vec![id.to_owned()],
-                None => self.endowed(first, places.clone())?,
-            };
-            let records = places.zip(&ids).flat_map(|(place, id)| {
-                let (plan, seqs) = (&plan, first + (place * each) as u64..);
+        while found.len() < limit
+            && let Some(row) = rows.next().map_err(failed(&self.path))?
+        {
+            let read = (|| {
+                let first = row.get::<_, i64>(0)? as u64;
+                let content = row.get_ref(2)?.as_str()?;
+                let ids = row.get_ref(3)?.as_str()?;
+                Ok((first, timestamp(row.get(1)?), content, ids))
+            })();
+            let (first, time, content, ids) = read.map_err(failed(&self.path))?;
+            let Content { plan, grants } = self.understood(serde_json::from_str(content))?;
+            let each = grants.len().max(1) as u64;
+            // Those whose last record is not behind the number are passed over.
+            let passed = (after + 1).saturating_sub(first) / each;
+            let of = (0..)
+                .zip(ids.split('\n'))
+                .skip(passed as usize)
+                .filter(|(_, id)| subscriber.is_none_or(|wanted| wanted == *id));
+            let records = of.flat_map(|(place, id): (u64, _)| {
+                let seqs = first + place * each..;
+                let plan = &plan;
                 seqs.zip(&grants).map(move |(seq, (bucket, bytes))| Record {
                     seq,
                     time,
                     entry: entry(id, plan, bucket, *bytes),
                 })
             });
+            let left = limit - found.len();
             found.extend(records.filter(|record| record.seq > after).take(left));
         }
         Ok(found)
-    }
-
-    fn numbered_account(&self, id: &str) -> Result<Option<u32>> {
-        self.connection
-            .query_row("SELECT number FROM subscriber WHERE id = ?1", [id], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(failed(&self.path))
-    }
-
-    /// Where an account stands among those that records from `first` are about.
-    fn place(&self, first: u64, number: u32, count: usize) -> Result<Option<usize>> {
-        let numbers = self.numbers(first, 0..count)?;
-        Ok(numbers.binary_search(&number).ok())
-    }
-
-    /// Ids of the subscribers at these places among them.
-    fn endowed(&self, first: u64, places: std::ops::Range<usize>) -> Result<Vec<String>> {
-        let numbers = self.numbers(first, places)?;
-        let mut find = self
-            .connection
-            .prepare_cached("SELECT id FROM subscriber WHERE number = ?1")
-            .map_err(failed(&self.path))?;
-        let ids = numbers.iter().map(|number| {
-            find.query_row([number], |row| row.get(0))
-                .map_err(failed(&self.path))
-        });
-        ids.collect()
-    }
-
-    fn numbers(&self, first: u64, places: std::ops::Range<usize>) -> Result<Vec<u32>> {
-        let bytes: Vec<u8> = self
-            .connection
-            .prepare_cached("SELECT substr(accounts, ?2, ?3) FROM endowment WHERE seq = ?1")
-            .and_then(|mut find| {
-                let (start, length) = (places.start * 4 + 1, places.len() * 4);
-                find.query_row(params![first as i64, start as i64, length as i64], |row| {
-                    row.get(0)
-                })
-            })
-            .map_err(failed(&self.path))?;
-        let numbers = bytes.chunks_exact(4).map(|bytes| {
-            let bytes = <[u8; 4]>::try_from(bytes).unwrap_or_default();
-            u32::from_le_bytes(bytes)
-        });
-        Ok(numbers.collect())
     }
 }

@@ -18,7 +18,7 @@ pub enum LedgerError {
         /// What it said.
         error: rusqlite::Error,
     },
-    /// The file belongs to a newer version.
+    /// The file belongs to a newer version, or one that is too old.
     #[error(
         "ledger {}: it has schema {found}, this version knows schema {SCHEMA}; run the version that wrote it",
         path.display()
@@ -29,6 +29,46 @@ pub enum LedgerError {
         /// Its schema.
         found: i64,
     },
+    /// The file is to be read, and is of an earlier version.
+    #[error(
+        "ledger {}: it has schema {found}, and schema {SCHEMA} can be read; `zerorate run` brings it forward when it \
+         starts, and keeps the old file",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// A copy of a file of an earlier version could not be made.
+    #[error(
+        "ledger {}: before it is brought to schema {SCHEMA} it is kept as {}, which failed: {error}; nothing was \
+         changed. Make room there and start again",
+        path.display(),
+        copy.display()
+    )]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// The copy.
+        copy: PathBuf,
+        /// What failed.
+        error: String,
+    },
+    /// The file is gone, and its log is not.
+    #[error(
+        "ledger {}: it is missing, and its log {} is there; put back the ledger the log belongs to, or move the log \
+         away as well",
+        path.display(),
+        log.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Its write-ahead log.
+        log: PathBuf,
+    },
     /// Another process holds the file.
     #[error("ledger {}: another process has it open; one agent may run on a ledger", path.display())]
     InUse {
@@ -36,7 +76,12 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// Something in it cannot be understood.
-    #[error("ledger {}: {what}; restore it from a backup", path.display())]
+    #[error(
+        "ledger {}: {what}. It is damaged and is left as it is: move it away and restore it from a backup (`zerorate \
+         ledger verify` says what is wrong with either), or, without one, give the counters up with `zerorate detach \
+         --purge` and begin anew",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -6,12 +6,18 @@
 
 mod accounts;
 pub mod balances;
+pub mod chain;
+pub mod consumers;
 pub(crate) mod endowments;
 mod error;
+mod migrate;
+pub mod notes;
 mod reader;
 pub mod records;
 pub mod schedule;
 pub mod usage;
+pub mod verify;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
@@ -20,7 +26,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use classifier::layout::MAX_INTERFACES;
-use rusqlite::{Connection, Transaction, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +38,7 @@ use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// An open ledger.
 #[derive(Debug)]
@@ -88,7 +95,8 @@ fn the_one(path: &Path) -> Result<File> {
 }
 
 impl Ledger {
-    /// Opens a ledger, making it where there is none, and recalls what it holds.
+    /// Opens a ledger, making it where there is none, and recalls what it holds. One of an earlier version is brought
+    /// forward, and kept as it was beside it.
     ///
     /// # Errors
     /// When it cannot be opened, was written by a newer version, or is damaged.
@@ -100,7 +108,10 @@ impl Ledger {
             })?;
         }
         let one = the_one(path)?;
-        let connection = Connection::open(path).map_err(failed(path))?;
+        migrate::make(path)?;
+        // What is gone by now is not made again.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed(path))?;
         let mut ledger = Self {
             reader: Reader {
                 path: path.to_owned(),
@@ -111,6 +122,7 @@ impl Ledger {
             untold: true,
         };
         ledger.prepare()?;
+        consumers::prepare(&ledger.connection).map_err(failed(path))?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }
@@ -120,27 +132,24 @@ impl Ledger {
         self.connection
             .busy_timeout(std::time::Duration::ZERO)
             .map_err(failed(path))?;
+        let found = self.schema()?;
+        // What is refused is left alone.
+        match found {
+            0 => return Err(self.damaged("it is empty, or its beginning is gone".to_owned())),
+            1..=SCHEMA => {}
+            found => {
+                return Err(LedgerError::Schema {
+                    path: path.clone(),
+                    found,
+                });
+            }
+        }
         self.connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .map_err(failed(path))?;
-        let done = match self.schema()? {
-            0 => self
-                .connection
-                .execute_batch(&format!(
-                    "BEGIN; {TABLES} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
-                    usage::TABLES
-                ))
-                .map_err(failed(path)),
-            SCHEMA => self.check(),
-            found => Err(LedgerError::Schema {
-                path: path.clone(),
-                found,
-            }),
-        };
-        done?;
-        self.connection
-            .execute_batch(&[endowments::TABLE, usage::PAST].concat())
-            .map_err(failed(path))
+        self.check()?;
+        let Reader { path, connection } = &mut self.reader;
+        migrate::forward(connection, path, found)
     }
 
     /// Looks through all tables, but for those that only grow: they may hold years, and a start does not need them.
@@ -209,12 +218,13 @@ impl Ledger {
     }
 
     /// Begins a new epoch: nothing has been counted yet. Subscribers stay with what is in their buckets, without sessions.
+    /// What the counters before had counted, and was not recorded, is declared a gap until `now`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin_epoch(&mut self, epoch: u64) -> Result<()> {
+    pub fn begin_epoch(&mut self, epoch: u64, now: Timestamp) -> Result<()> {
         self.write(|transaction| {
-            usage::end_epoch(transaction)?;
+            usage::end_epoch(transaction, now)?;
             for table in ["class", "layout", "interface", "ended", "untold"] {
                 transaction.execute(&format!("DELETE FROM {table}"), [])?;
             }

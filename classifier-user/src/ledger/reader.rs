@@ -37,6 +37,11 @@ impl Reader {
         };
         match reader.schema()? {
             SCHEMA => Ok(reader),
+            0 => Err(reader.damaged("it is empty, or its beginning is gone".to_owned())),
+            found @ 1..SCHEMA => Err(LedgerError::Older {
+                path: reader.path,
+                found,
+            }),
             found => Err(LedgerError::Schema {
                 path: reader.path,
                 found,

@@ -10,12 +10,15 @@ use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
+use super::chain::{Seal, Written};
+use super::notes::{Correction, Outage};
 use super::{Reader, Result, failed, to_json};
 use crate::balance::money::Amount;
 use crate::subscribers::Wish;
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OtherRecord)]
 pub struct Record {
     /// Its number on this node, from 1, without gaps.
     pub seq: u64,
@@ -27,11 +30,13 @@ pub struct Record {
 }
 
 /// What a record says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordEntry)]
 pub struct Entry {
-    /// `grant`, `debit`, `return`, `expire`, `write_off` or `state`.
+    /// `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage`, `correction` or `gap`.
     pub kind: String,
-    /// Id of the subscriber.
+    /// Id of the subscriber; empty, and left out, where it is of none or of many.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subscriber: String,
     /// The caller's id of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +50,8 @@ pub struct Entry {
 }
 
 /// What happened to a subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordContent)]
 #[serde(untagged)]
 pub enum What {
     /// Something with a bucket.
@@ -67,7 +73,21 @@ pub enum What {
         /// `active`, `suspended` or `removed`.
         state: String,
         /// Its prefixes now.
+        #[schema(value_type = Vec<String>)]
         addresses: Vec<IpNet>,
+    },
+    /// The service, or some of it, was not there.
+    Outage(Box<Outage>),
+    /// A record should have said something else.
+    Correction(Correction),
+    /// What counters counted was lost before it was recorded.
+    Gap {
+        /// It was counted after this,
+        from: Timestamp,
+        /// and not after this.
+        to: Timestamp,
+        /// Epoch of the counters, 16 hex digits.
+        epoch: String,
     },
 }
 
@@ -136,16 +156,14 @@ pub(super) fn append(
         return Ok(());
     }
     let first = super::usage::next_seq(transaction)?;
+    let mut seal = Seal::from(first);
     let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
     for (seq, entry) in (first..).zip(entries) {
-        put.execute(params![
-            seq,
-            nanoseconds(at),
-            entry.subscriber,
-            to_json(entry)?
-        ])?;
+        let (time, content) = (nanoseconds(at), &*to_json(entry)?);
+        put.execute(params![seq, time, entry.subscriber, content])?;
+        seal.add(&Written::Other { seq, time, content });
     }
-    Ok(())
+    seal.close(transaction)
 }
 
 /// Writes down, or drops, what was asked for subscribers.

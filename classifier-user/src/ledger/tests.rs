@@ -52,7 +52,7 @@ fn accounts_come_back_as_they_were() {
     {
         let (mut ledger, recalled) = Ledger::open(&path).unwrap();
         assert_eq!((recalled.epoch, recalled.serial), (None, 0));
-        ledger.begin_epoch(77).unwrap();
+        ledger.begin_epoch(77, Timestamp::UNIX_EPOCH).unwrap();
         let lists = [
             "a,a,active,10.0.0.1\nb,a,active,10.0.0.2\n",
             "a,a,suspended,10.0.0.9\n",
@@ -84,7 +84,7 @@ fn accounts_come_back_as_they_were() {
 /// A ledger with the subscriber `a`, and what it knows of it.
 fn with_a(path: &Path) -> (Ledger, Accounts) {
     let (mut ledger, _) = Ledger::open(path).unwrap();
-    ledger.begin_epoch(1).unwrap();
+    ledger.begin_epoch(1, Timestamp::UNIX_EPOCH).unwrap();
     let mut accounts = Accounts::new();
     let mut first = change(&accounts, "a,a,active,10.0.0.1\n");
     ledger
@@ -119,7 +119,7 @@ fn a_new_epoch_keeps_subscribers_and_what_is_in_their_buckets() {
     ledger.settle(NO_ORDER, &batch, now).unwrap();
     ledger.put_drawn(&[(0, 0, 300)]).unwrap();
     let carried = ledger.carried().unwrap();
-    ledger.begin_epoch(2).unwrap();
+    ledger.begin_epoch(2, Timestamp::UNIX_EPOCH).unwrap();
     drop(ledger);
     let (ledger, recalled) = Ledger::open(&path).unwrap();
     assert_eq!((recalled.epoch, recalled.serial), (Some(2), 5));
@@ -212,6 +212,11 @@ fn what_plans_grant_at_first_is_recorded_for_each_also_of_very_many() {
     }
     let rows = ledger.rows("SELECT count(*) FROM endowment", |row| row.get::<_, i64>(0));
     assert_eq!(rows.unwrap(), [1]);
+    let verified = ledger.verify(None).unwrap();
+    assert_eq!((verified.records, verified.problems), (5_002, vec![]));
+    let tampered = "UPDATE endowment SET subscribers = replace(subscribers, 's1234', 's1243')";
+    ledger.connection.execute(tampered, []).unwrap();
+    assert_ne!(ledger.verify(None).unwrap().found, 0);
 }
 
 #[test]
@@ -297,7 +302,7 @@ fn a_second_agent_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger.db");
     let (mut first, _) = Ledger::open(&path).unwrap();
-    first.begin_epoch(1).unwrap();
+    first.begin_epoch(1, Timestamp::UNIX_EPOCH).unwrap();
     assert!(matches!(
         Ledger::open(&path),
         Err(LedgerError::InUse { .. })
@@ -313,7 +318,7 @@ fn it_is_read_beside_the_agent_that_writes_it() {
         Err(LedgerError::Sqlite { .. })
     ));
     let (mut ledger, _) = Ledger::open(&path).unwrap();
-    ledger.begin_epoch(7).unwrap();
+    ledger.begin_epoch(7, Timestamp::UNIX_EPOCH).unwrap();
     let reader = Reader::open(&path).unwrap();
     assert_eq!(reader.number("epoch").unwrap(), Some(7));
     // A transaction that is under way holds nobody up, and is not seen.
@@ -343,6 +348,28 @@ fn what_is_no_ledger_is_refused_and_left_alone() {
         Err(LedgerError::Damaged { .. })
     ));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn what_was_emptied_or_taken_away_is_not_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    fs::write(&path, "").unwrap();
+    let refused = Ledger::open(&path).unwrap_err().to_string();
+    assert!(refused.contains("it is empty"), "{refused}");
+    assert!(refused.contains("restore it from a backup"), "{refused}");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    // Of an agent that was killed, what it wrote last is in the log.
+    fs::remove_file(&path).unwrap();
+    fs::write(
+        directory.path().join("ledger.db-wal"),
+        "what was written last",
+    )
+    .unwrap();
+    let refused = Ledger::open(&path).unwrap_err();
+    assert!(matches!(refused, LedgerError::Missing { .. }), "{refused}");
+    assert!(!path.exists());
+    assert!(directory.path().join("ledger.db-wal").exists());
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //! on from `taken`. A row of the table `usage` holds all records of one row of counters at one moment, one after the
 //! other in the same sequence as the records of `records.rs`.
 
-mod account;
-mod codec;
+pub(super) mod account;
+mod closings;
+pub(super) mod codec;
+mod gaps;
 mod past;
 mod read;
 mod record;
@@ -19,13 +21,15 @@ pub(super) use self::past::TABLE as PAST;
 use serde::{Deserialize, Serialize};
 
 pub use self::account::{Accounted, Backwards, Closing, Cut, End, Moved, Taken};
+pub(crate) use self::closings::closings;
+pub(super) use self::closings::put_closings;
+pub(super) use self::gaps::end_epoch;
 pub use self::read::{Stored, Which};
-pub use self::record::{AnyRecord, Kind, UsageRecord};
+pub use self::record::{AnyRecord, Gap, GapReason, Kind, UsageRecord};
 pub use self::sessions::PastSession;
 pub use self::terms::{Counts, Judged, Label, Terms};
 pub use self::write::TermsNumbers;
-pub(crate) use self::write::closings;
-pub(super) use self::write::{end_epoch, next_seq, put_closings};
+pub(super) use self::write::next_seq;
 
 /// The tables. Times are nanoseconds since 1970, UTC; `active` is milliseconds, rates are bits a second.
 pub(super) const TABLES: &str = "
@@ -33,14 +37,14 @@ CREATE TABLE terms (number INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
 CREATE TABLE image (serial INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE session (
     number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, session INTEGER NOT NULL, subscriber TEXT NOT NULL,
-    start INTEGER NOT NULL, ended INTEGER, addresses TEXT NOT NULL, UNIQUE (epoch, session)
+    start INTEGER NOT NULL, ended INTEGER, addresses TEXT NOT NULL, lost INTEGER, UNIQUE (epoch, session)
 );
 CREATE INDEX session_of_subscriber ON session (subscriber);
 CREATE TABLE usage (
     seq INTEGER PRIMARY KEY, records INTEGER NOT NULL, session INTEGER NOT NULL, session_seq INTEGER NOT NULL,
     terms INTEGER NOT NULL, cause INTEGER NOT NULL, suspended INTEGER NOT NULL, start INTEGER NOT NULL,
     ended INTEGER NOT NULL, last INTEGER NOT NULL, active INTEGER NOT NULL, peak_up INTEGER NOT NULL,
-    peak_down INTEGER NOT NULL, meters BLOB NOT NULL
+    peak_down INTEGER NOT NULL, meters BLOB NOT NULL, gap INTEGER, clock INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX usage_of_session ON usage (session, ended);
 CREATE TABLE taken (
@@ -55,14 +59,20 @@ CREATE TABLE closing (
 );
 ";
 
+/// Times that are known to be in no record.
+pub(super) const GAPS: &str = "
+CREATE TABLE gap (number INTEGER PRIMARY KEY, start INTEGER NOT NULL, ended INTEGER NOT NULL, reason TEXT NOT NULL);
+";
+
 /// Those of them that only grow.
-pub(super) const GROWING: [&str; 2] = ["usage", "session"];
+pub(super) const GROWING: [&str; 3] = ["usage", "session", "batch"];
 
 /// Those of them that are about the counters of one epoch.
 pub(super) const OF_AN_EPOCH: [&str; 3] = ["taken", "closing", "past"];
 
 /// Why a record ends where it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordCause)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// It was time for one.
@@ -106,7 +116,7 @@ impl Cause {
         self as u8
     }
 
-    fn of_number(number: u8) -> Option<Self> {
+    pub(super) fn of_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 
@@ -135,4 +145,4 @@ impl Cause {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

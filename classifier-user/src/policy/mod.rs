@@ -16,6 +16,7 @@ mod families;
 mod findings;
 mod guard;
 mod hosting;
+mod imports;
 mod list;
 mod lookup;
 pub mod model;
@@ -50,6 +51,7 @@ pub use effects::{Becomes, Effect, effects};
 pub use expect::{CLASS_WARNINGS, PLAN_WARNINGS};
 pub use findings::{KINDS, Kind};
 pub use guard::{Breach, Guard, Share, TooFar, breaches};
+pub use imports::{Declared, Feed};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListFile, ListedPrefix, Place, Plan, Policy,
     PrefixSet, Price, Validity,
@@ -65,9 +67,12 @@ pub use volume::{
 
 pub(crate) use names::suggest;
 pub(crate) use prefix::Range;
-pub(crate) use source::SourceFile;
+pub(crate) use source::{SourceFile, Unreadable};
 pub(crate) use special::{Widest, Within, describe, kinds_of};
 pub(crate) use version::version_of;
+
+use ipnet::IpNet;
+use read::RawPolicy;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
@@ -124,6 +129,11 @@ pub fn load_on(dir: &Path, terms: &Terms) -> Result<Checked, Diagnostics> {
 }
 
 fn load_into(dir: &Path, terms: &Terms, out: &mut Diagnostics) -> Option<Policy> {
+    let (source, raw) = read_raw(dir, out)?;
+    check::check(&raw, &source, dir, terms, out)
+}
+
+fn read_raw(dir: &Path, out: &mut Diagnostics) -> Option<(SourceFile, RawPolicy)> {
     let path = dir.join("policy.toml");
     let source = match SourceFile::read(&path) {
         Ok(source) => source,
@@ -138,5 +148,42 @@ fn load_into(dir: &Path, terms: &Terms, out: &mut Diagnostics) -> Option<Policy>
         }
     };
     let raw = read::read(&source, out)?;
-    check::check(&raw, &source, dir, terms, out)
+    Some((source, raw))
+}
+
+/// The sets of the policy in `dir` whose lists are made by imports. The lists need not be there yet.
+///
+/// # Errors
+/// What is wrong with the form of the policy file.
+pub fn declared(dir: &Path) -> Result<Vec<Declared>, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let Some((_, raw)) = read_raw(dir, &mut out) else {
+        return Err(out.sorted());
+    };
+    imports::check_imports(&raw.sets, &mut out);
+    out.finish().map(|_| imports::declared(raw.sets))
+}
+
+/// The files the policy in `dir` names, itself first, relative to `dir`; they need not be there.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let Some((_, raw)) = read_raw(dir, &mut out) else {
+        return Err(out.sorted());
+    };
+    let lists = raw.sets.into_iter().filter_map(|set| set.file);
+    let lists = lists.map(|file| PathBuf::from(file.value));
+    // Those outside are refused by the check, which reads none of them.
+    let inside = lists.filter(|file| sets::is_inside(file));
+    Ok([PathBuf::from("policy.toml")]
+        .into_iter()
+        .chain(inside)
+        .collect())
+}
+
+/// The prefixes of a list file; `None` if there is none, or none that can be read.
+pub(crate) fn listed_prefixes(path: &Path) -> Option<Vec<IpNet>> {
+    let source = SourceFile::read(path).ok()?;
+    let mut out = Diagnostics::default();
+    let listed = list::read_list(&source, &mut out);
+    (out.errors() == 0).then(|| listed.into_iter().map(|prefix| prefix.net).collect())
 }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
+use super::imports::{RawImport, read_made};
 use super::model::Place;
 use super::section::{At, Entry, Section, kind_of};
 use super::source::SourceFile;
@@ -47,6 +48,7 @@ pub(super) struct RawSet {
     pub(super) source: Option<String>,
     pub(super) prefixes: Vec<At<String>>,
     pub(super) file: Option<At<String>>,
+    pub(super) import: Option<RawImport>,
     pub(super) valid_from: Option<At<Timestamp>>,
     pub(super) valid_until: Option<At<Timestamp>>,
     pub(super) expect: Vec<At<String>>,
@@ -170,7 +172,7 @@ fn read_set(
         None => "this set".to_owned(),
     };
     let errors_before = out.errors();
-    let mut set = Section::new(source, table, title, place.clone(), out);
+    let mut set = Section::new(source, table, title.clone(), place.clone(), out);
     let mut raw = RawSet {
         name: set.required_text("name", "state-portals"),
         class: set.required_text("class", "government"),
@@ -179,6 +181,7 @@ fn read_set(
             .map(|at| at.value),
         prefixes: set.texts("prefixes", PREFIXES),
         file: set.text("file", "state-portals.txt"),
+        import: read_made(&mut set, &title),
         valid_from: set.instant("valid_from"),
         valid_until: set.instant("valid_until"),
         expect: set.texts("expect", r#"["multicast"]"#),

@@ -2,8 +2,10 @@
 //! wrong type and remembers that it asked; [`Section::finish`] then reports every key that nobody
 //! asked for. So a key is accepted exactly if something reads it.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use toml::de::{DeTable, DeValue};
 
 use super::model::Place;
@@ -152,6 +154,42 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// A number from 0 to 2^16 - 1.
+    pub(crate) fn u16(&mut self, key: &'static str, example: u16) -> Option<At<u16>> {
+        let (value, place) = self.get(key)?;
+        let help = format!("write {key} = {example}, a number from 0 to 65535");
+        let Some(integer) = value.as_integer() else {
+            self.wrong_type(key, value, place, "a whole number", &help);
+            return None;
+        };
+        match u16::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(value) => Some(At { value, place }),
+            Err(_) => {
+                let message = format!("{}: {key} {integer} is out of range", self.title);
+                self.out.error(place, "out-of-range", message, help);
+                None
+            }
+        }
+    }
+
+    /// A duration of at least 100 ms, as the configuration has them: `"5m"`.
+    pub(crate) fn duration(&mut self, key: &'static str, example: &str) -> Option<At<Duration>> {
+        let At { value: text, place } = self.text(key, example)?;
+        let duration = text.parse::<SignedDuration>().ok();
+        let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+        let value = duration.filter(|duration| *duration >= Duration::from_millis(100));
+        if value.is_none() {
+            let message = format!(
+                "{}: {key} {} is no duration of at least 100ms",
+                self.title,
+                quote(&text)
+            );
+            let help = format!("write {key} = {example:?}");
+            self.out.error(place.clone(), "bad-duration", message, help);
+        }
+        value.map(|value| At { value, place })
     }
 
     /// A date and time with its offset from UTC.
@@ -347,6 +385,23 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// The table under `key`, and where it begins.
+    pub(crate) fn table(
+        &mut self,
+        key: &'static str,
+        title: String,
+        example: &str,
+    ) -> Option<(Section<'_>, Place)> {
+        let (value, place) = self.get(key)?;
+        let Some(table) = value.as_table() else {
+            let help = format!("write a table, {example}");
+            self.wrong_type(key, value, place, "a table", &help);
+            return None;
+        };
+        let section = Section::new(self.source, table, title, place.clone(), self.out);
+        Some((section, place))
     }
 
     /// Reports the keys that no getter asked for.

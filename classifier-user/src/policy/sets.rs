@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::findings::{Findings, Kind};
 use super::hosting::Hosting;
+use super::imports::check_imports;
 use super::list::{self, listed, read_list};
 use super::model::{Class, ListFile, ListedPrefix, Place, Plan, PrefixSet, Validity};
 use super::names::{check_name, suggest};
@@ -108,6 +109,7 @@ pub(super) fn check_sets(
             guard: upkeep.guard,
         });
     }
+    check_imports(raw, out);
     let items = overlap::sorted(&sets);
     overlap::check(&sets, &items, around.classes, &mut findings, out);
     let nesting = Nesting {
@@ -226,6 +228,12 @@ fn check_validity(set: &RawSet, out: &mut Diagnostics) -> Validity {
     validity
 }
 
+/// Whether `file` names something inside the policy's directory.
+pub(super) fn is_inside(file: &Path) -> bool {
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    !file.as_os_str().is_empty() && file.components().all(inside)
+}
+
 /// Opens a list file.
 fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFile> {
     SourceFile::read(&inside(file, dir, out)?)
@@ -240,10 +248,7 @@ fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFi
 /// compared and versioned as a whole; a link inside the directory may lead elsewhere.
 pub(super) fn inside(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<PathBuf> {
     let name = Path::new(&file.value);
-    let inside = name
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if file.value.is_empty() || !inside {
+    if !is_inside(name) {
         out.error(
             file.place.clone(),
             "outside",

@@ -17,17 +17,16 @@ pub fn write<T: Serialize>(
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(columns)?;
     for thing in things {
-        let fields = serde_json::to_value(&thing)?;
-        csv.write_record(
-            columns
-                .iter()
-                .map(|column| fields.get(column).map_or_else(String::new, cell)),
-        )?;
+        let fields = serde_json::to_value(thing)?;
+        let cells = columns
+            .iter()
+            .map(|column| fields.get(column).map_or_else(String::new, cell));
+        csv.write_record(cells)?;
     }
     csv.flush()
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DROPPED, Traffic};
+use crate::ledger::notes::{Fault, Scope};
 use crate::ledger::records::Record;
 
 mod print;
 
 /// What a subscriber used in a period.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Statement {
     /// Of whom, when, and over all.
     #[serde(flatten)]
@@ -23,12 +24,43 @@ pub struct Statement {
     pub usage: Vec<StatementRow>,
     /// What was not let through, by class.
     pub dropped: Vec<StatementRow>,
+    /// Outages that touched its sessions, with traffic or without, oldest record first.
+    #[serde(default)]
+    pub outages: Vec<OutageRow>,
     /// What was done for and to it: orders on buckets, changes of plan, state and addresses.
     pub records: Vec<Record>,
 }
 
+/// An outage that touched a subscriber's sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OutageRow {
+    /// Number of its record.
+    pub seq: u64,
+    /// Of whom the statement is.
+    pub subscriber: String,
+    /// What was out.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// It began,
+    pub from: Timestamp,
+    /// and ended; as the latest correction says.
+    pub to: Timestamp,
+    /// What happened.
+    pub cause: String,
+    /// Whose fault it was.
+    pub fault: Fault,
+    /// What was noted beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How much of the subscriber's time, in the period, was in it.
+    pub touched_seconds: f64,
+    /// As much, where it was the operator's fault.
+    pub creditable_seconds: f64,
+}
+
 /// Of whom a statement is, when, and over all.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = StatementHead)]
 pub struct Head {
     /// Of whom.
     pub subscriber: String,
@@ -53,7 +85,7 @@ pub struct Head {
 }
 
 /// A session in the period.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionRow {
     /// Epoch of its counters, 16 hex digits.
     pub epoch: String,
@@ -66,6 +98,7 @@ pub struct SessionRow {
     /// When it moved last, in the period; `null` if it did not.
     pub last_activity: Option<Timestamp>,
     /// Its prefixes.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// How much of the period it was there.
     pub connected_seconds: f64,
@@ -75,10 +108,13 @@ pub struct SessionRow {
 }
 
 /// Over all sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Totals {
     /// How much of the period there was a session.
     pub connected_seconds: f64,
+    /// How much of it the whole service was out by the operator's fault: each moment once.
+    #[serde(default)]
+    pub creditable_seconds: f64,
     /// Time, speed and volume.
     #[serde(flatten)]
     pub used: Used,
@@ -87,7 +123,7 @@ pub struct Totals {
 }
 
 /// Time, speed and volume.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Used {
     /// Time in which something moved.
     pub active_seconds: f64,
@@ -105,7 +141,7 @@ pub struct Used {
 }
 
 /// What was used of one class, and charged to one account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatementRow {
     /// Of whom.
     pub subscriber: String,

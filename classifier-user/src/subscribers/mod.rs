@@ -47,7 +47,8 @@ pub struct Subscriber {
 }
 
 /// Whether a subscriber has its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SubscriberState)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It has.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A change that is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Planned {
     /// Id of the subscriber.
     pub subscriber: String,
@@ -17,7 +17,8 @@ pub struct Planned {
 }
 
 /// What can be asked for later.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ScheduledStep)]
 #[serde(rename_all = "lowercase", tag = "action", content = "plan")]
 pub enum Step {
     /// It loses its service.
@@ -31,7 +32,7 @@ pub enum Step {
 }
 
 /// A change and its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Scheduled {
     /// Its number on this node.
     pub number: u64,

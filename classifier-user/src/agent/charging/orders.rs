@@ -20,7 +20,8 @@ use crate::policy::{LIMIT, Overrun, Plan, Settlement, suggest};
 const GONE: &str = "the subscriber left";
 
 /// What an order came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OrderAnswer)]
 pub struct Answer {
     /// The order.
     #[serde(flatten)]
@@ -40,7 +41,7 @@ pub struct Answer {
 }
 
 /// What was booked, and of which bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BookedOf {
     /// The bucket.
     pub bucket: String,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::config::EventKind;
 
 /// What happened, and to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Its number: the next one's is greater by one. An agent that starts goes on with a greater number.
     pub seq: u64,
@@ -37,7 +37,7 @@ pub struct Event {
 }
 
 /// Events a reader does not get, because they are not kept any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Gap {
     /// How many, of whomever, since the agent started.
     pub missed: u64,

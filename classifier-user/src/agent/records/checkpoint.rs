@@ -14,7 +14,7 @@ use crate::accounts::activity::Moment;
 use crate::agent::node::Node;
 use crate::engine::lines::Lines;
 use crate::ledger::LedgerError;
-use crate::ledger::usage::{Backwards, Cause, Closing, Cut, End, Terms};
+use crate::ledger::usage::{Cause, Closing, Cut, End, Terms};
 
 /// Rows that are recorded in one transaction: some milliseconds of work.
 const AT_ONCE: usize = 1_000;
@@ -26,6 +26,7 @@ impl Node {
         let recording = &mut self.recording;
         if slice == 0 {
             recording.looked = now.wall;
+            recording.look_at_the_clock(now);
         }
         let catalog = &self.accounts.catalog;
         recording.watch.look(slice, &self.lines, catalog, now);
@@ -54,6 +55,7 @@ impl Node {
         // Those whose turn it was before, and could not be written, are among them.
         recording.due = recording.watch.active().into();
         recording.due_until = Some(recording.looked);
+        recording.steps_due = recording.clock_step;
     }
 
     /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
@@ -69,14 +71,17 @@ impl Node {
         }
         match self.ledger.record(&cuts, &mut self.recording.numbers, seen) {
             Ok(wrong) => {
-                self.recycle(&cuts, &wrong);
+                self.recycle(&cuts);
                 for wrong in wrong {
-                    // Every record of such a row would be wrong: said once, and shown by `status`.
-                    if self.recording.wrong.insert(wrong.line) {
-                        error!("{wrong}: usage of its subscriber is counted on, and not recorded");
-                    }
+                    error!(
+                        "{wrong}: its record declares a gap, and it is recorded on from where it stands"
+                    );
                 }
-                self.recording.due_until.take_if(|_| done);
+                if self.recording.due_until.take_if(|_| done).is_some() {
+                    // What was recorded until now says that the clock was set.
+                    let marked = std::mem::take(&mut self.recording.steps_due);
+                    self.recording.clock_step -= marked;
+                }
                 if self.recording.failing.take().is_some() {
                     info!("usage is recorded again; nothing was lost");
                 }
@@ -99,10 +104,8 @@ impl Node {
     }
 
     /// Gives away the lines of rows whose last records are written. What packets had to tell of them is told before.
-    fn recycle(&mut self, cuts: &[Cut], wrong: &[Backwards]) {
-        let is_wrong = |line| wrong.iter().any(|wrong| wrong.line == line);
-        let written = |cut: &&Cut| cut.ends.is_some() && !is_wrong(cut.line);
-        let rows = cuts.iter().filter(written);
+    fn recycle(&mut self, cuts: &[Cut]) {
+        let rows = cuts.iter().filter(|cut| cut.ends.is_some());
         let rows: HashMap<u32, [u64; 2]> = rows.map(|cut| (cut.line, cut.bytes())).collect();
         if !rows.is_empty() {
             while self.read_events() {}
@@ -118,7 +121,12 @@ impl Node {
                 Some(Waiting::Cut(cut)) => cuts.push(cut),
                 Some(Waiting::Closing(closing, terms, activity)) => {
                     let cut = close(&self.lines, closing, terms);
-                    cuts.push(Cut { activity, ..cut });
+                    let clock_step = self.recording.clock_step;
+                    cuts.push(Cut {
+                        activity,
+                        clock_step,
+                        ..cut
+                    });
                 }
                 None => break,
             }
@@ -164,6 +172,7 @@ impl Node {
             meters: meters(&self.lines, line, &terms),
             terms,
             ends: None,
+            clock_step: recording.clock_step,
         })
     }
 
@@ -286,6 +295,7 @@ pub(in crate::agent) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>
             layout: closing.layout,
             next_line: closing.next_line,
         }),
+        clock_step: 0,
     }
 }
 

@@ -1,6 +1,8 @@
 //! From counters to usage records and statements: which rows move, when they are read, what is written of them.
 
 pub(in crate::agent) mod checkpoint;
+pub mod notes;
+mod outages;
 pub(in crate::agent) mod recorder;
 pub(in crate::agent) mod recording;
 pub mod statement;

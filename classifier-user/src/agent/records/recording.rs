@@ -1,11 +1,12 @@
 //! What is to be recorded and is not written yet, and all that has to be known for it: which rows move, under which
 //! terms, which ended.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tracing::warn;
 
 use crate::accounts::activity::{Activity, Moment, Sums, Watch};
 use crate::accounts::{Accounts, Catalog, Change};
@@ -40,8 +41,12 @@ pub(in crate::agent) struct Recording {
     pub(in crate::agent) day: Date,
     /// Why records could not be written, if so.
     pub(in crate::agent) failing: Option<String>,
-    /// Lines of rows whose counters are below what was recorded of them.
-    pub(in crate::agent) wrong: BTreeSet<u32>,
+    /// The moment of the latest look at the clock.
+    clock: Option<Moment>,
+    /// Milliseconds the clock on the wall was set by, of which not every session's records say so yet,
+    pub(in crate::agent) clock_step: i64,
+    /// and as many of them as those say that are due.
+    pub(in crate::agent) steps_due: i64,
     /// What a start finds has been counted without it.
     starting: bool,
 }
@@ -244,7 +249,9 @@ impl Recording {
             due_until: None,
             day: now.to_zoned(config.timezone.clone()).date(),
             failing: None,
-            wrong: BTreeSet::new(),
+            clock: None,
+            clock_step: 0,
+            steps_due: 0,
             starting: true,
         })
     }
@@ -323,15 +330,24 @@ impl Recording {
         std::mem::take(&mut self.new)
     }
 
-    /// Why usage, or some of it, is not recorded.
+    /// Why usage is not recorded.
     pub(in crate::agent) fn in_the_way(&self) -> Option<String> {
-        let wrong = match self.wrong.len() {
-            0 => None,
-            n => Some(format!(
-                "{n} rows count less than was recorded of them; the log says which"
-            )),
-        };
-        self.failing.clone().or(wrong)
+        self.failing.clone()
+    }
+
+    /// Notices that the clock on the wall was set, by one that never is.
+    pub(in crate::agent) fn look_at_the_clock(&mut self, now: Moment) {
+        // What clocks are adjusted by all the time is no step.
+        const LEAST: i64 = 500;
+        let before = self.clock.replace(now);
+        let step = before.map_or(0, |before| now.step_since(&before));
+        if step.abs() >= LEAST {
+            warn!(
+                "the clock was set by {:.1} s: records of this time say so",
+                step as f64 / 1e3
+            );
+            self.clock_step += step;
+        }
     }
 
     /// Why rows are read when an image comes into force, and whether it is the first.

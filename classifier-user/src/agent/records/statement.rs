@@ -10,17 +10,19 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::close;
+use super::outages;
 use super::recording::Waiting;
 use crate::accounts::activity::between;
 use crate::agent::node::Node;
 use crate::agent::subscribers::SubscriberView;
 use crate::ledger::LedgerError;
+use crate::ledger::notes::OF_NOBODY;
 use crate::ledger::usage::{Cause, Closing, Cut, End, PastSession, Stored, Taken};
 use crate::report::Traffic;
 use crate::report::statement::{Head, SessionRow, Statement, Sum, Totals, Used};
 
 /// A session's time and speed, as `zerorate subscriber show` has them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActivityView {
     /// When it moved last; `null` if it never did.
     pub last_activity: Option<Timestamp>,
@@ -32,8 +34,8 @@ pub struct ActivityView {
 }
 
 /// What is known of a session, and of the period in it.
-struct Found {
-    session: PastSession,
+pub(super) struct Found {
+    pub(super) session: PastSession,
     records: Vec<Stored>,
 }
 
@@ -61,6 +63,7 @@ impl Node {
         if found.is_empty() && records.is_empty() && account.is_none() {
             return Ok(None);
         }
+        let spans = outages::spans(&found, &records, now);
         records.retain(|record| record.time > after && record.time <= last);
         let first = found.iter().map(|found| found.session.start).min();
         let shortest = self.config.records.checkpoint.as_secs_f64();
@@ -98,6 +101,9 @@ impl Node {
             sessions.push(row);
         }
         total.used.finish(shortest);
+        let of_nobody = self.ledger.records(0, Some(OF_NOBODY), i64::MAX as usize)?;
+        let outages = outages::of(id, &of_nobody, &spans, (after, to));
+        total.creditable_seconds = outages::creditable(&outages, &spans, (after, to));
         let (usage, dropped) = sum.rows(id);
         let now_is = self.subscriber(id);
         let zone = self.config.timezone.iana_name().unwrap_or("UTC").to_owned();
@@ -117,6 +123,7 @@ impl Node {
             sessions,
             usage,
             dropped,
+            outages,
             records,
         }))
     }
@@ -252,9 +259,7 @@ impl Node {
                 Some(taken) => taken,
                 None => self.ledger.taken(cut.line)?,
             };
-            let accounted = cut
-                .account(before.as_ref())
-                .map_err(|error| self.ledger.damaged(error.to_string()))?;
+            let accounted = cut.account(before.as_ref());
             let end = cut.cause.is_final().then_some(cut.at);
             let session = PastSession::unrecorded(
                 self.maps.epoch(),
@@ -275,12 +280,14 @@ impl Node {
                 cause: cut.cause,
                 suspended: cut.suspended,
                 start: accounted.start,
-                end: cut.at,
+                end: accounted.end,
                 last: accounted.last,
                 active: accounted.active,
                 peak_up_bps: activity.map_or(0, |activity| activity.peak_up_bps),
                 peak_down_bps: activity.map_or(0, |activity| activity.peak_down_bps),
                 moved: accounted.moved,
+                gap: None,
+                clock_step: cut.clock_step,
             };
             match cut.ends {
                 Some(End {

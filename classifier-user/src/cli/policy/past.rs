@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::super::agent::Socket;
 use super::super::records::{self, Line};
 use crate::api::client::{ask, escape, lines};
-use crate::api::policies::Version;
+use crate::api::routes::Version;
 use crate::history::audit::{self, FILE};
 use crate::history::{Action, Files, Outcome, Past, Scheduled, kept, state};
 use crate::report::Format;

@@ -1,11 +1,12 @@
 //! What a reading of a row adds to what was recorded of it before.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use classifier::layout::Meter;
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::codec;
@@ -41,6 +42,8 @@ pub struct Cut {
     pub meters: Box<[Meter]>,
     /// The row ends.
     pub ends: Option<End>,
+    /// Milliseconds the clock on the wall was set by since it was time for records last; 0 where it was not.
+    pub clock_step: i64,
 }
 
 /// The end of a row.
@@ -51,6 +54,10 @@ pub struct End {
     /// The row in which its session goes on, if it does.
     pub next_line: Option<u32>,
 }
+
+/// How far a clock that was set back may be behind the session's latest record, so that the next one ends with that, and not
+/// before it. Where it was further ahead than that, what was recorded meanwhile is not what the rest is measured by.
+const HELD_BACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// A row that ended, before its counters are final.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +92,7 @@ pub struct Closing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// Number of the session in the ledger.
-    pub(super) session: i64,
+    pub(in crate::ledger) session: i64,
     /// Records of the session so far.
     pub session_seq: u64,
     /// End of the latest record.
@@ -128,6 +135,10 @@ pub struct Moved {
 pub struct Accounted {
     /// Where the time it is about begins.
     pub start: Timestamp,
+    /// Where it ends: when the row was read, or with the record before, where the clock was set back.
+    pub end: Timestamp,
+    /// A counter stands below what was recorded of it: what it counted in between is in no record.
+    pub backwards: Option<Backwards>,
     /// When it moved last.
     pub last: Timestamp,
     /// Milliseconds in which it moved.
@@ -139,10 +150,7 @@ pub struct Accounted {
 }
 
 /// A counter stands below what was recorded of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "meter {meter} of the row at line {line} counts {now:?}, and {recorded:?} were recorded of it"
-)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backwards {
     /// The row's first line.
     pub line: u32,
@@ -151,36 +159,57 @@ pub struct Backwards {
     recorded: Meter,
 }
 
+impl fmt::Display for Backwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            meter,
+            now,
+            recorded,
+        } = self;
+        write!(
+            f,
+            "meter {meter} of the row at line {line} counts {now:?}, and {recorded:?} were recorded of it"
+        )
+    }
+}
+
 impl Cut {
-    /// What it adds to what was recorded of the row before.
-    ///
-    /// # Errors
-    /// When a counter went backwards, which none does.
+    /// What it adds to what was recorded of the row before. Where a counter went backwards, which none does unless the ledger
+    /// is that of other counters, it is counted on from where it stands.
     ///
     /// # Panics
     /// When the records of a meter do not add up to its total: nothing may be written then.
-    pub fn account(&self, before: Option<&Taken>) -> Result<Accounted, Backwards> {
+    #[must_use]
+    pub fn account(&self, before: Option<&Taken>) -> Accounted {
         let mut taken = before.cloned().unwrap_or_else(|| self.nothing_taken());
         let recorded = std::mem::take(&mut taken.counters);
         let mut moved = Vec::new();
+        let mut backwards = None;
         for (meter, now) in self.meters.iter().enumerate() {
             let recorded = recorded.get(meter).copied().unwrap_or_default();
-            let delta = minus(now, &recorded).ok_or(Backwards {
-                line: self.line,
-                meter,
-                now: *now,
-                recorded,
-            })?;
             let label = &self.terms.meters[meter];
-            let carried = taken.carried(label);
-            let total = plus(&carried, now);
+            let so_far = plus(&taken.carried(label), &recorded);
+            let below = minus(&recorded, now);
+            if below != Meter::default() {
+                // What was recorded stays in its total.
+                taken.carry_more(label, &below);
+                backwards.get_or_insert(Backwards {
+                    line: self.line,
+                    meter,
+                    now: *now,
+                    recorded,
+                });
+            }
+            let delta = minus(now, &recorded);
+            let total = plus(&taken.carried(label), now);
             assert_eq!(
-                plus(&plus(&carried, &recorded), &delta),
+                plus(&so_far, &delta),
                 total,
                 "the records of a meter do not add up"
             );
             let ended = self.cause.is_final() && total != Meter::default();
-            if delta != Meter::default() || ended {
+            if delta != Meter::default() || below != Meter::default() || ended {
                 moved.push(Moved {
                     meter,
                     delta,
@@ -190,22 +219,26 @@ impl Cut {
         }
         taken.counters = self.meters.to_vec();
         let mut start = self.row_start;
+        let mut end = self.at;
         if let Some(before) = before {
             start = start.max(before.ended);
+            if before.ended > end && before.ended.duration_since(end) <= HELD_BACK {
+                end = before.ended;
+            }
         }
         if let Some(activity) = &self.activity {
             start = start.max(activity.since);
         }
         // Only a clock that was set back ends a record before it begins.
-        let start = start.min(self.at);
-        let most = between(start, self.at);
+        let start = start.min(end);
+        let most = between(start, end);
         let activity = self.activity.as_ref();
         let active = activity.map_or(Duration::ZERO, |activity| activity.active);
         let active = active.min(most).as_millis() as u64;
-        let last = activity.map_or(self.at, |activity| activity.last.min(self.at));
+        let last = activity.map_or(end, |activity| activity.last.min(end));
         if !moved.is_empty() {
             taken.session_seq += moved.len() as u64;
-            taken.ended = self.at;
+            taken.ended = end;
             taken.last = taken.last.max(last);
             taken.active += active;
             if let Some(activity) = activity {
@@ -213,13 +246,15 @@ impl Cut {
                 taken.peak_down_bps = taken.peak_down_bps.max(activity.peak_down_bps);
             }
         }
-        Ok(Accounted {
+        Accounted {
             start,
+            end,
+            backwards,
             last,
             active,
             moved,
             taken,
-        })
+        }
     }
 
     /// Bytes in the row, both ways: what was charged, and what was dropped.
@@ -254,16 +289,7 @@ impl Cut {
             if counted == Meter::default() {
                 continue;
             }
-            let sum = plus(&taken.carried(label), &counted);
-            let (class, charged) = (&label.class, &label.charged);
-            taken
-                .carried
-                .retain(|carried| (&carried.class, &carried.charged) != (class, charged));
-            taken.carried.push(Carried {
-                class: class.clone(),
-                charged: charged.clone(),
-                counted: codec::words(&sum),
-            });
+            taken.carry_more(label, &counted);
         }
         taken
     }
@@ -280,6 +306,29 @@ impl Taken {
         own.chain(carried)
             .filter(|(charged, _)| *charged != "dropped")
             .fold(Meter::default(), |sum, (_, counted)| plus(&sum, &counted))
+    }
+
+    /// All that has been recorded of the session; `None` where it is more than can be.
+    pub(in crate::ledger) fn sum(&self) -> Option<Meter> {
+        let carried = self.carried.iter();
+        let mut carried = carried.map(|carried| codec::meter(carried.counted));
+        let mut all = self.counters.iter().copied().chain(&mut carried);
+        all.try_fold(Meter::default(), |sum, counted| {
+            checked_plus(&sum, &counted)
+        })
+    }
+
+    /// Adds to what a meter counted, of which its present row knows nothing.
+    fn carry_more(&mut self, label: &Label, counted: &Meter) {
+        let sum = plus(&self.carried(label), counted);
+        let (class, charged) = (&label.class, &label.charged);
+        self.carried
+            .retain(|carried| (&carried.class, &carried.charged) != (class, charged));
+        self.carried.push(Carried {
+            class: class.clone(),
+            charged: charged.clone(),
+            counted: codec::words(&sum),
+        });
     }
 
     fn carried(&self, label: &Label) -> Meter {
@@ -299,11 +348,22 @@ pub(super) fn plus(a: &Meter, b: &Meter) -> Meter {
     }
 }
 
-fn minus(a: &Meter, b: &Meter) -> Option<Meter> {
+/// The sum, where it is one that can be.
+pub(in crate::ledger) fn checked_plus(a: &Meter, b: &Meter) -> Option<Meter> {
     Some(Meter {
-        bytes_up: a.bytes_up.checked_sub(b.bytes_up)?,
-        packets_up: a.packets_up.checked_sub(b.packets_up)?,
-        bytes_down: a.bytes_down.checked_sub(b.bytes_down)?,
-        packets_down: a.packets_down.checked_sub(b.packets_down)?,
+        bytes_up: a.bytes_up.checked_add(b.bytes_up)?,
+        packets_up: a.packets_up.checked_add(b.packets_up)?,
+        bytes_down: a.bytes_down.checked_add(b.bytes_down)?,
+        packets_down: a.packets_down.checked_add(b.packets_down)?,
     })
+}
+
+/// How far the counts of the one are above those of the other.
+fn minus(a: &Meter, b: &Meter) -> Meter {
+    Meter {
+        bytes_up: a.bytes_up.saturating_sub(b.bytes_up),
+        packets_up: a.packets_up.saturating_sub(b.packets_up),
+        bytes_down: a.bytes_down.saturating_sub(b.bytes_down),
+        packets_down: a.packets_down.saturating_sub(b.packets_down),
+    }
 }

@@ -94,7 +94,7 @@ pub(super) fn put_moved(moved: &[Moved]) -> Vec<u8> {
 }
 
 /// The reverse of [`put_moved`]; `None` when it is something else.
-pub(super) fn moved(mut bytes: &[u8]) -> Option<Vec<Moved>> {
+pub(in crate::ledger) fn moved(mut bytes: &[u8]) -> Option<Vec<Moved>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         found.push(Moved {

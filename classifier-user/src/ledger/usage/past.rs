@@ -13,10 +13,10 @@ use crate::ledger::{Reader, Result, set_number};
 
 /// The table, and how rows that ended are found by their line.
 pub(in crate::ledger) const TABLE: &str = "
-CREATE TABLE IF NOT EXISTS past (
+CREATE TABLE past (
     subscriber TEXT NOT NULL, layout INTEGER NOT NULL, counters BLOB NOT NULL, PRIMARY KEY (subscriber, layout)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ended_line ON ended (line);
+CREATE INDEX ended_line ON ended (line);
 ";
 
 /// Names of the numbers that hold the bytes of all of them: charged, and dropped.

@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::super::accounts::timestamp;
 use super::super::{LedgerError, Reader, Result, failed};
-use super::{AnyRecord, Cause, Closing, Judged, Moved, Taken, Terms, codec};
+use super::{AnyRecord, Cause, Closing, Gap, Judged, Moved, Taken, Terms, codec};
 
 /// More records than one row of counters ever yields at once.
 const MOST_AT_ONCE: i64 = 256;
@@ -43,6 +43,10 @@ pub struct Stored {
     pub peak_down_bps: u64,
     /// What moved.
     pub moved: Vec<Moved>,
+    /// Time before its end that is known to be in no record.
+    pub gap: Option<Gap>,
+    /// Milliseconds the clock was set by.
+    pub clock_step: i64,
 }
 
 /// Which records are asked for.
@@ -138,9 +142,9 @@ impl Reader {
             };
             let stored = self.stored(row, &mut terms)?;
             let records = (|| {
-                let subscriber: String = row.get(14)?;
-                let session: i64 = row.get(15)?;
-                let addresses: String = row.get(16)?;
+                let subscriber: String = row.get(16)?;
+                let session: i64 = row.get(17)?;
+                let addresses: String = row.get(18)?;
                 Ok((subscriber, session as u64, addresses))
             })();
             let (subscriber, session, addresses) = records.map_err(failed(&self.path))?;
@@ -163,7 +167,8 @@ impl Reader {
         let read = || {
             let moved = codec::moved(row.get_ref(13)?.as_blob()?);
             let number: i64 = row.get(4)?;
-            let stored = |terms, moved, cause| {
+            let gap: Option<i64> = row.get(14)?;
+            let stored = |terms, moved, cause, gap| {
                 Ok(Stored {
                     seq: Some(row.get::<_, i64>(0)? as u64),
                     session_seq: row.get::<_, i64>(3)? as u64,
@@ -177,12 +182,14 @@ impl Reader {
                     peak_up_bps: row.get::<_, i64>(11)? as u64,
                     peak_down_bps: row.get::<_, i64>(12)? as u64,
                     moved,
+                    gap,
+                    clock_step: row.get(15)?,
                 })
             };
             let (cause, seq): (u8, i64) = (row.get(5)?, row.get(0)?);
-            Ok((moved, number, Cause::of_number(cause), seq, stored))
+            Ok((moved, number, Cause::of_number(cause), seq, gap, stored))
         };
-        let (moved, number, cause, seq, stored) =
+        let (moved, number, cause, seq, gap, stored) =
             read().map_err(|error| failed(&self.path)(error))?;
         let terms = match known.get(&number) {
             Some(terms) => Arc::clone(terms),
@@ -199,10 +206,28 @@ impl Reader {
         if moved.iter().any(|moved| moved.meter >= terms.meters.len()) {
             return Err(unreadable());
         }
-        stored(terms, moved, cause).map_err(|error| failed(&self.path)(error))
+        let gap = gap.map(|gap| self.gap(gap)).transpose()?;
+        stored(terms, moved, cause, gap).map_err(|error| failed(&self.path)(error))
     }
 
-    fn terms(&self, number: i64) -> Result<Terms> {
+    fn gap(&self, number: i64) -> Result<Gap> {
+        let find = "SELECT start, ended, reason FROM gap WHERE number = ?1";
+        let gap = self
+            .connection
+            .prepare_cached(find)
+            .and_then(|mut find| {
+                find.query_row([number], |row| {
+                    let reason = row.get_ref(2)?.as_str()?;
+                    Ok(super::gaps::gap_of(row.get(0)?, row.get(1)?, reason))
+                })
+                .optional()
+            })
+            .map_err(failed(&self.path))?;
+        gap.flatten()
+            .ok_or_else(|| self.damaged(format!("gap {number} cannot be read")))
+    }
+
+    pub(in crate::ledger) fn terms(&self, number: i64) -> Result<Terms> {
         let content: String = self
             .connection
             .prepare_cached("SELECT content FROM terms WHERE number = ?1")
@@ -218,6 +243,19 @@ impl Reader {
     pub fn taken(&self, line: u32) -> Result<Option<Taken>> {
         let taken = super::write::taken(&self.connection, line).map_err(failed(&self.path))?;
         taken.map_err(|_| self.untaken(line))
+    }
+
+    /// What was recorded of every row: `each` is given its line and all of it.
+    pub(in crate::ledger) fn each_taken(&self, mut each: impl FnMut(u32, &Taken)) -> Result<()> {
+        let query = "SELECT * FROM taken ORDER BY line";
+        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
+        let mut rows = statement.query([]).map_err(failed(&self.path))?;
+        while let Some(row) = rows.next().map_err(failed(&self.path))? {
+            let line = row.get(0).map_err(failed(&self.path))?;
+            let taken = super::write::taken_of(row).map_err(failed(&self.path))?;
+            each(line, &taken.map_err(|_| self.untaken(line))?);
+        }
+        Ok(())
     }
 
     fn untaken(&self, line: u32) -> LedgerError {

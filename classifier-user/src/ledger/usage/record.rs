@@ -8,7 +8,7 @@ use super::{Cause, Moved, Stored};
 use crate::ledger::records::Record;
 
 /// A usage record: what one meter of a session counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageRecord {
     /// `usage`.
     pub kind: Kind,
@@ -28,6 +28,7 @@ pub struct UsageRecord {
     #[serde(rename = "final")]
     pub is_final: bool,
     /// The session's prefixes.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// The plan.
     pub plan: String,
@@ -73,16 +74,59 @@ pub struct UsageRecord {
     pub last_activity: Timestamp,
     /// Why it ends here.
     pub cause: Cause,
-    /// Time that is known not to be in it.
-    pub gap: Option<()>,
+    /// Time that is known to be in no record.
+    pub gap: Option<Gap>,
+    /// Seconds the clock on the wall was set by while it was counted, forward or back; left out where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step: Option<f64>,
     /// Where it was counted.
     pub count_point: String,
     /// What a byte is: `ip`.
     pub byte_basis: String,
 }
 
+/// Time of which something may have been counted that is in no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Gap {
+    /// It begins after this,
+    pub from: Timestamp,
+    /// and ends with this.
+    pub to: Timestamp,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why there is a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// The counters are gone, with what they had counted since they were last recorded: the machine went down, or the pins
+    /// were removed.
+    CountersLost,
+    /// A counter stood below what had been recorded of it.
+    CountersBackwards,
+}
+
+impl GapReason {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CountersLost => "counters_lost",
+            Self::CountersBackwards => "counters_backwards",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub(super) fn of(word: &str) -> Option<Self> {
+        let all = [Self::CountersLost, Self::CountersBackwards];
+        all.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
 /// The kind of usage records, which no other record has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = UsageKind)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// What a subscriber used.
@@ -90,7 +134,7 @@ pub enum Kind {
 }
 
 /// Any record, in the one sequence they have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum AnyRecord {
     /// What a subscriber used.
@@ -158,7 +202,8 @@ impl Stored {
                 end: self.end,
                 last_activity: self.last,
                 cause: self.cause,
-                gap: None,
+                gap: self.gap,
+                clock_step: (self.clock_step != 0).then_some(self.clock_step as f64 / 1e3),
                 count_point: terms.count_point.clone(),
                 byte_basis: "ip".to_owned(),
             }

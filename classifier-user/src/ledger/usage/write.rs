@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
-use super::super::{Ledger, LedgerError, Result, failed, set_number, to_json};
+use super::super::chain::{self, Hash, Seal, Written, WrittenUsage};
+use super::super::{Ledger, Result, failed, set_number, to_json};
 use super::account::Carried;
+use super::gaps::{lost_before, put_gap};
 use super::past;
 use super::read::addresses;
-use super::{
-    Accounted, Backwards, Cause, Closing, Cut, End, Judged, OF_AN_EPOCH, Taken, Terms, codec,
-};
-use crate::accounts::{Accounts, Change};
+use super::{Accounted, Backwards, Cut, End, Gap, GapReason, Judged, Taken, Terms, codec};
 
 /// Why cuts could not be written.
 enum Failed {
@@ -29,8 +28,8 @@ impl From<rusqlite::Error> for Failed {
 }
 
 impl Ledger {
-    /// Records what cuts add to what was recorded before, in their order: all of them, or none; but for those that are
-    /// below what was recorded, which it returns.
+    /// Records what cuts add to what was recorded before, in their order: all of them, or none. Where counters are below what
+    /// was recorded, which it returns, the record declares the time in between a gap.
     ///
     /// `numbers` remembers the numbers of terms that were written before. With `seen` it is noted that, of what moved
     /// until then, nothing is left to be recorded.
@@ -82,14 +81,14 @@ impl Ledger {
                 Ok(wrong)
             }
             Err(error) => {
+                drop(transaction);
                 // Numbers given in a transaction that is undone mean nothing.
                 numbers.0.clear();
                 Err(match error {
                     Failed::Sqlite(error) => failed(path)(error),
-                    Failed::Unreadable(line) => LedgerError::Damaged {
-                        path: path.clone(),
-                        what: format!("what was recorded of the row at line {line} cannot be read"),
-                    },
+                    Failed::Unreadable(line) => self.damaged(format!(
+                        "what was recorded of the row at line {line} cannot be read"
+                    )),
                 })
             }
         }
@@ -118,14 +117,19 @@ impl Ledger {
 }
 
 /// Name of the number that says until when all that moved has been recorded.
-const SEEN: &str = "seen";
+pub(super) const SEEN: &str = "seen";
 
 /// Numbers that terms have in the ledger.
 #[derive(Debug, Default)]
-pub struct TermsNumbers(HashMap<usize, (Arc<Terms>, i64)>);
+pub struct TermsNumbers(HashMap<usize, (Arc<Terms>, (i64, Hash))>);
 
 impl TermsNumbers {
-    fn of(&mut self, transaction: &Transaction<'_>, terms: &Arc<Terms>) -> rusqlite::Result<i64> {
+    /// The number of terms, and the hash the chain knows them by.
+    fn of(
+        &mut self,
+        transaction: &Transaction<'_>,
+        terms: &Arc<Terms>,
+    ) -> rusqlite::Result<(i64, Hash)> {
         // By where they are: there is one of each, and it is kept here.
         let key = Arc::as_ptr(terms) as usize;
         if let Some((_, number)) = self.0.get(&key) {
@@ -136,6 +140,7 @@ impl TermsNumbers {
         transaction.execute(put, [&content])?;
         let find = "SELECT number FROM terms WHERE content = ?1";
         let number = transaction.query_row(find, [&content], |row| row.get(0))?;
+        let number = (number, chain::hash(&content));
         if self.0.len() >= 1 << 14 {
             self.0.clear();
         }
@@ -152,67 +157,78 @@ fn write(
 ) -> std::result::Result<Vec<Backwards>, Failed> {
     let mut wrong = Vec::new();
     let mut seq = next_seq(transaction)?;
+    let mut seal = Seal::from(seq);
     for cut in cuts {
         let before = taken(transaction, cut.line)?;
         let before = before.map_err(|Unreadable| Failed::Unreadable(cut.line))?;
-        let accounted = match cut.account(before.as_ref()) {
-            Ok(accounted) => accounted,
-            Err(backwards) => {
-                wrong.push(backwards);
-                continue;
-            }
-        };
         let Accounted {
             start,
+            end,
+            backwards,
             last,
             active,
             moved,
             taken: mut after,
-        } = accounted;
+        } = cut.account(before.as_ref());
         let known = before.as_ref();
+        let mut gap = None;
+        if let (Some(backwards), Some(before)) = (backwards, known) {
+            wrong.push(backwards);
+            let reason = GapReason::CountersBackwards;
+            let (from, to) = (before.ended.min(end), end);
+            gap = Some(put_gap(transaction, Gap { from, to, reason })?);
+        }
         if !moved.is_empty() || cut.cause.is_final() {
             after.session = match known {
                 Some(before) => before.session,
-                None => session(transaction, cut, epoch)?,
+                None => {
+                    gap = lost_before(transaction, &cut.subscriber)?;
+                    session(transaction, cut, epoch)?
+                }
             };
         }
         if !moved.is_empty() {
+            let (number, hash) = numbers.of(transaction, &cut.terms)?;
             let activity = cut.activity.as_ref();
             let peaks = activity.map_or((0, 0), |activity| {
                 (activity.peak_up_bps, activity.peak_down_bps)
             });
-            let first = known.map_or(0, |before| before.session_seq) + 1;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-                )?
-                .execute(params![
-                    seq,
-                    moved.len() as i64,
-                    after.session,
-                    first as i64,
-                    numbers.of(transaction, &cut.terms)?,
-                    cut.cause.number(),
-                    cut.suspended,
-                    nanoseconds(start),
-                    nanoseconds(cut.at),
-                    nanoseconds(last),
-                    active as i64,
-                    rate(peaks.0),
-                    rate(peaks.1),
-                    codec::put_moved(&moved),
-                ])?;
-            seq += moved.len() as i64;
+            let (gap_number, gap) = gap.unzip();
+            let usage = WrittenUsage {
+                seq,
+                records: moved.len() as i64,
+                subscriber: &cut.subscriber,
+                session: cut.session as i64,
+                addresses: &addresses(&cut.addresses),
+                session_seq: known.map_or(0, |before| before.session_seq) as i64 + 1,
+                terms: hash,
+                cause: cut.cause.number().into(),
+                suspended: cut.suspended.into(),
+                start: nanoseconds(start),
+                ended: nanoseconds(end),
+                last: nanoseconds(last),
+                active: active as i64,
+                peak_up: rate(peaks.0),
+                peak_down: rate(peaks.1),
+                meters: &codec::put_moved(&moved),
+                gap: gap.map(|Gap { from, to, reason }| {
+                    (nanoseconds(from), nanoseconds(to), reason.as_str())
+                }),
+                clock: cut.clock_step,
+            };
+            put_usage(transaction, &usage, after.session, number, gap_number)?;
+            seq += usage.records;
+            seal.add(&Written::Usage(&usage));
         }
         match cut.ends {
             None if moved.is_empty() => {}
             None => put_taken(transaction, cut.line, &after)?,
             Some(End { layout, next_line }) => {
-                let end = "UPDATE session SET ended = ?1 WHERE number = ?2";
+                let note_end = "UPDATE session SET ended = ?1 WHERE number = ?2";
                 if cut.cause.is_final() {
                     transaction
-                        .prepare_cached(end)?
-                        .execute(params![nanoseconds(cut.at), after.session])?;
+                        .prepare_cached(note_end)?
+                        .execute(params![nanoseconds(end), after.session])?;
                 }
                 // Nothing to carry where nothing was ever recorded.
                 if let Some(next) = next_line
@@ -230,7 +246,40 @@ fn write(
             }
         }
     }
+    seal.close(transaction)?;
     Ok(wrong)
+}
+
+fn put_usage(
+    transaction: &Transaction<'_>,
+    usage: &WrittenUsage<'_>,
+    session: i64,
+    terms: i64,
+    gap: Option<i64>,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            usage.seq,
+            usage.records,
+            session,
+            usage.session_seq,
+            terms,
+            usage.cause,
+            usage.suspended,
+            usage.start,
+            usage.ended,
+            usage.last,
+            usage.active,
+            usage.peak_up,
+            usage.peak_down,
+            usage.meters,
+            gap,
+            usage.clock,
+        ])
+        .map(drop)
 }
 
 /// SQLite's numbers have a sign.
@@ -258,7 +307,7 @@ pub(super) struct Unreadable;
 
 /// What was taken of the row at a line.
 pub(super) fn taken(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     line: u32,
 ) -> rusqlite::Result<std::result::Result<Option<Taken>, Unreadable>> {
     let found = connection
@@ -269,7 +318,9 @@ pub(super) fn taken(
 }
 
 /// What a row of the table `taken` says.
-fn taken_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<std::result::Result<Taken, Unreadable>> {
+pub(super) fn taken_of(
+    row: &rusqlite::Row<'_>,
+) -> rusqlite::Result<std::result::Result<Taken, Unreadable>> {
     let carried = match row.get_ref(9)?.as_str_or_null()? {
         None => Some(Vec::new()),
         Some(text) => serde_json::from_str::<Vec<Carried>>(text).ok(),
@@ -317,118 +368,11 @@ fn put_taken(transaction: &Transaction<'_>, line: u32, taken: &Taken) -> rusqlit
 }
 
 /// The number of the next record, of whatever kind.
-pub(in crate::ledger) fn next_seq(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+pub(in crate::ledger) fn next_seq(connection: &Connection) -> rusqlite::Result<i64> {
     let last = "SELECT max(coalesce((SELECT max(seq) FROM record), 0),
         coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0),
-        coalesce((SELECT seq + records - 1 FROM endowment ORDER BY seq DESC LIMIT 1), 0))";
-    let last: i64 = transaction.query_row(last, [], |row| row.get(0))?;
+        coalesce((SELECT seq + records - 1 FROM endowment ORDER BY seq DESC LIMIT 1), 0),
+        coalesce((SELECT last FROM batch ORDER BY first DESC LIMIT 1), 0))";
+    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
     Ok(last + 1)
-}
-
-/// Notes which rows end with a change: their last records are written when their counters are final.
-pub(in crate::ledger) fn put_closings(
-    transaction: &Transaction<'_>,
-    before: &Accounts,
-    change: &Change,
-) -> rusqlite::Result<()> {
-    if change.ended.is_empty() {
-        return Ok(());
-    }
-    let serial = "SELECT coalesce((SELECT value FROM number WHERE name = 'serial'), 0)";
-    let serial: i64 = transaction.query_row(serial, [], |row| row.get(0))?;
-    let mut put = transaction.prepare(
-        "INSERT OR REPLACE INTO closing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    for closing in closings(before, change) {
-        put.execute(params![
-            closing.line,
-            closing.layout,
-            nanoseconds(closing.row_start),
-            &*closing.subscriber,
-            closing.session,
-            nanoseconds(closing.session_start),
-            addresses(&closing.addresses),
-            closing.suspended,
-            nanoseconds(closing.at),
-            closing.cause.number(),
-            closing.next_line,
-            serial,
-        ])?;
-    }
-    Ok(())
-}
-
-/// The rows that end with a change, as they were before it.
-pub(crate) fn closings(before: &Accounts, change: &Change) -> Vec<Closing> {
-    if change.ended.is_empty() {
-        return Vec::new();
-    }
-    let after: HashMap<&str, _> = change
-        .subscribers
-        .iter()
-        .map(|(id, account)| (&**id, account.session.as_ref()))
-        .collect();
-    let closing = |ended: &crate::accounts::EndedRow| {
-        let session = before
-            .subscribers
-            .get(&ended.subscriber)?
-            .session
-            .as_ref()?;
-        let plan = |layout: u32| &change.catalog.layouts[layout as usize].plan;
-        let (cause, next_line) = match after.get(&*ended.subscriber).copied().flatten() {
-            None => (Cause::Leave, None),
-            Some(next) if next.number != session.number => (Cause::Reassign, None),
-            Some(next) if plan(next.row.layout) != plan(ended.row.layout) => {
-                (Cause::Plan, Some(next.row.line))
-            }
-            // The plan is the same, and reaches what it did not before.
-            Some(next) => (Cause::Policy, Some(next.row.line)),
-        };
-        Some(Closing {
-            line: ended.row.line,
-            layout: ended.row.layout,
-            row_start: ended.row.start,
-            subscriber: Arc::clone(&ended.subscriber),
-            session: session.number,
-            session_start: session.start,
-            addresses: session.addresses.clone(),
-            suspended: session.suspended,
-            at: ended.end,
-            cause,
-            next_line,
-            serial: None,
-        })
-    };
-    change.ended.iter().filter_map(closing).collect()
-}
-
-/// Ends what is known of the counters of an epoch that is over: its sessions, with the last moment at which an agent is
-/// known to have looked.
-pub(in crate::ledger) fn end_epoch(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let number = |name: &str| {
-        let find = "SELECT value FROM number WHERE name = ?1";
-        let found = transaction.query_row(find, [name], |row| row.get::<_, i64>(0));
-        found.optional()
-    };
-    let Some(epoch) = number("epoch")? else {
-        return Ok(());
-    };
-    let seen = number(SEEN)?.unwrap_or(0);
-    transaction.execute(
-        "INSERT INTO session (epoch, session, subscriber, start, addresses)
-         SELECT ?1, session, id, start, addresses FROM subscriber WHERE session IS NOT NULL
-         ON CONFLICT DO NOTHING",
-        [epoch],
-    )?;
-    transaction.execute(
-        "UPDATE session SET ended = max(start, ?2,
-             coalesce((SELECT max(ended) FROM usage WHERE usage.session = session.number), 0))
-         WHERE epoch = ?1 AND ended IS NULL",
-        [epoch, seen],
-    )?;
-    for table in OF_AN_EPOCH {
-        transaction.execute(&format!("DELETE FROM {table}"), [])?;
-    }
-    past::forget(transaction)?;
-    Ok(())
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Head, SessionRow, Statement, StatementRow};
+use super::{Head, OutageRow, SessionRow, Statement, StatementRow};
 use crate::ledger::records::{Record, What};
 use crate::report::table::grouped;
 use crate::report::{Format, Traffic, rows};
@@ -27,10 +27,11 @@ enum Own<'a> {
     Statement(&'a Head),
     Session(&'a SessionRow),
     Usage(&'a StatementRow),
+    Outage(&'a OutageRow),
 }
 
 /// Every field a line has.
-const COLUMNS: [&str; 42] = [
+const COLUMNS: [&str; 50] = [
     "kind",
     "subscriber",
     "node",
@@ -46,6 +47,8 @@ const COLUMNS: [&str; 42] = [
     "last_activity",
     "addresses",
     "connected_seconds",
+    "touched_seconds",
+    "creditable_seconds",
     "active_seconds",
     "average_up_bps",
     "average_down_bps",
@@ -73,6 +76,12 @@ const COLUMNS: [&str; 42] = [
     "left",
     "id",
     "reason",
+    "scope",
+    "interface",
+    "cause",
+    "fault",
+    "corrects",
+    "approver",
 ];
 
 impl Statement {
@@ -95,7 +104,9 @@ impl Statement {
         let head = std::iter::once(Own::Statement(&self.head));
         let sessions = self.sessions.iter().map(Own::Session);
         let usage = self.usage.iter().chain(&self.dropped).map(Own::Usage);
-        let own = head.chain(sessions).chain(usage).map(Line::Own);
+        let outages = self.outages.iter().map(Own::Outage);
+        let own = head.chain(sessions).chain(usage).chain(outages);
+        let own = own.map(Line::Own);
         own.chain(self.records.iter().map(Line::Record))
     }
 
@@ -151,6 +162,11 @@ impl Statement {
             writeln!(out, "\nDropped, not charged")?;
             writeln!(out, "{}", volume(&self.dropped, false).trim_fmt())?;
         }
+        if !self.outages.is_empty() {
+            let creditable = duration(head.total.creditable_seconds);
+            writeln!(out, "\nOutages, {creditable} creditable")?;
+            writeln!(out, "{}", self.outages(&time).trim_fmt())?;
+        }
         if !self.records.is_empty() {
             writeln!(out, "\nOrders and changes")?;
             writeln!(out, "{}", self.changes(&time).trim_fmt())?;
@@ -201,6 +217,24 @@ impl Statement {
         table
     }
 
+    fn outages(&self, time: &impl Fn(Timestamp) -> String) -> Table {
+        let names = ["seq", "from", "to", "what", "cause", "fault"];
+        let mut table = table(&names, &["touched", "creditable"]);
+        for outage in &self.outages {
+            table.add_row([
+                outage.seq.to_string(),
+                time(outage.from),
+                time(outage.to),
+                outage.scope.to_string(),
+                outage.cause.clone(),
+                outage.fault.as_str().to_owned(),
+                duration(outage.touched_seconds),
+                duration(outage.creditable_seconds),
+            ]);
+        }
+        table
+    }
+
     fn changes(&self, time: &impl Fn(Timestamp) -> String) -> Table {
         let mut table = table(&["seq", "time", "kind", "what", "id", "reason"], &[]);
         for record in &self.records {
@@ -220,6 +254,9 @@ impl Statement {
                     grouped((*left).into())
                 ),
                 What::State { plan, state, .. } => format!("{state}, plan {plan}"),
+                What::Outage(outage) => outage.to_string(),
+                What::Correction(correction) => correction.to_string(),
+                What::Gap { from, to, .. } => format!("{} to {}", time(*from), time(*to)),
             };
             table.add_row([
                 record.seq.to_string(),
@@ -292,4 +329,66 @@ fn duration(seconds: f64) -> String {
     let seconds = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
     let (hours, rest) = (seconds / 3600, seconds % 3600);
     format!("{hours}:{:02}:{:02}", rest / 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_are_in_every_format_with_the_time_that_is_creditable() {
+        let used = serde_json::json!({
+            "active_seconds": 0.0, "average_up_bps": 0, "average_down_bps": 0, "peak_up_bps": 0, "peak_down_bps": 0,
+            "bytes_up": 0, "packets_up": 0, "bytes_down": 0, "packets_down": 0
+        });
+        let mut total = used.clone();
+        total["connected_seconds"] = 7_200.into();
+        total["creditable_seconds"] = 3_600.into();
+        total["dropped"] = used;
+        let statement = serde_json::json!({
+            "subscriber": "ann", "node": "gw", "timezone": "Asia/Almaty", "from": "2026-03-01T00:00:00Z",
+            "to": "2026-03-01T02:00:00Z", "complete_until": "2026-03-01T02:00:00Z", "recorded_until": null,
+            "plan": "a", "state": "active", "total": total, "sessions": [], "usage": [], "dropped": [],
+            "outages": [{
+                "seq": 9, "subscriber": "ann", "scope": "interface", "interface": "core0",
+                "from": "2026-03-01T00:30:00Z", "to": "2026-03-01T01:30:00Z", "cause": "digger", "fault": "operator",
+                "touched_seconds": 3_600.0, "creditable_seconds": 3_600.0
+            }],
+            "records": [{
+                "seq": 12, "time": "2026-03-01T01:45:00Z", "kind": "correction", "subscriber": "ann", "id": "c-1",
+                "reason": "counted twice", "corrects": 4, "approver": "boss", "bytes_up": 10, "bytes_down": 20,
+                "packets_up": 1, "packets_down": 1
+            }]
+        });
+        let statement: Statement = serde_json::from_value(statement).unwrap();
+        let printed = |format| {
+            let mut out = Vec::new();
+            statement.write(&mut out, format).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let table = printed(Format::Table);
+        for expected in [
+            "Outages, 1:00:00 creditable",
+            "interface core0",
+            "digger",
+            "2026-03-01 05:30:00",
+        ] {
+            assert!(table.contains(expected), "{table}");
+        }
+        assert!(
+            table.contains("of 4: 10 bytes up, 20 down; approved by boss"),
+            "{table}"
+        );
+        let json = printed(Format::Json);
+        let outage = json
+            .lines()
+            .find(|line| line.contains(r#""kind":"outage""#));
+        assert!(
+            outage.is_some_and(|line| line.contains(r#""creditable_seconds":3600.0"#)),
+            "{json}"
+        );
+        let csv = printed(Format::Csv);
+        assert!(csv.contains("core0,digger,operator"), "{csv}");
+        assert!(csv.contains("counted twice"), "{csv}");
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(world: &World, lab: &Lab, course: &Course, results: &mut Resul
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("ledger.db");
     let (mut ledger, _) = Ledger::open(&path)?;
-    ledger.begin_epoch(1)?;
+    ledger.begin_epoch(1, Timestamp::UNIX_EPOCH)?;
     let mut numbers = TermsNumbers::default();
     let terms = Arc::new(terms());
     let mut record = |round: u64| -> Result<f64> {
@@ -137,5 +137,6 @@ fn cut(line: u32, round: u64, terms: &Arc<Terms>) -> Cut {
         activity: None,
         meters: meters.collect(),
         ends: None,
+        clock_step: 0,
     }
 }

@@ -4,24 +4,24 @@
 //! then is told as a number.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::agent::events::{Event, Feed, Gap};
+use crate::api::body::Pieces;
+use crate::api::extract::Query;
 
 /// A line of the stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = EventLine)]
 #[serde(untagged)]
 pub enum Line {
     /// An event.
@@ -37,7 +37,7 @@ pub enum Line {
 }
 
 /// What stands for [`Line::Gap`] where events have their kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapWord {
     /// A gap.
@@ -45,26 +45,34 @@ pub enum GapWord {
 }
 
 /// Which events.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Which {
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Only those behind this number; how many of them are kept no longer is told.
     #[serde(default)]
+    #[param(required = false)]
     after: u64,
+    /// Only of this subscriber.
     subscriber: Option<String>,
+    /// Goes on with those that come, until the agent stops.
     #[serde(default)]
+    #[param(required = false)]
     follow: bool,
 }
 
 /// Events in a piece of the answer.
 const AT_ONCE: usize = 256;
 
-pub(super) fn routes(feed: Arc<Feed>) -> Router {
-    Router::new()
-        .route("/v1/events", get(events))
-        .with_state(feed)
-}
-
-async fn events(State(feed): State<Arc<Feed>>, Query(which): Query<Which>) -> Response {
+/// Events that are kept and, with `follow`, those that come: a JSON object a line, an `EventLine` each.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    tag = "events",
+    params(Which),
+    responses((status = 200, body = String, content_type = "application/x-ndjson"))
+)]
+pub(super) async fn list(State(feed): State<Arc<Feed>>, Query(which): Query<Which>) -> Response {
     // One piece under way: the task waits for its reader.
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(send(feed, which, sender));
@@ -73,7 +81,7 @@ async fn events(State(feed): State<Arc<Feed>>, Query(which): Query<Which>) -> Re
 }
 
 /// Hands over what there is, and what comes, until the reader is gone or the agent stops.
-async fn send(feed: Arc<Feed>, which: Which, sender: mpsc::Sender<Bytes>) {
+async fn send(feed: Arc<Feed>, which: Which, sender: mpsc::Sender<Result<Bytes, Infallible>>) {
     let mut state = feed.listen();
     let mut after = which.after;
     loop {
@@ -98,7 +106,7 @@ async fn send(feed: Arc<Feed>, which: Which, sender: mpsc::Sender<Bytes>) {
                 piece.push(b'\n');
             }
         }
-        if !piece.is_empty() && sender.send(piece.into()).await.is_err() {
+        if !piece.is_empty() && sender.send(Ok(piece.into())).await.is_err() {
             return;
         }
         if !is_last {
@@ -112,22 +120,6 @@ async fn send(feed: Arc<Feed>, which: Which, sender: mpsc::Sender<Bytes>) {
             // The feed lives as long as we hold it.
             _ = state.changed() => {}
         }
-    }
-}
-
-/// The answer's body.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.0.poll_recv(context);
-        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 

@@ -1,0 +1,176 @@
+//! A source, read whole: from a file or standard input, unpacked if it is compressed, with the hash of what was read.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::diagnostic::{Diagnostics, quote};
+use crate::policy::{Place, SourceFile};
+
+/// Most bytes of a source, packed and unpacked: full tables are a tenth of it.
+pub const MAX_BYTES: u64 = 1 << 30;
+
+/// A source's bytes.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// What diagnostics call it.
+    path: Arc<PathBuf>,
+    /// Unpacked.
+    bytes: Vec<u8>,
+    /// SHA-256 of what was read, before it was unpacked, in hex.
+    pub(crate) sha256: String,
+}
+
+/// Why a source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is not a regular file")]
+    NotAFile,
+    #[error("is larger than 1 GiB")]
+    TooLarge,
+    #[error("is {packing} and cannot be unpacked: {error}")]
+    Packed {
+        packing: &'static str,
+        error: io::Error,
+    },
+}
+
+impl Unusable {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "check that it exists under this name and may be read",
+            Self::NotAFile => "name a file, or - for standard input",
+            Self::TooLarge => "check that this is the right file",
+            Self::Packed { .. } => "fetch it again: it is damaged or was cut off",
+        }
+    }
+}
+
+impl Input {
+    /// Reads `source`, a file name below `base` if it is relative, or `-`.
+    pub(crate) fn read(source: &str, base: &Path, out: &mut Diagnostics) -> Option<Self> {
+        let (path, packed) = if source == "-" {
+            (PathBuf::from("stdin"), limited(io::stdin().lock()))
+        } else {
+            let path = base.join(source);
+            let packed = read_file(&path);
+            (path, packed)
+        };
+        let path = Arc::new(path);
+        match packed.and_then(|packed| Self::unpack(Arc::clone(&path), packed)) {
+            Ok(input) => Some(input),
+            Err(error) => {
+                let message = format!("the source {} {error}", quote(source));
+                out.error(start_of(&path), "unreadable", message, error.help());
+                None
+            }
+        }
+    }
+
+    /// What was read as `path`.
+    pub(crate) fn unpack(path: Arc<PathBuf>, packed: Vec<u8>) -> Result<Self, Unusable> {
+        let sha256 = hex(&Sha256::digest(&packed));
+        let bytes = match packed.as_slice() {
+            // Several members one after the other are one file, for both.
+            [0x1f, 0x8b, ..] => unpacked("gzip", flate2::read::MultiGzDecoder::new(&packed[..]))?,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
+                unpacked("bzip2", bzip2::read::MultiBzDecoder::new(&packed[..]))?
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+                return Err(refused("xz", "unpack it with xz -d first"));
+            }
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+                return Err(refused("zstd", "unpack it with zstd -d first"));
+            }
+            [b'P', b'K', 3, 4, ..] => return Err(refused("zip", "unpack it with unzip first")),
+            _ => packed,
+        };
+        Ok(Self {
+            path,
+            bytes,
+            sha256,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where something is wrong with the source as a whole.
+    pub(crate) fn start(&self) -> Place {
+        start_of(&self.path)
+    }
+
+    /// The source as text; `None` if it is none, which is reported.
+    pub(crate) fn text(&self, out: &mut Diagnostics) -> Option<SourceFile> {
+        let source = |text: &str| SourceFile::new(Arc::clone(&self.path), text.to_owned());
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => Some(source(text)),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&self.bytes[..error.valid_up_to()]);
+                let source = source(&valid);
+                out.error(
+                    source.place(source.text().len()),
+                    "not-utf8",
+                    "this byte is not UTF-8 text",
+                    "check that this is the right file, and the format it is in",
+                );
+                None
+            }
+        }
+    }
+}
+
+fn start_of(path: &Arc<PathBuf>) -> Place {
+    Place {
+        file: Arc::clone(path),
+        line: 1,
+        column: 1,
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Unusable> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Unusable::NotAFile);
+    }
+    limited(file)
+}
+
+fn limited(reader: impl Read) -> Result<Vec<u8>, Unusable> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unusable::TooLarge);
+    }
+    Ok(bytes)
+}
+
+fn unpacked(packing: &'static str, reader: impl Read) -> Result<Vec<u8>, Unusable> {
+    limited(reader).map_err(|error| match error {
+        Unusable::Io(error) => Unusable::Packed { packing, error },
+        other => other,
+    })
+}
+
+fn refused(packing: &'static str, what_to_do: &str) -> Unusable {
+    Unusable::Packed {
+        packing,
+        error: io::Error::new(io::ErrorKind::Unsupported, what_to_do),
+    }
+}
+
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

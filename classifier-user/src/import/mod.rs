@@ -1,0 +1,91 @@
+//! Prefix lists made from what others publish: registries, routing tables, providers, routers.
+//!
+//! A [`Request`] says what is to be imported. [`import`] reads the sources, each in its format (`formats/`), and keeps
+//! exactly the address space they have ([`Space`]); [`List`] writes it as a policy's list, with where it came from.
+//! [`update`] does so for the sets of a policy that say how their list is made.
+
+mod formats;
+mod gathered;
+mod input;
+mod list;
+mod names;
+pub mod request;
+mod space;
+pub mod update;
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+pub use input::MAX_BYTES;
+pub use list::{List, Provenance, Written};
+pub use names::{Learned, LearnedList};
+pub use request::{FORMATS, Format, InvalidChoice, KEEP_DAYS, KEYS, Key, Request};
+pub use space::{Size, Space};
+
+use crate::diagnostic::Diagnostics;
+use gathered::Gathered;
+use input::Input;
+
+/// What was imported.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The list.
+    pub list: List,
+    /// What whoever asked should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Imports what `request` asks for; relative sources are below `base`. `old` is the list that is to be replaced: of one
+/// that was learned from names what is not too old is kept.
+///
+/// # Errors
+/// Everything that is wrong with the sources, each with its place; a list that would be empty.
+pub fn import(request: &Request, base: &Path, old: Option<&Path>) -> Result<Imported, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let mut inputs = Vec::new();
+    for source in &request.sources {
+        inputs.extend(Input::read(source, base, &mut out));
+    }
+    let (space, learned, notes) = if request.format == Format::Names {
+        let (learned, notes) = names::learn(&inputs, request, old, Timestamp::now(), &mut out);
+        let hosts: Vec<IpNet> = learned
+            .keys()
+            .map(|address| IpNet::from(*address))
+            .collect();
+        (Space::of(&hosts), Some(learned), notes)
+    } else {
+        let mut gathered = Gathered::new(request);
+        for input in &inputs {
+            formats::read(input, request, &mut gathered, &mut out);
+        }
+        let (ranges, notes) = gathered.finish();
+        (Space::of_ranges(ranges), None, notes)
+    };
+    if space.is_empty()
+        && !request.allow_empty
+        && out.errors() == 0
+        && let Some(first) = inputs.first()
+    {
+        let message = match notes.is_empty() {
+            true => "the list would be empty".to_owned(),
+            false => format!("the list would be empty: {}", notes.join("; ")),
+        };
+        let help =
+            "add --allow-empty (allow_empty = true) if a list without a prefix is what is meant";
+        out.error(first.start(), "empty", message, help);
+    }
+    let sources = request.sources.iter().zip(inputs);
+    let sources = sources.map(|(source, input)| Provenance {
+        source: source.clone(),
+        sha256: input.sha256,
+    });
+    let list = List {
+        command: request.to_string(),
+        sources: sources.collect(),
+        space,
+        learned,
+    };
+    out.finish().map(|_| Imported { list, notes })
+}

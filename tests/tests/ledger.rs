@@ -1,0 +1,193 @@
+//! What an auditor does with a ledger: verifies it beside the agent and without one, holds it against a head that was noted,
+//! copies it out, and computes the chain without zerorate.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use zerorate_tests::agent::Agent;
+use zerorate_tests::can_use_namespaces;
+use zerorate_tests::records::usage;
+use zerorate_tests::topology::Lab;
+use zerorate_tests::town;
+use zerorate_tests::traffic::udp;
+use zerorate_tests::wait::until;
+
+/// A lab, and an agent that records often.
+fn lab() -> Result<(Lab, Agent)> {
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab)
+        .setting("watch = false")
+        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
+        .start()?;
+    Ok((lab, agent))
+}
+
+/// Traffic of alice, an order, and both in the ledger.
+fn something_happens(lab: &Lab, agent: &Agent, id: &str) -> Result<()> {
+    let before = usage(agent)?.len();
+    let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
+    assert_eq!(udp(&alice, &remote, 10, 72)?, 10);
+    let grant = ["bucket", "grant", "alice", "main", "1MB", "--id", id];
+    agent.ask(&[&grant[..], &["--reason", "a gift of spring"]].concat())?;
+    until("it is recorded", || Ok(usage(agent)?.len() > before))
+}
+
+fn ledger(agent: &Agent, arguments: &[&str]) -> Result<Output> {
+    let mut command = agent.command(&["ledger"]);
+    Ok(command.args(arguments).output()?)
+}
+
+/// What `ledger verify` finds, and its exit code.
+fn verified(agent: &Agent, arguments: &[&str]) -> Result<(Value, i32)> {
+    let arguments = [&["verify", "--format", "json"], arguments].concat();
+    let output = ledger(agent, &arguments)?;
+    let found = serde_json::from_slice(&output.stdout);
+    let found = found.with_context(|| format!("{output:?}"))?;
+    Ok((found, output.status.code().context("it was killed")?))
+}
+
+fn sound(agent: &Agent, arguments: &[&str]) -> Result<Value> {
+    let (found, code) = verified(agent, arguments)?;
+    assert_eq!((&found["problems"], code), (&serde_json::json!([]), 0));
+    Ok(found)
+}
+
+/// The chain's head, computed by the program that is in docs/ledger.md.
+fn head_without_zerorate(path: &Path) -> Result<Option<String>> {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ledger.md");
+    let document = fs::read_to_string(document)?;
+    let program = document.split("```python\n").nth(1);
+    let program = program.and_then(|rest| rest.split("```").next());
+    let program = program.context("docs/ledger.md has no program")?;
+    let mut python = Command::new("python3");
+    let output = match python.args(["-c", program]).arg(path).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("skipped: the chain is not computed without zerorate: python3: {error}");
+            return Ok(None);
+        }
+    };
+    assert!(output.status.success(), "{output:?}");
+    Ok(Some(String::from_utf8(output.stdout)?.trim().to_owned()))
+}
+
+#[test]
+fn an_auditor_finds_what_was_written_and_what_was_changed() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let (lab, mut agent) = lab()?;
+    let config = agent.config().display().to_string();
+    let path = agent.ledger();
+    let file = path.display().to_string();
+    something_happens(&lab, &agent, "gift-1")?;
+    // Beside the agent, by its configuration.
+    let found = sound(&agent, &["--config", &config])?;
+    let noted = found["head"].as_str().context("no head")?.to_owned();
+    something_happens(&lab, &agent, "gift-2")?;
+    let found = sound(&agent, &["--config", &config, "--head", &noted])?;
+    assert_ne!(found["head"], *noted);
+
+    // What is copied out is what is handed out.
+    let out = agent.home().join("export");
+    let to = out.display().to_string();
+    let output = ledger(&agent, &["export", "--config", &config, "--out", &to])?;
+    assert!(output.status.success(), "{output:?}");
+    let copied = fs::read_to_string(out.join("records.jsonl"))?;
+    let handed_out = agent.ask(&["record", "list", "--format", "json"])?;
+    let count = copied.lines().count();
+    assert!(count >= 4, "{copied}");
+    assert!(
+        handed_out.starts_with(&copied),
+        "{copied}\nis not the beginning of\n{handed_out}"
+    );
+    let manifest: Value = serde_json::from_slice(&fs::read(out.join("manifest.json"))?)?;
+    assert_eq!(
+        (
+            &manifest["first_seq"],
+            &manifest["last_seq"],
+            &manifest["count"],
+            &manifest["contiguous"]
+        ),
+        (&1.into(), &count.into(), &count.into(), &true.into())
+    );
+    let lines = copied.lines().map(serde_json::from_str::<Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>()?;
+    let sent: u64 = lines
+        .iter()
+        .filter_map(|line| line["bytes_up"].as_u64())
+        .sum();
+    assert_eq!(manifest["sums"]["bytes_up"], sent);
+    let mut sums = Command::new("sha256sum");
+    let sums = sums.args(["-c", "SHA256SUMS"]).current_dir(&out).output()?;
+    assert!(sums.status.success(), "{sums:?}");
+    // Not over what is there.
+    let output = ledger(&agent, &["export", "--config", &config, "--out", &to])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("is not empty"),
+        "{said}"
+    );
+    let part = agent.home().join("part");
+    let to = part.display().to_string();
+    let some = [
+        "--after", "1", "--limit", "2", "--format", "csv", "--out", &to,
+    ];
+    let output = ledger(
+        &agent,
+        &[&["export", "--ledger", &file], &some[..]].concat(),
+    )?;
+    assert!(output.status.success(), "{output:?}");
+    let csv = csv::Reader::from_path(part.join("records.csv"))?.into_records();
+    let numbers: Vec<String> = csv
+        .map(|row| Ok(row?[0].to_owned()))
+        .collect::<Result<_>>()?;
+    assert_eq!(numbers, ["2", "3"]);
+
+    // A machine that was lost: what may be missing is declared.
+    agent.sigterm()?;
+    agent.purge()?;
+    agent.start()?;
+    something_happens(&lab, &agent, "gift-3")?;
+    let gaps = agent.ask_json(&["record", "list", "--kind", "gap"])?;
+    assert_eq!(
+        (gaps.len(), &gaps[0]["reason"]),
+        (1, &"counters_lost".into())
+    );
+    let recorded = agent.ask_json(&["record", "list", "--kind", "usage"])?;
+    let last = recorded.last().context("nothing is recorded")?;
+    assert_eq!(last["gap"]["from"], gaps[0]["from"]);
+    assert_eq!(last["gap"]["reason"], "counters_lost");
+
+    // Without the agent, and without zerorate.
+    agent.sigterm()?;
+    let found = sound(&agent, &["--ledger", &file, "--head", &noted])?;
+    if let Some(head) = head_without_zerorate(&path)? {
+        assert_eq!(found["head"], *head);
+    }
+    // A word of a record is changed wherever it is stored.
+    let mut bytes = fs::read(&path)?;
+    let word = b"a gift of spring";
+    let mut changed = 0;
+    for at in 0..bytes.len() - word.len() {
+        if bytes[at..].starts_with(word) {
+            bytes[at + 2..at + 6].copy_from_slice(b"loan");
+            changed += 1;
+        }
+    }
+    assert!(changed >= 3, "{changed}");
+    fs::write(&path, bytes)?;
+    let (found, code) = verified(&agent, &["--ledger", &file])?;
+    let problems = found["problems"].to_string();
+    assert!(
+        code == 1 && problems.contains("are not those that were written"),
+        "{problems}"
+    );
+    let output = ledger(&agent, &["verify", "--ledger", &file])?;
+    let said = String::from_utf8(output.stdout)?;
+    assert!(said.contains("WRONG"), "{said}");
+    Ok(())
+}
