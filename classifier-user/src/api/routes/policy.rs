@@ -143,10 +143,6 @@ pub(super) struct Activation {
 /// What activating a version did, or when it will be.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one answer at a time, which is written at once"
-)]
 pub(super) enum Activated {
     /// It is in force.
     Done(Reloaded),
