@@ -104,9 +104,13 @@ fn the_example_has_every_key() {
                     .unwrap_or(line)
                     .starts_with(&format!("{key} ="))
             }) || section.is_empty()
-                && [format!("\n[{key}]"), format!("\n[[{key}]]")]
-                    .iter()
-                    .any(|head| example.contains(head));
+                && [
+                    format!("\n[{key}]"),
+                    format!("\n[[{key}]]"),
+                    format!("\n# [[{key}]]"),
+                ]
+                .iter()
+                .any(|head| example.contains(head));
             assert!(found, "{EXAMPLE}: {section} does not show `{key}`");
         }
     }

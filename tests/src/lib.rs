@@ -43,6 +43,7 @@ pub mod wait;
 pub mod xdp;
 
 mod process;
+pub mod prometheus;
 mod skip;
 
 pub use skip::{SKIPS_VARIABLE, can_use_namespaces, skip};

@@ -8,6 +8,7 @@ pub mod error;
 pub mod events;
 mod in_force;
 pub mod interfaces;
+pub(crate) mod measures;
 pub mod nat;
 pub mod node;
 pub mod preflight;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -33,7 +35,10 @@ use self::node::Node;
 use self::triggers::{Files, Links};
 use crate::api::server::{self, Shared, with};
 use crate::config::{Config, OnExit};
+use crate::metrics;
 use crate::report::Direction;
+use crate::sinks::board::Board;
+use crate::sinks::runner;
 
 /// Between two parts of one work: whoever waits for the node has it then.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -62,6 +67,23 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     // The socket first: of two agents with one configuration the second must not come near the maps.
     let listener = server::listen(&config.api.socket)
         .with_context(|| format!("API socket {}", config.api.socket.display()))?;
+    let metrics_listener = match config.metrics.listen {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            let listener = bound.with_context(|| {
+                // Nobody will answer there; whoever asks hears that there is no agent.
+                let _ = std::fs::remove_file(&config.api.socket);
+                format!("`listen` = \"{address}\" under [metrics]")
+            })?;
+            // Said for whoever let the system choose the port.
+            info!(address = %listener.local_addr()?, "metrics");
+            Some(listener)
+        }
+        None => None,
+    };
+    let metrics_settings = metrics::Settings::of(&config);
+    let board = Board::new(&config.sinks);
+    let of_sinks = config.clone();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
     let node = tokio::task::spawn_blocking({
@@ -77,6 +99,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(&socket);
     })?;
     let node: Shared = Arc::new(Mutex::new(node));
+    let metrics = metrics::Source::new(Arc::clone(&node), metrics_settings)?;
+    let sinks = runner::start(&of_sinks, &board, &tokio::runtime::Handle::current())?;
+    with(Arc::clone(&node), move |node| node.sinks = board).await;
     let feed = with(Arc::clone(&node), |node| node.feed()).await;
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
     let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));
@@ -84,13 +109,18 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let recorder = tokio::spawn(records::recorder::run(
         Arc::clone(&node),
         (checkpoint, interval),
+        metrics.durations(),
         stopped.clone(),
     ));
-    let api = tokio::spawn(server::serve(listener, Arc::clone(&node), async move {
-        let mut stopped = stopped;
-        // Ends when the sender says so, or is gone.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(metrics.clone().serve(listener, until(stopped.clone())));
+    }
+    let api = tokio::spawn(server::serve(
+        listener,
+        Arc::clone(&node),
+        metrics,
+        until(stopped),
+    ));
     notify_systemd(&[sd_notify::NotifyState::Ready]);
     info!(socket = %socket.display(), "ready");
 
@@ -152,7 +182,14 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         }
     })
     .await;
+    // Last: what was recorded at the end is brought, too.
+    tokio::task::spawn_blocking(move || sinks.stop()).await?;
     Ok(())
+}
+
+/// Ends when the sender says so, or is gone.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn reload(node: &Shared, why: &'static str) {

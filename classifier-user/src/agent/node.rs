@@ -31,6 +31,7 @@ use crate::engine::lines::Lines;
 use crate::ledger::balances::Purse;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::Policy;
+use crate::sinks::board::Board;
 use crate::subscribers::Wish;
 
 /// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
@@ -67,6 +68,8 @@ pub struct Node {
     pub(super) purses: Vec<Purse>,
     /// Errors of the latest reload, if it failed.
     pub(super) refused: Option<String>,
+    /// Where records are brought.
+    pub(super) sinks: Board,
 }
 
 /// What packets are judged by.
@@ -185,6 +188,7 @@ impl Node {
             schedule: Schedule::default(),
             purses: Vec::new(),
             refused: None,
+            sinks: Board::default(),
         };
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);

@@ -17,6 +17,7 @@
 //! | `DELETE /v1/scheduled/{number}` | gives one up, or 404 |
 //! | `GET /v1/records?after=SEQ&subscriber=ID&kind=KIND&limit=N` | [`crate::ledger::usage::AnyRecord`]s behind a number, oldest first; at most 10,000 |
 //! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
+//! | `GET /metrics` | [`crate::metrics`], for Prometheus |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
 //! | `POST /v1/policy/reload` | [`crate::agent::reload::Reloaded`], or 422 with what is wrong as text |
 
@@ -44,6 +45,7 @@ use crate::agent::service::{ServiceError, Wanted};
 use crate::balance::money::Amount;
 use crate::balance::{Action, Order};
 use crate::ledger::usage::Which as Asked;
+use crate::metrics::Source;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
 /// The node, as tasks share it.
@@ -79,6 +81,7 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
 pub async fn serve(
     listener: UnixListener,
     node: Shared,
+    metrics: Source,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let feed = node.lock().unwrap_or_else(PoisonError::into_inner).feed();
@@ -102,7 +105,8 @@ pub async fn serve(
         .route("/v1/policy/reload", post(reloaded))
         .route("/v1/policy/diff", get(previewed))
         .with_state(node)
-        .merge(stream::routes(feed));
+        .merge(stream::routes(feed))
+        .merge(metrics.routes());
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await

@@ -53,7 +53,7 @@ impl Line for InterfaceStatus {
 }
 
 /// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
-/// refused, or usage cannot be recorded.
+/// refused, usage cannot be recorded, or something is in the way of a sink.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -71,6 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let in_order = status.refused.is_none()
         && status.unrecorded.is_none()
         && status.unpriced_packets == 0
+        && status.sinks.iter().all(|sink| sink.error.is_none())
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
@@ -154,6 +155,27 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "UNRECORDED",
             format!("usage is counted, and cannot be written down: {unrecorded}"),
         )?;
+    }
+    for sink in &status.sinks {
+        let behind = match (sink.lag_records, sink.waiting_since) {
+            (0, _) => "has all records".to_owned(),
+            (n, Some(since)) => format!("{n} records behind, the oldest of {since}"),
+            (n, None) => format!("{n} records behind"),
+        };
+        let position = sink.position.map_or_else(
+            || "not known yet how far".to_owned(),
+            |position| format!("until record {position}"),
+        );
+        line(
+            "sink",
+            format!("{} ({}): {position}; {behind}", sink.name, sink.kind),
+        )?;
+        if let Some(error) = &sink.error {
+            let since = sink
+                .failing_since
+                .map_or_else(String::new, |since| format!(" since {since}"));
+            line("FAILING", format!("{}{since}: {error}", sink.name))?;
+        }
     }
     writeln!(out)?;
     records::write(out, Format::Table, &status.interfaces)

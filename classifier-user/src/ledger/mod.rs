@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod balances;
+mod delivery;
 mod error;
 mod reader;
 pub mod records;
