@@ -23,6 +23,7 @@ pub mod balance;
 pub mod bill;
 pub mod clock;
 pub mod counters;
+pub mod disk;
 pub mod egress;
 pub mod frames;
 pub mod interrupt;
@@ -42,6 +43,7 @@ pub mod veth;
 pub mod wait;
 pub mod xdp;
 
+pub mod postgres;
 mod process;
 pub mod prometheus;
 mod skip;

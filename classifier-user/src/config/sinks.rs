@@ -105,7 +105,7 @@ const fn hundred_megabytes() -> u64 {
 fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
     let bytes = parse_volume(&text)
-        .map_err(|error| de::Error::custom(format!("{error}: {}", error.help())))?;
+        .map_err(|error| de::Error::custom(format!("`{text}`: {error}: {}", error.help())))?;
     if bytes == 0 {
         return Err(de::Error::custom("a file of 0 bytes holds no record"));
     }

@@ -215,6 +215,21 @@ impl Files {
         read().map_err(io_error(&self.directory))
     }
 
+    /// Finds out which file was finished last, and sees that nothing else is left of the time before.
+    fn find(&mut self) -> Result<(), SinkError> {
+        self.open = None;
+        let directory = self.directory.clone();
+        self.disk
+            .make_directory(&directory)
+            .map_err(io_error(&directory))?;
+        self.last = self.recall()?;
+        if let Some(last) = self.last.clone() {
+            self.publish(&last)
+                .map_err(io_error(&directory.join(&last.file)))?;
+        }
+        self.tidy()
+    }
+
     /// Throws away what was never finished.
     fn tidy(&mut self) -> Result<(), SinkError> {
         // Another gateway may have the same directory, and a longer name; none has a dot in it.
@@ -231,23 +246,12 @@ impl Files {
 
 impl Sink for Files {
     fn resume(&mut self, ledger: &Reader) -> Result<u64, SinkError> {
-        self.open = None;
-        let directory = self.directory.clone();
-        self.disk
-            .make_directory(&directory)
-            .map_err(io_error(&directory))?;
-        self.last = self.recall()?;
-        if let Some(last) = self.last.clone() {
-            self.publish(&last)
-                .map_err(io_error(&directory.join(&last.file)))?;
-            same_record(ledger, last.last_seq, &last.fingerprint).map_err(|strange| {
-                strange.at(
-                    format!("{}", directory.join(&last.file).display()),
-                    &self.node,
-                )
-            })?;
+        self.find()?;
+        if let Some(last) = &self.last {
+            let file = self.directory.join(&last.file);
+            same_record(ledger, last.last_seq, &last.fingerprint)
+                .map_err(|strange| strange.at(file.display().to_string(), &self.node))?;
         }
-        self.tidy()?;
         Ok(self.position())
     }
 

@@ -41,6 +41,9 @@ const USAGE: [&str; 31] = [
     "byte_basis",
 ];
 
+/// Those of them that are times.
+const TIMES: [&str; 3] = ["start", "end", "last_activity"];
+
 /// The same of `account_record`, but for `time`; `left` is a word of SQL, and the column has another name.
 const ACCOUNT: [&str; 9] = [
     "seq",
@@ -112,14 +115,22 @@ impl Row {
         text(&mut line, &epoch);
         for name in names {
             line.push('\t');
-            put(&mut line, fields.remove(*name).as_ref());
+            let mut value = fields.remove(*name);
+            if TIMES.contains(name)
+                && let Some(Value::String(time)) = &mut value
+            {
+                microseconds(time);
+            }
+            put(&mut line, value.as_ref());
         }
         if is_usage {
             fields.remove("kind");
         } else {
             fields.remove("time");
             line.push('\t');
-            text(&mut line, &record.time().to_string());
+            let mut time = record.time().to_string();
+            microseconds(&mut time);
+            text(&mut line, &time);
         }
         line.push('\t');
         put_more(&mut line, fields);
@@ -129,6 +140,15 @@ impl Row {
             time: record.time(),
             line,
         })
+    }
+}
+
+/// Cuts a time off at microseconds. PostgreSQL would round it, perhaps into another month than its partition's.
+fn microseconds(time: &mut String) {
+    if let Some((begin, end)) = time.find('.').zip(time.find('Z'))
+        && end > begin + 7
+    {
+        time.replace_range(begin + 7..end, "");
     }
 }
 
@@ -183,6 +203,18 @@ mod tests {
         line.clear();
         put(&mut line, None);
         assert_eq!(line, "\\N");
+        for (time, cut) in [
+            (
+                "2026-12-31T23:59:59.999999999Z",
+                "2026-12-31T23:59:59.999999Z",
+            ),
+            ("2026-12-31T23:59:59.99Z", "2026-12-31T23:59:59.99Z"),
+            ("2026-12-31T23:59:59Z", "2026-12-31T23:59:59Z"),
+        ] {
+            let mut text = time.to_owned();
+            microseconds(&mut text);
+            assert_eq!(text, cut);
+        }
     }
 
     #[test]
