@@ -175,7 +175,7 @@ fn whatever_happens_to_server_and_agent_the_tables_are_the_ledger() -> Result<()
     let bill = agent.bill()?;
     until("the views are the bill", || {
         let mut same = true;
-        for ((_, class, charged), _) in &bill.usage {
+        for (_, class, charged) in bill.usage.keys() {
             let flow = bill.sum(|(_, of, by)| of == class && by == charged);
             let views = server.sql(&format!(
                 "SELECT sum(bytes_up), sum(bytes_down), sum(packets_up), sum(packets_down) FROM usage_by_class \
