@@ -45,21 +45,27 @@ impl Bucket {
         agent.left(self.subscriber, self.name)
     }
 
-    /// The records of it, the oldest first.
+    /// The records of it since its plan granted what it has at first, the oldest first.
     ///
     /// # Errors
     /// If the agent does not answer.
     pub fn records(&self, agent: &Agent) -> Result<Vec<Value>> {
+        let mut records = self.all_records(agent)?;
+        records.retain(|record| !is_first(record));
+        Ok(records)
+    }
+
+    fn all_records(&self, agent: &Agent) -> Result<Vec<Value>> {
         let all = agent.ask_json(&["record", "list", "--subscriber", self.subscriber])?;
         // Usage is what it was drawn for, not what was done to it.
         let of_it = |record: &Value| record["bucket"] == self.name && record["kind"] != "usage";
         Ok(all.into_iter().filter(of_it).collect())
     }
 
-    /// What was booked of it in all: granted and written off, less everything taken back.
+    /// What was booked of it in all: granted, at first and later, and written off, less everything taken back.
     fn booked(&self, agent: &Agent) -> Result<i128> {
         let mut sum = 0;
-        for record in self.records(agent)? {
+        for record in self.all_records(agent)? {
             let bytes = i128::from(record["bytes"].as_u64().context("no bytes")?);
             sum += match record["kind"].as_str() {
                 Some("grant" | "write_off") => bytes,
@@ -108,8 +114,15 @@ impl Bucket {
         let drawn = i128::from(self.drawn(agent)?) + i128::from(before);
         let booked = self.booked(agent)?;
         ensure!(
-            drawn == self.granted + booked - left,
-            "{drawn} were drawn, {} granted at first, {booked} booked beside that, {left} are left",
+            drawn == booked - left,
+            "{drawn} were drawn, {booked} booked, {left} are left"
+        );
+        let records = self.all_records(agent)?;
+        let first = records.iter().filter(|record| is_first(record));
+        let granted: u64 = first.filter_map(|record| record["bytes"].as_u64()).sum();
+        ensure!(
+            i128::from(granted) == self.granted,
+            "{granted} are recorded as granted at first, and the plan says {}",
             self.granted
         );
         // The same by what billing reads: records of all epochs, and what is not recorded yet.
@@ -120,6 +133,12 @@ impl Bucket {
         );
         agent.check_order()
     }
+}
+
+/// Whether a record is of what a plan granted at first.
+fn is_first(record: &Value) -> bool {
+    let reason = record["reason"].as_str();
+    reason.is_some_and(|reason| reason.starts_with("granted at first"))
 }
 
 /// Does something while datagrams leave for each pair's second end all the time, whatever becomes of them.

@@ -125,6 +125,7 @@ pub fn udp(from: &Endpoint, to: &Endpoint, datagrams: usize, size: usize) -> Res
             while received.load(Ordering::Acquire) < datagrams {
                 match receiver.recv(&mut buffer) {
                     Ok(_) => _ = received.fetch_add(1, Ordering::Release),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if !is_late(&error) => return Err(error),
                     Err(_) if done.load(Ordering::Acquire) => break,
                     Err(_) => {}

@@ -227,7 +227,7 @@ fn who_has_left_has_a_last_record_and_a_statement() -> Result<()> {
     assert_ne!(left.sessions[0]["end"], serde_json::Value::Null);
     let kinds = left.records.iter().map(|record| record["kind"].as_str());
     let kinds: Vec<_> = kinds.flatten().collect();
-    assert_eq!(kinds, ["debit", "state", "state"]);
+    assert_eq!(kinds, ["grant", "debit", "state", "state"]);
     until("its last records", || {
         let records = usage(&agent)?;
         let bob = records.iter().filter(|record| record.subscriber == "bob");
@@ -253,8 +253,8 @@ fn who_has_left_has_a_last_record_and_a_statement() -> Result<()> {
         assert_eq!(table.contains(part), part != "Asia", "`{part}` in\n{table}");
     }
     let csv = agent.ask(&["usage", "--subscriber", "bob", "--format", "csv"])?;
-    // One for all, one session, three of usage, three of records.
-    assert_eq!(csv.lines().count(), 1 + 1 + 1 + 3 + 3, "{csv}");
+    // One for all, one session, three of usage, four of records.
+    assert_eq!(csv.lines().count(), 1 + 1 + 1 + 3 + 4, "{csv}");
     let csv = agent.ask(&["record", "list", "--format", "csv"])?;
     assert!(csv.lines().any(|line| line.contains(",leave,")), "{csv}");
     let table = agent.ask(&["record", "list", "--kind", "usage"])?;

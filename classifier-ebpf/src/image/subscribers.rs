@@ -106,6 +106,11 @@ impl Binding {
     pub const fn has_block_before(self) -> bool {
         self.0 & Self::BLOCK_BEFORE != 0
     }
+    /// The same, of a subscriber that is suspended, or is not.
+    #[must_use]
+    pub const fn with_suspended(self, suspended: bool) -> Self {
+        Self(self.0 & !Self::SUSPENDED | if suspended { Self::SUSPENDED } else { 0 })
+    }
     /// Whether the subscriber is suspended.
     #[inline(always)]
     #[must_use]

@@ -51,8 +51,21 @@ pub struct Change {
     pub of_one: bool,
     /// What was asked for subscribers otherwise than by their file, and what no longer holds of it.
     pub wishes: Vec<(Arc<str>, Option<Wish>)>,
-    /// What is to be recorded: subscribers that have another plan or state, or are gone.
+    /// What is to be recorded: subscribers that have another plan or state, or are gone, and what plans grant a few at first.
     pub entries: Vec<Entry>,
+    /// First grants that are recorded together.
+    pub endowed: Vec<Endowed>,
+}
+
+/// What a plan grants many at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endowed {
+    /// Its name.
+    pub plan: String,
+    /// Names of the buckets, and bytes.
+    pub grants: Vec<(String, u64)>,
+    /// Numbers of the accounts, ascending.
+    pub accounts: Vec<u32>,
 }
 
 /// Why a subscriber changes.

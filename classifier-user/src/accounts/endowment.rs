@@ -5,7 +5,8 @@ use std::sync::Arc;
 use classifier::layout::MAX_BUCKETS;
 
 use super::planning::Planning;
-use super::{Account, Bucket, Carried, Cycles, Full};
+use super::{Account, Bucket, Carried, Change, Cycles, Endowed, Full};
+use crate::ledger::endowments;
 use crate::policy::Grant;
 
 /// The buckets of an account after a change, and the grants they come with: position and bytes.
@@ -13,13 +14,24 @@ use crate::policy::Grant;
 pub(super) struct Endowment {
     buckets: Arc<[Bucket]>,
     grants: Arc<[(u32, u64)]>,
+    /// Which of those that are granted something at first are to be recorded.
+    newly: Option<usize>,
+}
+
+/// Subscribers that one plan grants the same at first.
+pub(super) struct Newly {
+    plan: String,
+    /// Names of the buckets, and bytes.
+    grants: Vec<(String, u64)>,
+    /// Ids and numbers.
+    accounts: Vec<(Arc<str>, u32)>,
 }
 
 impl Planning<'_> {
     /// The account with every bucket of the plan's layout, and without a session.
     pub(super) fn account(
         &mut self,
-        id: &str,
+        id: &Arc<str>,
         before: Option<&Account>,
         plan: usize,
     ) -> Result<Account, Full> {
@@ -39,7 +51,11 @@ impl Planning<'_> {
         };
         account.cycles = self.cycles(account.cycles, plan);
         let key = (account.buckets.as_ptr(), plan);
-        let Endowment { buckets, grants } = match self.endowments.get(&key) {
+        let Endowment {
+            buckets,
+            grants,
+            newly,
+        } = match self.endowments.get(&key) {
             Some(endowment) => endowment.clone(),
             None => {
                 let endowment = self.endow(id, &account.buckets, plan)?;
@@ -53,6 +69,10 @@ impl Planning<'_> {
             if let Some(before) = before {
                 self.carry_over(before, account.bucket_line);
             }
+        }
+        if let Some(newly) = newly {
+            let accounts = &mut self.endowed[newly].accounts;
+            accounts.push((Arc::clone(id), account.number));
         }
         let line = account.bucket_line;
         self.change.grants.extend(
@@ -117,7 +137,7 @@ impl Planning<'_> {
     }
 
     /// Adds the buckets of a plan's layout to those there are, and finds the grants of those that never had one.
-    fn endow(&self, id: &str, before: &Arc<[Bucket]>, plan: usize) -> Result<Endowment, Full> {
+    fn endow(&mut self, id: &str, before: &Arc<[Bucket]>, plan: usize) -> Result<Endowment, Full> {
         let layout = self.change.numbers.layouts[plan];
         let mut buckets = before.to_vec();
         for name in &self.change.catalog.layouts[layout as usize].buckets {
@@ -136,9 +156,13 @@ impl Planning<'_> {
             });
         }
         let mut grants = Vec::new();
-        let planned = &self.policy.plans[plan].buckets;
+        let mut recorded = Vec::new();
+        let plan = &self.policy.plans[plan];
         for (position, bucket) in (0..).zip(&mut buckets) {
-            let planned = planned.iter().find(|planned| planned.name == bucket.name);
+            let planned = plan
+                .buckets
+                .iter()
+                .find(|planned| planned.name == bucket.name);
             if let Some(planned) = planned
                 && bucket.granted.is_none()
             {
@@ -148,6 +172,9 @@ impl Planning<'_> {
                 };
                 bucket.granted = Some(bytes);
                 grants.push((position, bytes));
+                if bytes > 0 {
+                    recorded.push((bucket.name.clone(), bytes));
+                }
             }
         }
         let buckets = if **before == *buckets {
@@ -155,9 +182,44 @@ impl Planning<'_> {
         } else {
             buckets.into()
         };
+        let newly = (!recorded.is_empty()).then_some(self.endowed.len());
+        self.endowed.extend(newly.map(|_| Newly {
+            plan: plan.name.clone(),
+            grants: recorded,
+            accounts: Vec::new(),
+        }));
         Ok(Endowment {
             buckets,
             grants: grants.into(),
+            newly,
         })
+    }
+
+    /// The change, with what is to be recorded of first grants.
+    pub(super) fn finish(mut self) -> Change {
+        for Newly {
+            plan,
+            grants,
+            accounts,
+        } in self.endowed
+        {
+            if accounts.len() < endowments::TOGETHER {
+                for (id, _) in accounts {
+                    for (bucket, bytes) in &grants {
+                        let entry = endowments::entry(&id, &plan, bucket, *bytes);
+                        self.change.entries.push(entry);
+                    }
+                }
+                continue;
+            }
+            let mut accounts: Vec<u32> = accounts.into_iter().map(|(_, number)| number).collect();
+            accounts.sort_unstable();
+            self.change.endowed.push(Endowed {
+                plan,
+                grants,
+                accounts,
+            });
+        }
+        self.change
     }
 }

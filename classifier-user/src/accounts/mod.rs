@@ -17,19 +17,23 @@ mod endowment;
 mod planning;
 pub mod usage;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use classifier::image::Binding;
 use classifier::layout::RowHead;
+use imbl::OrdMap;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
-pub use self::change::{Cause, Change, Summary};
+pub use self::change::{Cause, Change, Endowed, Summary};
 pub use self::cycles::Cycles;
+
+/// Subscribers by id. A copy costs nothing, and stays as it was.
+pub type Directory = OrdMap<Arc<str>, Account>;
 
 /// All a node knows about who is counted where.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ pub struct Accounts {
     /// Numbers of classes and plan layouts.
     pub catalog: Catalog,
     /// Subscribers by id, present and past.
-    pub subscribers: BTreeMap<Arc<str>, Account>,
+    pub subscribers: Directory,
     /// Rows that ceased to count, in that order.
     pub ended: Vec<EndedRow>,
     /// First line that was never given out.
@@ -130,7 +134,7 @@ impl Accounts {
     pub fn new() -> Self {
         Self {
             catalog: Catalog::default(),
-            subscribers: BTreeMap::new(),
+            subscribers: Directory::new(),
             ended: Vec::new(),
             next_line: 1,
             next_session: 1,
@@ -141,13 +145,17 @@ impl Accounts {
 
     /// The same subscribers after counters began anew: without sessions and rows.
     #[must_use]
-    pub fn anew(mut self) -> Self {
-        for account in self.subscribers.values_mut() {
-            account.session = None;
-            account.bucket_line = 0;
-        }
+    pub fn anew(self) -> Self {
+        let without = |account| Account {
+            session: None,
+            bucket_line: 0,
+            ..account
+        };
+        let subscribers = self.subscribers.into_iter();
         Self {
-            subscribers: self.subscribers,
+            subscribers: subscribers
+                .map(|(id, account)| (id, without(account)))
+                .collect(),
             zone: self.zone,
             ..Self::new()
         }
@@ -174,11 +182,11 @@ impl Accounts {
             }
         }
         if self.subscribers.is_empty() {
-            // Much faster than one by one.
-            self.subscribers = change.subscribers.drain(..).collect();
-        } else {
-            self.subscribers.extend(change.subscribers.drain(..));
+            // One beside the other, much faster.
+            let by_id = |(one, _): &(Arc<str>, _), (other, _): &(Arc<str>, _)| one.cmp(other);
+            change.subscribers.sort_unstable_by(by_id);
         }
+        self.subscribers.extend(change.subscribers.drain(..));
         self.next_line = change.next_line;
         self.next_session = change.next_session;
         // Laid out once: from now on somebody may count there.
@@ -187,6 +195,7 @@ impl Accounts {
         change.grants.clear();
         change.drawn.clear();
         change.entries.clear();
+        change.endowed.clear();
     }
 
     /// Subscribers with a running session.

@@ -7,7 +7,7 @@ use classifier::layout::{CHUNK_LINES, MAX_CHUNKS, row_lines};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::endowment::Endowment;
+use super::endowment::{Endowment, Newly};
 use super::{
     Account, Accounts, Bucket, Cause, Change, EndedRow, Full, Row, Session, Summary, row_head,
 };
@@ -41,7 +41,7 @@ impl Accounts {
             planning.subscriber(subscriber)?;
         }
         planning.departures(subscribers);
-        Ok(planning.change)
+        Ok(planning.finish())
     }
 
     /// Plans what one subscriber is to be, under the policy that is in force; `None`: nobody's.
@@ -67,7 +67,7 @@ impl Accounts {
                 }
             }
         }
-        Ok(planning.change)
+        Ok(planning.finish())
     }
 
     /// Plans a bucket block for a subscriber that has left and has none since counters began anew.
@@ -83,7 +83,7 @@ impl Accounts {
             planning.carry_over(account, placed.bucket_line);
             planning.change.subscribers.push((Arc::clone(id), placed));
         }
-        Ok(planning.change)
+        Ok(planning.finish())
     }
 
     /// The change to the same policy with the same subscribers, at another time or behind another gateway.
@@ -93,7 +93,7 @@ impl Accounts {
     pub fn carry_on(&self, policy: &Policy, at: Timestamp) -> Result<Change, Full> {
         let mut planning = Planning::new(self, policy, at)?;
         planning.change.bindings = self.bindings();
-        Ok(planning.change)
+        Ok(planning.finish())
     }
 }
 
@@ -106,6 +106,8 @@ pub(super) struct Planning<'a> {
     pub(super) newcomers: u32,
     /// By where the list of buckets from before is, and the plan: few, however many the subscribers.
     pub(super) endowments: HashMap<(*const Bucket, usize), Endowment>,
+    /// Who is granted something at first.
+    pub(super) endowed: Vec<Newly>,
     /// By beginning and plan: when the cycle that runs now ends. Many subscribers began together.
     pub(super) ends: HashMap<(Timestamp, usize), Timestamp>,
     pub(super) change: Change,
@@ -125,6 +127,7 @@ impl<'a> Planning<'a> {
             },
             newcomers: 0,
             endowments: HashMap::new(),
+            endowed: Vec::new(),
             ends: HashMap::new(),
             change: Change {
                 catalog,
@@ -145,6 +148,7 @@ impl<'a> Planning<'a> {
                 of_one: false,
                 wishes: Vec::new(),
                 entries: Vec::new(),
+                endowed: Vec::new(),
             },
         })
     }

@@ -11,6 +11,7 @@ use classifier::layout::LINE_BYTES;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::at_once::Sight;
 use super::error::NodeError;
 use super::node::{InForce, Node, gateway_addresses};
 use super::preflight;
@@ -145,12 +146,13 @@ impl Node {
 
     /// Changes the image in force in place; `ended`: rows cease to count. `false` when it has no room for that.
     fn rebind(&mut self, change: &Change, ended: bool) -> Result<bool, NodeError> {
-        let Some(live) = &mut self.live else {
+        let Some(live) = &self.live else {
             return Ok(false);
         };
         if live.rebind(&change.unbound, &change.bound).is_err() {
             return Ok(false);
         }
+        self.at_once.sees(self.sight().into_iter().collect());
         // Who is suspended, or has its service again, need not wait for a grace period.
         if ended {
             // The same image once more, for the grace period: after it rows that ended are final.
@@ -196,8 +198,14 @@ impl Node {
         })?;
         self.adopt(&mut change, serial);
         self.maps.set_serial(serial)?;
+        let prepared = Arc::new(prepared);
+        self.at_once.also_sees(Sight {
+            subscribers: self.accounts.subscribers.clone(),
+            image: Arc::clone(&prepared),
+        });
         target(&larger, &self.maps).publish(&prepared)?;
         self.live = Some(prepared);
+        self.at_once.sees(self.sight().into_iter().collect());
         self.unpublished = false;
         if let Some(larger) = larger {
             larger.replace(&mut self.maps.image);

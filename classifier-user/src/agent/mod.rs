@@ -3,6 +3,7 @@
 //! The packets do not need it: they are judged and counted in the kernel. The agent puts new policies and
 //! subscribers in force, looks after interfaces, and answers questions.
 
+pub mod at_once;
 pub mod charging;
 pub mod error;
 pub mod events;
@@ -21,7 +22,7 @@ mod triggers;
 pub mod views;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -33,7 +34,7 @@ use tracing::{error, info, warn};
 
 use self::node::Node;
 use self::triggers::{Files, Links};
-use crate::api::server::{self, Shared, with};
+use crate::api::server::{self, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
 use crate::metrics;
 use crate::report::Direction;
@@ -98,7 +99,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         // Nobody will answer there; whoever asks hears that there is no agent.
         let _ = std::fs::remove_file(&socket);
     })?;
-    let node: Shared = Arc::new(Mutex::new(node));
+    let node: Shared = Arc::new(SharedNode::new(node));
     let metrics = metrics::Source::new(Arc::clone(&node), metrics_settings)?;
     let sinks = runner::start(&of_sinks, &board, &tokio::runtime::Handle::current())?;
     with(Arc::clone(&node), move |node| node.sinks = board).await;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use nix::sys::socket::SockaddrStorage;
 use tracing::{info, warn};
 
+use super::at_once::AtOnce;
 use super::charging::cycles::Ends;
 use super::charging::levels::Levels;
 use super::error::NodeError;
@@ -53,7 +54,9 @@ pub struct Node {
     /// Serial number of the latest image.
     pub(super) serial: u32,
     /// The image in force, for changes in place; `None` before the first.
-    pub(super) live: Option<LiveImage>,
+    pub(super) live: Option<Arc<LiveImage>>,
+    /// What cannot wait for the node's lock.
+    pub(super) at_once: Arc<AtOnce>,
     /// The ledger knows a change that the image in force does not: something was in the way of publishing it.
     pub(super) unpublished: bool,
     /// What was asked for subscribers otherwise than by their file.
@@ -178,6 +181,7 @@ impl Node {
             news,
             in_force: None,
             live: None,
+            at_once: Arc::default(),
             unpublished: false,
             ledger,
             recording,
@@ -259,6 +263,12 @@ impl Node {
     /// Takes the programs off all interfaces; the counters stay.
     pub fn detach(&mut self) {
         self.interfaces.detach_all(&self.maps);
+    }
+
+    /// What cannot wait for whoever holds the node.
+    #[must_use]
+    pub fn at_once(&self) -> Arc<AtOnce> {
+        Arc::clone(&self.at_once)
     }
 
     /// Time zone of the gateway's customers.

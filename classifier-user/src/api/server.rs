@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
 use super::stream;
+use crate::agent::at_once::{self, AtOnce};
 use crate::agent::charging::orders::OrderError;
 use crate::agent::error::NodeError;
 use crate::agent::node::Node;
@@ -49,7 +50,39 @@ use crate::metrics::Source;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
 /// The node, as tasks share it.
-pub type Shared = Arc<Mutex<Node>>;
+pub type Shared = Arc<SharedNode>;
+
+/// The node behind its lock, and beside it what cannot wait for that.
+#[derive(Debug)]
+pub struct SharedNode {
+    node: Mutex<Node>,
+    at_once: Arc<AtOnce>,
+}
+
+impl SharedNode {
+    /// A node to be shared.
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self {
+            at_once: node.at_once(),
+            node: Mutex::new(node),
+        }
+    }
+
+    /// What cannot wait.
+    #[must_use]
+    pub const fn at_once(&self) -> &Arc<AtOnce> {
+        &self.at_once
+    }
+
+    /// Works on the node, as soon as nobody else does.
+    fn work<T>(&self, work: impl FnOnce(&mut Node) -> T) -> T {
+        // A panic while the lock was held has been reported; what the node holds is in the kernel anyway.
+        let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = Arc::clone(&self.at_once).hold(&node);
+        work(&mut node)
+    }
+}
 
 /// Listens on a Unix socket that only its owner and group can use. A socket left by an agent that is gone is
 /// replaced; one that answers is not.
@@ -84,7 +117,7 @@ pub async fn serve(
     metrics: Source,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let feed = node.lock().unwrap_or_else(PoisonError::into_inner).feed();
+    let feed = node.work(|node| node.feed());
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/usage", get(usage))
@@ -217,7 +250,7 @@ async fn set(
     Json(wanted): Json<Wanted>,
 ) -> Response {
     let Some(at) = when.at else {
-        return served(with(node, move |node| node.set_subscriber(&id, wanted)).await);
+        return served(at_once::set_subscriber(node, id, wanted).await);
     };
     let step = match (wanted.plan, wanted.state, wanted.addresses) {
         (Some(plan), None, None) => Step::Plan(plan),
@@ -447,8 +480,7 @@ pub(crate) async fn with<T: Send + 'static>(
     let handle = tokio::runtime::Handle::current();
     let work = move || {
         let _context = handle.enter();
-        // A panic while the lock was held has been reported; what the node holds is in the kernel anyway.
-        work(&mut node.lock().unwrap_or_else(PoisonError::into_inner))
+        node.work(work)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -1,8 +1,9 @@
 //! An image in its map, ready to be put in force or in force already: its subscriber indices can be changed in place,
-//! for as long as there is room behind the image.
+//! for as long as there is room behind the image. Two may do so at the same time.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use classifier::image::subscribers::NODE_BITS;
 use classifier::image::{Binding, LINE_WORDS};
@@ -16,8 +17,11 @@ use crate::image::outermost;
 #[derive(Debug)]
 pub struct LiveImage {
     map: OwnedFd,
-    room: MappedRoom,
+    room: Mutex<MappedRoom>,
 }
+
+/// Prefixes that are bound anew before somebody else may change the image: well below a millisecond.
+const AT_ONCE: usize = 1_000;
 
 impl LiveImage {
     /// Takes charge of an image of `words` words that was written to a map.
@@ -28,7 +32,10 @@ impl LiveImage {
             free: Vec::new(),
             resting: Vec::new(),
         };
-        Self { map, room }
+        Self {
+            map,
+            room: Mutex::new(room),
+        }
     }
 
     pub(super) const fn map(&self) -> &OwnedFd {
@@ -41,25 +48,46 @@ impl LiveImage {
     ///
     /// # Errors
     /// When the index cannot take one in place; those before it are bound.
-    pub fn rebind(&mut self, unbound: &[IpNet], bound: &[(IpNet, Binding)]) -> Result<(), Unfit> {
+    pub fn rebind(&self, unbound: &[IpNet], bound: &[(IpNet, Binding)]) -> Result<(), Unfit> {
         let bound = outermost(bound);
         let is_bound = |net: &IpNet| {
             let after = bound.partition_point(|(other, _)| *other <= net);
             after > 0 && bound[after - 1].0.contains(net)
         };
-        for net in unbound.iter().filter(|net| !is_bound(net)) {
-            bindings::unbind(&mut self.room, net)?;
+        let gone: Vec<_> = unbound.iter().filter(|net| !is_bound(net)).collect();
+        for part in gone.chunks(AT_ONCE) {
+            let mut room = self.room();
+            part.iter()
+                .try_for_each(|net| bindings::unbind(&mut *room, net))?;
         }
-        for (net, binding) in bound {
-            bindings::bind(&mut self.room, net, binding)?;
+        for part in bound.chunks(AT_ONCE) {
+            let mut room = self.room();
+            part.iter()
+                .try_for_each(|(net, binding)| bindings::bind(&mut *room, net, *binding))?;
         }
         Ok(())
     }
 
+    /// Suspends who is counted in the row at a line, or gives it its service: for those of its prefixes that are bound
+    /// to that row here.
+    ///
+    /// # Errors
+    /// When the index cannot take one in place; those before it are as they are to be.
+    pub fn suspend(&self, nets: &[IpNet], line: u32, suspended: bool) -> Result<(), Unfit> {
+        let mut room = self.room();
+        nets.iter()
+            .try_for_each(|net| bindings::suspend(&mut *room, net, line, suspended))
+    }
+
     /// Lets what was given back be used again. To be called when no packet can be reading it any more: when an image
     /// was published since, this one again or another.
-    pub fn rested(&mut self) {
-        self.room.free.append(&mut self.room.resting);
+    pub fn rested(&self) {
+        let room = &mut *self.room();
+        room.free.append(&mut room.resting);
+    }
+
+    fn room(&self) -> MutexGuard<'_, MappedRoom> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

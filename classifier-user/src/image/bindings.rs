@@ -120,6 +120,21 @@ pub fn unbind(room: &mut impl Room, net: &IpNet) -> Result<(), Unfit> {
     Index::of(room, index_of(net)).unbind(Key::of(net))
 }
 
+/// Says of a prefix whether its subscriber is suspended, if it is bound to the row at a line.
+///
+/// # Errors
+/// When the index cannot take it; it then answers as before.
+pub fn suspend(room: &mut impl Room, net: &IpNet, line: u32, suspended: bool) -> Result<(), Unfit> {
+    let mut index = Index::of(room, index_of(net));
+    let key = Key::of(net);
+    match index.bound(key) {
+        Some(binding) if binding.line() == line => {
+            index.bind(key, binding.with_suspended(suspended))
+        }
+        _ => Ok(()),
+    }
+}
+
 const fn index_of(net: &IpNet) -> u32 {
     match net {
         IpNet::V4(_) => at::SUBSCRIBERS4,
@@ -204,6 +219,42 @@ impl<'a, R: Room> Index<'a, R> {
                 return Ok(());
             };
             base = node * LINE_LONGS;
+        }
+    }
+
+    /// What a prefix is bound to; `None` where exactly this one is bound to nothing.
+    fn bound(&self, key: Key) -> Option<Binding> {
+        let mut decided = self.shape.common_bits;
+        let mut base = self.table;
+        let mut bits = self.shape.table_bits;
+        let foreign = decided > 0 && (key.bits ^ self.shape.common).leading_zeros() < decided;
+        if key.len < decided || foreign {
+            return None;
+        }
+        loop {
+            let slot = base + key.digits(decided, bits);
+            decided += bits;
+            let word = self.room.get(slot);
+            let entry = word as u32;
+            if key.len <= decided {
+                let is_answer = entry & (DEEPER | RUN | LONE) == 0;
+                return is_answer.then(|| Binding::of_word(word));
+            }
+            if entry & DEEPER != 0 {
+                bits = node_bits(word);
+                base = (entry & !DEEPER) * LINE_LONGS;
+                continue;
+            }
+            if entry & RUN != 0 {
+                let run = Binding::of_word(word);
+                let bits = run.run_bits();
+                let is_of_run = key.len == decided + bits;
+                return is_of_run.then(|| run.of_run(key.digits(decided, bits)));
+            }
+            let record = entry & !LONE;
+            let is_record = entry & LONE != 0 && self.key(record) == key;
+            let binding = || self.room.get(record * LINE_LONGS + record::BINDING);
+            return is_record.then(|| Binding::of_word(binding()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Subscribers with their sessions, and rows that ended, as the ledger keeps them: a line of plain columns each, so
 //! that a million are written and read in seconds. Times are nanoseconds since 1970, UTC.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Ledger, Result, put_numbered};
-use crate::accounts::{Account, Bucket, Cycles, EndedRow, Row, Session};
+use crate::accounts::{Account, Bucket, Cycles, Directory, EndedRow, Row, Session};
 
 /// Writes subscribers down as they are after a change. Lists of buckets are written once each.
 pub(super) fn put_subscribers(
@@ -80,12 +80,9 @@ pub(super) fn put_ended(
 }
 
 impl Ledger {
-    pub(super) fn subscribers(
-        &self,
-        lists: &[Arc<[Bucket]>],
-    ) -> Result<BTreeMap<Arc<str>, Account>> {
+    pub(super) fn subscribers(&self, lists: &[Arc<[Bucket]>]) -> Result<Directory> {
         let found = self.rows("SELECT * FROM subscriber", |row| {
-            let id = row.get_ref(1)?.as_str()?.into();
+            let id: Arc<str> = row.get_ref(1)?.as_str()?.into();
             let number = row.get(0)?;
             let list: usize = row.get(3)?;
             let session = match row.get(4)? {

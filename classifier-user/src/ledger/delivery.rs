@@ -6,14 +6,10 @@ use std::fs::File;
 use std::io;
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::Transaction;
 
-use super::usage::{AnyRecord, Which};
+use super::usage::{AnyRecord, Which, next_seq};
 use super::{LedgerError, Reader, Result, failed};
-
-/// The number of the last record, of whatever kind.
-const LAST: &str = "SELECT max(coalesce((SELECT max(seq) FROM record), 0),
-    coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0))";
 
 impl AnyRecord {
     /// The word for its kind.
@@ -36,15 +32,40 @@ impl AnyRecord {
 }
 
 impl Reader {
+    /// Asks several questions of one state of the file, whatever is written meanwhile.
+    fn at_once<T>(&self, ask: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let state = self
+            .connection
+            .unchecked_transaction()
+            .map_err(failed(&self.path))?;
+        ask(&state)
+    }
+
+    fn last_in(&self, state: &Transaction<'_>) -> Result<u64> {
+        let next = next_seq(state).map_err(failed(&self.path))?;
+        Ok(next as u64 - 1)
+    }
+
     /// Number of the last record; 0 when there is none.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn last_seq(&self) -> Result<u64> {
-        let last = self
-            .connection
-            .query_row(LAST, [], |row| row.get::<_, i64>(0));
-        last.map(|last| last as u64).map_err(failed(&self.path))
+        self.at_once(|state| self.last_in(state))
+    }
+
+    /// The records that come next behind a number, so many at the most. None between them is missing because it was written
+    /// while they were read.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn next_records(&self, after: u64, limit: usize) -> Result<Vec<AnyRecord>> {
+        let which = Which {
+            after,
+            limit,
+            ..Which::default()
+        };
+        self.at_once(|_| self.all_records(which))
     }
 
     /// How many records of each kind there are behind a number, and the number of the last of them.
@@ -52,23 +73,28 @@ impl Reader {
     /// # Errors
     /// When they cannot be read.
     pub fn counts(&self, after: u64) -> Result<(u64, BTreeMap<String, u64>)> {
-        let read = || {
-            // One view of the file for all three questions.
-            let view = self.connection.unchecked_transaction()?;
-            let last: i64 = view.query_row(LAST, [], |row| row.get(0))?;
-            let usage = "SELECT coalesce(sum(records), 0) FROM usage WHERE seq > ?1";
-            let usage: i64 = view.query_row(usage, [after as i64], |row| row.get(0))?;
-            let mut others = view.prepare_cached(
-                "SELECT json_extract(content, '$.kind'), count(*) FROM record WHERE seq > ?1 GROUP BY 1",
-            )?;
-            let others = others.query_map(params![after as i64], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)? as u64))
-            })?;
-            let mut counts = others.collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
-            counts.insert("usage".to_owned(), usage as u64);
-            Ok((last as u64, counts))
-        };
-        read().map_err(failed(&self.path))
+        const PAGE: usize = 10_000;
+        self.at_once(|state| {
+            let last = self.last_in(state)?;
+            let mut counts = BTreeMap::new();
+            let mut others = 0;
+            let mut from = after;
+            loop {
+                let page = self.records(from, None, PAGE)?;
+                others += page.len() as u64;
+                for record in &page {
+                    from = record.seq;
+                    *counts.entry(record.entry.kind.clone()).or_default() += 1;
+                }
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+            // They are numbered without gaps, and many: nobody needs to read them to know how many.
+            let usage = last.saturating_sub(after).saturating_sub(others);
+            *counts.entry("usage".to_owned()).or_default() += usage;
+            Ok((last, counts))
+        })
     }
 
     /// Since when a record waits for somebody who has all until a number; `None` when none does.
@@ -76,14 +102,7 @@ impl Reader {
     /// # Errors
     /// When it cannot be read.
     pub fn waiting_since(&self, after: u64) -> Result<Option<Timestamp>> {
-        if self.last_seq()? <= after {
-            return Ok(None);
-        }
-        let next = self.all_records(Which {
-            after,
-            limit: 1,
-            ..Which::default()
-        })?;
+        let next = self.next_records(after, 1)?;
         Ok(next.first().map(AnyRecord::time))
     }
 

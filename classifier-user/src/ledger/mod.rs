@@ -7,6 +7,7 @@
 mod accounts;
 pub mod balances;
 mod delivery;
+pub(crate) mod endowments;
 mod error;
 mod reader;
 pub mod records;
@@ -123,7 +124,7 @@ impl Ledger {
         self.connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .map_err(failed(path))?;
-        match self.schema()? {
+        let done = match self.schema()? {
             0 => self
                 .connection
                 .execute_batch(&format!(
@@ -136,7 +137,11 @@ impl Ledger {
                 path: path.clone(),
                 found,
             }),
-        }
+        };
+        done?;
+        self.connection
+            .execute_batch(endowments::TABLE)
+            .map_err(failed(path))
     }
 
     /// Looks through all tables, but for those that only grow: they may hold years, and a start does not need them.
@@ -251,6 +256,7 @@ impl Ledger {
             accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
             records::put_wishes(transaction, &change.wishes)?;
             records::append(transaction, &change.entries, change.at)?;
+            endowments::put(transaction, &change.endowed, change.at)?;
             usage::put_closings(transaction, before, change)?;
             set_number(transaction, "next_line", u64::from(change.next_line))?;
             set_number(transaction, "next_session", change.next_session)?;

@@ -90,7 +90,10 @@ impl Reader {
         let query = &format!(
             "SELECT seq, time, content FROM record WHERE {which} seq > ?1 ORDER BY seq LIMIT ?3"
         );
-        let mut statement = self.connection.prepare(query).map_err(failed(&self.path))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(query)
+            .map_err(failed(&self.path))?;
         let rows = statement
             .query_map(params![after as i64, subscriber, limit as i64], |row| {
                 Ok((
@@ -100,13 +103,17 @@ impl Reader {
                 ))
             })
             .map_err(failed(&self.path))?;
-        rows.map(|row| {
+        let written = rows.map(|row| {
             let (seq, time, content) = row.map_err(failed(&self.path))?;
             let entry = serde_json::from_str(&content)
                 .map_err(|error| self.damaged(format!("record {seq}: {error}")))?;
             Ok(Record { seq, time, entry })
-        })
-        .collect()
+        });
+        let mut found: Vec<Record> = written.collect::<Result<_>>()?;
+        found.extend(self.endowments(after, subscriber, limit)?);
+        found.sort_by_key(|record| record.seq);
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// What was asked for subscribers otherwise than by their file, by id.

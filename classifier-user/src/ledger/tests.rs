@@ -5,6 +5,7 @@ use std::fs;
 use jiff::Timestamp;
 
 use super::balances::{Batch, Booked};
+use super::records::What;
 use super::*;
 use crate::accounts::Cycles;
 use crate::balance::{Action, Order};
@@ -26,9 +27,13 @@ main = "1kB"
 
 /// A change from `accounts` to a list of subscribers.
 fn change(accounts: &Accounts, list: &str) -> Change {
+    change_under(POLICY, accounts, list)
+}
+
+fn change_under(policy: &str, accounts: &Accounts, list: &str) -> Change {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    fs::write(at.join("policy.toml"), POLICY).unwrap();
+    fs::write(at.join("policy.toml"), policy).unwrap();
     fs::write(at.join("s.csv"), format!("id,plan,state,addresses\n{list}")).unwrap();
     let policy = policy::load(at).unwrap().policy;
     let list = subscribers::load(&at.join("s.csv"), &policy)
@@ -150,6 +155,63 @@ fn what_the_kernel_may_not_know_is_told_again_until_it_does() {
     assert_eq!(ledger.untold().unwrap(), [(0, 0, 7000)]);
     ledger.told().unwrap();
     assert_eq!(ledger.untold().unwrap(), []);
+}
+
+#[test]
+fn what_plans_grant_at_first_is_recorded_for_each_also_of_very_many() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (mut ledger, _) = Ledger::open(&path).unwrap();
+    let mut accounts = Accounts::new();
+    let policy = POLICY
+        .replace("[plans.a.charge]", "more = \"2kB\"\n[plans.a.charge]")
+        .replace("[\"main\", ", "[\"main\", \"more\", ");
+    let line = |n: usize| format!("s{n},a,active,10.0.{}.{}\n", n >> 8, n & 255);
+    // A few, very many at once, and one more.
+    for (serial, upto) in (1..).zip([3, 2_500, 2_501]) {
+        let list: String = (0..upto).map(line).collect();
+        let mut change = change_under(&policy, &accounts, &list);
+        ledger
+            .begin(&accounts, &change, serial, || Ok::<_, LedgerError>(()))
+            .unwrap();
+        accounts.adopt(&mut change);
+    }
+    let all = ledger.records(0, None, usize::MAX >> 1).unwrap();
+    assert_eq!(all.len(), 2 * 2_501);
+    assert!(all.iter().zip(1..).all(|(record, seq)| record.seq == seq));
+    let of: std::collections::BTreeSet<_> = all
+        .iter()
+        .map(|record| {
+            let What::Bucket { bucket, bytes, .. } = &record.entry.what else {
+                panic!("{record:?}")
+            };
+            assert_eq!(record.entry.kind, "grant");
+            (&record.entry.subscriber, bucket.as_str(), *bytes)
+        })
+        .collect();
+    let kinds = |name, bytes| {
+        of.iter()
+            .filter(|(_, bucket, of)| (*bucket, *of) == (name, bytes))
+            .count()
+    };
+    assert_eq!((kinds("main", 1_000), kinds("more", 2_000)), (2_501, 2_501));
+    // Page by page, and of one of them: the same.
+    let mut paged = Vec::new();
+    while let Some(page) = Some(ledger.records(paged.len() as u64, None, 701).unwrap())
+        && !page.is_empty()
+    {
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    for place in [0, 1_234, 5_000] {
+        let own = &all[place..place + 2];
+        let id = own[0].entry.subscriber.as_str();
+        assert_eq!(ledger.records(0, Some(id), 10).unwrap(), own);
+        assert_eq!(ledger.records(0, Some(id), 1).unwrap(), own[..1]);
+        assert_eq!(ledger.records(own[0].seq, Some(id), 10).unwrap(), own[1..]);
+    }
+    let rows = ledger.rows("SELECT count(*) FROM endowment", |row| row.get::<_, i64>(0));
+    assert_eq!(rows.unwrap(), [1]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::runner::SinkError;
 use crate::ledger::Reader;
-use crate::ledger::usage::{AnyRecord, Which};
+use crate::ledger::usage::AnyRecord;
 
 /// Fields a record is known by: those that all versions of a record have.
 const KNOWN_BY: [&str; 12] = [
@@ -62,11 +62,7 @@ fn same_record(ledger: &Reader, seq: u64, known: &str) -> Result<(), Strange> {
     if seq == 0 {
         return Ok(());
     }
-    let found = ledger.all_records(Which {
-        after: seq - 1,
-        limit: 1,
-        ..Which::default()
-    });
+    let found = ledger.next_records(seq - 1, 1);
     let found = found.map_err(|error| Strange(seq, Some(error.into())))?;
     match found.first() {
         Some(record) if record.seq() == seq && fingerprint(record) == known => Ok(()),

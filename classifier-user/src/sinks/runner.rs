@@ -14,7 +14,7 @@ use super::board::{Board, Post};
 use super::files::Files;
 use super::postgres::Postgres;
 use crate::config::{Config, Sink as Settings};
-use crate::ledger::usage::{AnyRecord, Which};
+use crate::ledger::usage::AnyRecord;
 use crate::ledger::{LedgerError, Reader};
 
 /// Records that are handed over at once.
@@ -210,11 +210,7 @@ impl Worker {
         let mut handed = position;
         let mut stop = false;
         loop {
-            let records = reader.all_records(Which {
-                after: handed,
-                limit: BATCH,
-                ..Which::default()
-            })?;
+            let records = reader.next_records(handed, BATCH)?;
             let expected = handed + 1..;
             if let Some((seq, _)) = expected
                 .zip(&records)

@@ -314,7 +314,8 @@ fn put_taken(transaction: &Transaction<'_>, line: u32, taken: &Taken) -> rusqlit
 /// The number of the next record, of whatever kind.
 pub(in crate::ledger) fn next_seq(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     let last = "SELECT max(coalesce((SELECT max(seq) FROM record), 0),
-        coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0))";
+        coalesce((SELECT seq + records - 1 FROM usage ORDER BY seq DESC LIMIT 1), 0),
+        coalesce((SELECT seq + records - 1 FROM endowment ORDER BY seq DESC LIMIT 1), 0))";
     let last: i64 = transaction.query_row(last, [], |row| row.get(0))?;
     Ok(last + 1)
 }
