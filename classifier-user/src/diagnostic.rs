@@ -1,6 +1,8 @@
 //! What is wrong with an input file, where, and what to do about it. Readers collect diagnostics
 //! instead of stopping at the first, so one run of `check` shows everything there is to repair.
 
+pub mod render;
+
 use std::fmt;
 
 use crate::policy::Place;
@@ -43,6 +45,29 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}: {}", self.place, self.severity, self.message)?;
         write!(f, "  help: {}", self.help)
+    }
+}
+
+impl Diagnostic {
+    /// The same, where warnings are errors.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.severity = Severity::Error;
+        self
+    }
+
+    /// One object for programs: severity, code, file, line, column, message, help.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "severity": self.severity.to_string(),
+            "code": self.code,
+            "file": self.place.file.display().to_string(),
+            "line": self.place.line,
+            "column": self.place.column,
+            "message": self.message,
+            "help": self.help,
+        })
     }
 }
 

@@ -67,6 +67,9 @@ fn it_says_what_becomes_of_prefixes_terms_and_buckets() {
         said(&diff(&dir, &["old", "new", "--subscribers", "s.csv"])),
         "1 prefix added to internet: 8.8.8.0/24\n\
          1 prefix removed from internet: 8.8.4.0/24\n\
+         set chats: prefixes 1 added, 1 removed: 8.8.4.0/24, 8.8.8.0/24\n\
+         plan small: is paid for otherwise: 4,294,967,296 IPv4 addresses (16,777,216 /24s), IPv6 of \
+         281,474,976,710,656 /48s\n\
          plan small: bucket gift added\n\
          plan small: bucket gone removed\n\
          plan small: bucket balance: 630 UZS/MB -> 700 UZS/MB\n\
@@ -123,4 +126,72 @@ fn a_bad_policy_is_told_like_check_tells_it() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("new/policy.toml:1:1: error:"), "{text}");
+}
+
+#[test]
+fn every_prefix_is_told_where_it_is_asked() {
+    let dir = sample();
+    let text = said(&diff(&dir, &["old", "new", "--prefixes"]));
+    assert!(
+        text.ends_with("- chats 8.8.4.0/24\n+ chats 8.8.8.0/24\n"),
+        "{text}"
+    );
+    let text = said(&diff(
+        &dir,
+        &["old", "new", "--prefixes", "--format", "json"],
+    ));
+    let last = text.lines().last().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    let expected =
+        serde_json::json!({"kind": "prefix", "prefix": "8.8.8.0/24", "from": null, "to": "chats"});
+    assert_eq!(last, expected);
+}
+
+#[test]
+fn what_becomes_free_is_weighed_and_guarded() {
+    let dir = sample();
+    let free = |net: &str| {
+        OLD.replace(
+            "default_class = \"internet\"",
+            "default_class = \"internet\"\nmax_change = \"20%\"",
+        )
+        .replace("[[sets]]", "[classes.chats]\nrating_group = 2\n[[sets]]")
+        .replace(
+            "class = \"internet\"\nprefixes",
+            "class = \"chats\"\nprefixes",
+        )
+        .replace("8.8.4.0/24", net)
+        .replace(
+            "[plans.other.charge]",
+            "[plans.other.charge]\nchats = \"free\"",
+        )
+    };
+    fs::write(dir.path().join("old/policy.toml"), free("8.8.4.0/24")).unwrap();
+    fs::write(dir.path().join("new/policy.toml"), free("8.8.4.0/23")).unwrap();
+    let text = said(&diff(&dir, &["old", "new"]));
+    assert_eq!(
+        text,
+        "1 prefix added to chats: 8.8.4.0/23\n\
+         1 prefix removed from chats: 8.8.4.0/24\n\
+         set chats: prefixes 1 added, 1 removed: 8.8.4.0/23, 8.8.4.0/24\n\
+         address space from internet to chats: 256 IPv4 addresses (1 /24)\n\
+         plan other: becomes free: 256 IPv4 addresses (1 /24)\n\
+         a reload is refused without --force: set \"chats\" grows by 100.0%: 256 IPv4 addresses (1 /24) of \
+         256 IPv4 addresses (1 /24); max_change is 20%\n\
+         a reload is refused without --force: what plan \"other\" has free grows by 100.0%: 256 IPv4 addresses \
+         (1 /24) of 256 IPv4 addresses (1 /24); max_change is 20%\n"
+    );
+    let text = said(&diff(&dir, &["old", "new", "--format", "json"]));
+    let line = text
+        .lines()
+        .find(|line| line.contains("\"becomes\":\"free\""))
+        .unwrap();
+    let plan: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        plan,
+        serde_json::json!({
+            "kind": "plan", "plan": "other", "becomes": "free",
+            "ipv4_addresses": 256, "ipv4_24s": 1.0, "ipv6_48s": 0.0,
+        })
+    );
 }

@@ -243,7 +243,7 @@ fn the_same_prefix_may_change_its_class_in_time() {
     let toml = "name = \"x\"\ndefault_class = \"i\"\n[classes.i]\nrating_group = 1\n\
                 [classes.j]\nrating_group = 2\n\
                 [[sets]]\nname = \"a\"\nclass = \"j\"\nprefixes = [\"8.8.8.0/24\"]\n\
-                valid_until = 2024-01-01T00:00:00Z\n\
+                valid_until = 2024-01-01T00:00:00Z\nexpect = [\"expired\"]\n\
                 [[sets]]\nname = \"b\"\nclass = \"i\"\nprefixes = [\"8.8.8.0/24\"]\n\
                 valid_from = 2024-01-01T00:00:00Z\n";
     let (_dir, Checked { policy, warnings }) = load(toml);
@@ -297,6 +297,9 @@ fn changes_are_one_line_each() {
          default class: internet -> other\n\
          class other added\n\
          class messengers: rating_group: 30 -> 31\n\
+         set late added\n\
+         set state-portals: valid: from 2023-05-21T19:00:00Z until 2029-12-31T19:00:00Z -> \
+         from 2023-05-21T19:00:00Z until 2023-05-22T19:00:00Z\n\
          plan debtor removed\n\
          plan social added\n\
          plan shifokor: cycle: 14d -> 1mo\n\

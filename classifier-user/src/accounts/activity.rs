@@ -121,14 +121,12 @@ struct Watched {
 /// All rows that count.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// In the order of their lines, which are only ever given out upwards.
+    /// In the order of their lines.
     rows: Vec<Watched>,
     /// When each slice of them was looked at last.
     looked: Vec<Moment>,
     /// By line, rows that were looked at alone since their slice was.
     alone: HashMap<u32, Moment>,
-    /// Rows among them that ended.
-    gone: usize,
     /// By line, those that moved since their last record.
     active: HashMap<u32, Activity>,
     /// Shortest time a rate is measured over.
@@ -149,17 +147,39 @@ impl Watch {
         }
     }
 
-    /// Watches a row that begins behind all others; `seen`: what is known of it at `at`.
-    pub fn begin(&mut self, subscriber: Arc<str>, line: u32, layout: u32, seen: Sums, at: Moment) {
-        debug_assert!(self.rows.last().is_none_or(|last| last.line < line));
-        self.rows.push(Watched {
-            subscriber,
-            line,
-            layout,
-            seen,
-        });
-        if self.looked.len() < self.slices() {
-            self.looked.push(at);
+    /// Watches rows from `now` on, when so much of each is known: those behind all others, and those that have the lines
+    /// of others that ended.
+    pub fn begin(
+        &mut self,
+        rows: impl IntoIterator<Item = (Arc<str>, u32, u32, Sums)>,
+        now: Moment,
+    ) {
+        let mut sorted = true;
+        for (subscriber, line, layout, seen) in rows {
+            let row = Watched {
+                subscriber,
+                line,
+                layout,
+                seen,
+            };
+            if self.rows.last().is_some_and(|last| last.line >= line) {
+                if sorted && let Ok(at) = self.rows.binary_search_by_key(&line, |row| row.line) {
+                    debug_assert_eq!(self.rows[at].layout, GONE);
+                    self.alone.insert(line, now);
+                    self.rows[at] = row;
+                    continue;
+                }
+                sorted = false;
+            }
+            self.rows.push(row);
+        }
+        if !sorted {
+            // What took over from others goes before them.
+            self.rows.sort_by_key(|row| (row.line, row.layout == GONE));
+            self.rows.dedup_by_key(|row| row.line);
+        }
+        while self.looked.len() < self.slices() {
+            self.looked.push(now);
         }
     }
 
@@ -231,21 +251,10 @@ impl Watch {
         let index = self.index(line)?;
         let row = &mut self.rows[index];
         let activity = self.active.remove(&line);
-        // Its place stays until many have gone: lines keep their order.
+        // Its place stays: another one will have its lines.
         row.layout = GONE;
         row.subscriber = "".into();
-        self.gone += 1;
         activity
-    }
-
-    /// Gives the places of rows that ended away, when they are many. Slices shift by some rows.
-    pub fn tidy(&mut self) {
-        if self.gone > SLICE && self.gone * 2 > self.rows.len() {
-            self.rows.retain(|row| row.layout != GONE);
-            self.rows.shrink_to_fit();
-            self.looked.truncate(self.rows.len().div_ceil(SLICE));
-            self.gone = 0;
-        }
     }
 
     /// Lines of the rows that moved since their last record, lowest first.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Catalog, EndedRow, Numbers, Row};
+use super::{Account, Catalog, EndedRow, Free, Numbers, Row};
 use crate::engine::lines::Lines;
 use crate::ledger::records::Entry;
 use crate::subscribers::Wish;
@@ -37,10 +37,14 @@ pub struct Change {
     pub bound: Vec<(IpNet, Binding)>,
     /// Prefixes that belong to nobody any more, or are among `bound`.
     pub unbound: Vec<IpNet>,
-    /// First line the change gives out: what is new lies behind it.
+    /// First line the change gives out for the first time.
     pub first_line: u32,
-    /// First line free after the change.
+    /// First line that was never given out, after the change.
     pub next_line: u32,
+    /// Lines that are free again, after the change.
+    pub free: Free,
+    /// Those it gives out again: first line and length.
+    pub reused: Vec<(u32, u32)>,
     /// Number of the next session after the change.
     pub next_session: u64,
     /// What changed, for the log.
@@ -105,6 +109,9 @@ impl Change {
     /// the change is published. A change that was given up may have left something there.
     pub fn write_new(&self, lines: &Lines) {
         lines.clear(self.first_line..self.next_line);
+        for (line, length) in &self.reused {
+            lines.clear(*line..line + length);
+        }
         for (line, position, bytes) in &self.grants {
             lines.set_granted(*line, *position, *bytes);
         }

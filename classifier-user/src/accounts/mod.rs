@@ -7,13 +7,14 @@
 //! |---|---|
 //! | bucket block | its subscriber is known to the node |
 //! | session | the subscriber has the same addresses |
-//! | row | the session has the same plan layout; an ended row keeps its counts |
+//! | row | the session has the same plan layout; one that ended keeps its counts until they are recorded, and then others have its lines |
 
 pub mod activity;
 mod catalog;
 mod change;
 mod cycles;
 mod endowment;
+mod free;
 mod planning;
 pub mod usage;
 
@@ -21,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use classifier::image::Binding;
-use classifier::layout::RowHead;
+use classifier::layout::{RowHead, row_lines};
 use imbl::OrdMap;
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
 pub use self::change::{Cause, Change, Endowed, Summary};
 pub use self::cycles::Cycles;
+pub use self::free::Free;
 
 /// Subscribers by id. A copy costs nothing, and stays as it was.
 pub type Directory = OrdMap<Arc<str>, Account>;
@@ -42,8 +44,12 @@ pub struct Accounts {
     pub catalog: Catalog,
     /// Subscribers by id, present and past.
     pub subscribers: Directory,
-    /// Rows that ceased to count, in that order.
+    /// Rows that ceased to count and are not recorded to the end, in that order.
     pub ended: Vec<EndedRow>,
+    /// Bytes in the rows that ended before those: what was charged, and what was dropped.
+    pub past: [u64; 2],
+    /// Lines below `next_line` that nobody has.
+    pub free: Free,
     /// First line that was never given out.
     pub next_line: u32,
     /// Number of the next session.
@@ -136,6 +142,8 @@ impl Accounts {
             catalog: Catalog::default(),
             subscribers: Directory::new(),
             ended: Vec::new(),
+            past: [0; 2],
+            free: Free::default(),
             next_line: 1,
             next_session: 1,
             zone: TimeZone::UTC,
@@ -188,14 +196,51 @@ impl Accounts {
         }
         self.subscribers.extend(change.subscribers.drain(..));
         self.next_line = change.next_line;
+        self.free.clone_from(&change.free);
         self.next_session = change.next_session;
         // Laid out once: from now on somebody may count there.
         change.rows.clear();
+        change.reused.clear();
         change.first_line = change.next_line;
         change.grants.clear();
         change.drawn.clear();
         change.entries.clear();
         change.endowed.clear();
+    }
+
+    /// Finds which lines nobody has.
+    pub fn find_free(&mut self) {
+        let length =
+            |row: &Row| row_lines(self.catalog.layouts[row.layout as usize].meters.len() as u32);
+        let rows = self.rows().map(|(row, _)| (row.line, length(row)));
+        let blocks = self
+            .subscribers
+            .values()
+            .map(|account| (account.bucket_line, 1));
+        let used = rows.chain(blocks).collect();
+        self.free = Free::between(used, self.next_line);
+    }
+
+    /// Gives away the lines of rows whose counts are kept elsewhere from now on: their bytes, charged and dropped.
+    pub fn recycle(&mut self, rows: &HashMap<u32, [u64; 2]>) {
+        let Self {
+            ended,
+            free,
+            past,
+            catalog,
+            ..
+        } = self;
+        ended.retain(|EndedRow { row, .. }| {
+            let Some(bytes) = rows.get(&row.line) else {
+                return true;
+            };
+            let meters = catalog.layouts[row.layout as usize].meters.len();
+            free.give_back(row.line, row_lines(meters as u32));
+            for (sum, bytes) in past.iter_mut().zip(bytes) {
+                *sum += bytes;
+            }
+            false
+        });
     }
 
     /// Subscribers with a running session.

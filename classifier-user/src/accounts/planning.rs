@@ -142,6 +142,8 @@ impl<'a> Planning<'a> {
                 unbound: Vec::new(),
                 first_line: accounts.next_line,
                 next_line: accounts.next_line,
+                free: accounts.free.clone(),
+                reused: Vec::new(),
                 next_session: accounts.next_session,
                 summary: Summary::default(),
                 at,
@@ -279,7 +281,7 @@ impl<'a> Planning<'a> {
     fn row(&mut self, layout: u32) -> Result<Row, Full> {
         let meters = self.change.catalog.layouts[layout as usize].meters.len();
         Ok(Row {
-            line: self.lines(row_lines(meters as u32))?,
+            line: self.row_lines(row_lines(meters as u32))?,
             layout,
             start: self.at,
         })
@@ -329,7 +331,18 @@ impl<'a> Planning<'a> {
         self.change.subscribers.push((Arc::clone(id), gone));
     }
 
-    /// Gives out consecutive lines of one chunk.
+    /// Gives out the lines of a row.
+    fn row_lines(&mut self, count: u32) -> Result<u32, Full> {
+        match self.change.free.take(count) {
+            Some(line) => {
+                self.change.reused.push((line, count));
+                Ok(line)
+            }
+            None => self.lines(count),
+        }
+    }
+
+    /// Gives out consecutive lines of one chunk, for the first time.
     pub(super) fn lines(&mut self, count: u32) -> Result<u32, Full> {
         let mut first = self.change.next_line;
         if first % CHUNK_LINES + count > CHUNK_LINES {

@@ -1,27 +1,31 @@
 //! What the rows and books say, as rows for people and billing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use classifier::books::{Books, Cell};
+use classifier::layout::Meter;
 
 use super::{Accounts, Charged};
 use crate::engine::lines::Lines;
 use crate::report::{Traffic, UnattributedRow, UsageRow};
 
+/// What rows counted of a subscriber under a plan layout that ended and have other owners.
+pub type Past = (Arc<str>, u32, Vec<Meter>);
+
 /// Usage of every subscriber, past sessions included: one row per subscriber, plan, class and charge, sorted.
 #[must_use]
-pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
+pub fn usage(accounts: &Accounts, lines: &Lines, past: &[Past]) -> Vec<UsageRow> {
     let catalog = &accounts.catalog;
     let mut found: BTreeMap<(&str, &str, &str, &str), UsageRow> = BTreeMap::new();
-    for (row, subscriber) in accounts.rows() {
-        let layout = &catalog.layouts[row.layout as usize];
-        let meters = lines.meters(row.line, layout.meters.len() as u32);
+    let mut add = |subscriber, number, meters: &mut dyn Iterator<Item = Meter>| {
+        let layout = &catalog.layouts[number as usize];
         for (key, meter) in layout.meters.iter().zip(meters) {
             if meter.packets_up == 0 && meter.packets_down == 0 {
                 continue;
             }
             let class = &catalog.classes[key.class as usize];
-            let charged = catalog.charged(row.layout, key.charged);
+            let charged = catalog.charged(number, key.charged);
             let sum = found
                 .entry((subscriber, &class.name, charged, &layout.plan))
                 .or_insert_with(|| UsageRow {
@@ -38,14 +42,22 @@ pub fn usage(accounts: &Accounts, lines: &Lines) -> Vec<UsageRow> {
             traffic.bytes_down += meter.bytes_down;
             traffic.packets_down += meter.packets_down;
         }
+    };
+    for (row, subscriber) in accounts.rows() {
+        let meters = catalog.layouts[row.layout as usize].meters.len();
+        let mut meters = lines.meters(row.line, meters as u32);
+        add(subscriber, row.layout, &mut meters);
+    }
+    for (subscriber, layout, meters) in past {
+        add(subscriber, *layout, &mut meters.iter().copied());
     }
     found.into_values().collect()
 }
 
-/// Bytes of all rows, both ways: what was charged, and what was dropped.
+/// Bytes of all rows since counters began, both ways: what was charged, and what was dropped.
 #[must_use]
 pub fn totals(accounts: &Accounts, lines: &Lines) -> [u64; 2] {
-    let mut totals = [0; 2];
+    let mut totals = accounts.past;
     for (row, _) in accounts.rows() {
         let layout = &accounts.catalog.layouts[row.layout as usize];
         let meters = lines.meters(row.line, layout.meters.len() as u32);

@@ -8,6 +8,7 @@ use crate::datapath::maps::MapsError;
 use crate::diagnostic::Diagnostics;
 use crate::image::TooLarge;
 use crate::ledger::LedgerError;
+use crate::policy::Breach;
 
 /// What a node could not do. Whatever it is, the policy in force stays in force.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,13 @@ pub enum NodeError {
         /// What the configuration allows.
         limit: usize,
     },
+    /// The policy changes more than it allows itself, and nobody said that it is meant.
+    #[error(
+        "the new policy changes more than it allows, and is not put in force:\n{}\nrepair it; or, if this is meant, say \
+         so: zerorate policy reload --force --reason TEXT",
+        lines(.0)
+    )]
+    Guarded(Vec<Breach>),
     /// This machine cannot do it.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -83,4 +91,9 @@ pub enum NodeError {
         /// Epoch in the ledger.
         known: String,
     },
+}
+
+fn lines(breaches: &[Breach]) -> String {
+    let lines: Vec<String> = breaches.iter().map(|one| format!("  {one}")).collect();
+    lines.join("\n")
 }

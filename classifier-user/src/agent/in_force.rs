@@ -132,8 +132,7 @@ impl Node {
         self.ends.learn(&self.accounts, change);
         self.levels.learn(change);
         self.recording.note(&self.accounts, change);
-        let owners = &mut self.news.owners;
-        owners.learn(change.first_line, &change.subscribers);
+        self.news.learn(change);
         self.accounts.adopt(change);
         for (id, wish) in change.wishes.drain(..) {
             match wish {

@@ -8,12 +8,12 @@ use classifier::books::Cell;
 use classifier::layout::{CHUNK_LINES, LINE_BYTES, MAX_CHUNKS, Meter};
 use jiff::Timestamp;
 
+use super::error::NodeError;
 use super::node::Node;
 use super::views::{Counted, InterfaceStatus, closing};
 use crate::accounts::usage;
 use crate::config::Subscribers;
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
-use crate::datapath::maps::MapsError;
 use crate::report::UsageRow;
 use crate::sinks::board::SinkStatus;
 
@@ -23,18 +23,15 @@ const SLICE: usize = 1 << 13;
 /// The names a counter of a row is shown under: class, charged.
 pub(crate) type Account = (String, String);
 
+/// Sums of meters, by plan layout.
+pub(crate) type ByLayout = HashMap<u32, Vec<Meter>>;
+
 /// Sums over all rows of a node, those that ended included, made piece by piece.
 ///
-/// A sum never falls while the counters are the same. Rows that ended are added up once. A row is missed where it ends
-/// while the others are added up; then the sum of the time before is told, which is less than a checkpoint old.
+/// A sum never falls while the counters are the same. A row is missed where it ends while the others are added up; then the
+/// sum of the time before is told, which is one scrape old.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
-    /// Of rows that ended and are final, by layout.
-    ended: HashMap<u32, Vec<Meter>>,
-    /// How many of the ended rows have been looked at,
-    looked_at: usize,
-    /// and which of these were not final then.
-    open: Vec<usize>,
     /// What was told last.
     told: BTreeMap<Account, Meter>,
     /// What is found at present,
@@ -46,7 +43,7 @@ pub(crate) struct Sums {
 /// What is found on the way through all subscribers.
 #[derive(Debug, Default)]
 struct Pass {
-    rows: HashMap<u32, Vec<Meter>>,
+    rows: ByLayout,
     found: Found,
     /// The last subscriber that was looked at.
     last: Option<Arc<str>>,
@@ -76,6 +73,17 @@ fn add(to: &mut Meter, what: &Meter) {
     to.bytes_down += what.bytes_down;
     to.packets_up += what.packets_up;
     to.packets_down += what.packets_down;
+}
+
+/// Adds the meters of a row of a layout.
+pub(crate) fn add_meters(to: &mut ByLayout, layout: u32, meters: impl Iterator<Item = Meter>) {
+    let sums = to.entry(layout).or_default();
+    for (at, meter) in meters.enumerate() {
+        if at == sums.len() {
+            sums.push(Meter::default());
+        }
+        add(&mut sums[at], &meter);
+    }
 }
 
 fn raise(to: &mut Meter, what: &Meter) {
@@ -124,20 +132,13 @@ pub(crate) struct PolicyInForce {
 impl Node {
     /// Looks at a piece of the rows; whether there are more.
     pub(crate) fn add_up(&self, sums: &mut Sums) -> bool {
-        let ended = &self.accounts.ended;
         if !std::mem::replace(&mut sums.now.begun, true) {
-            let open = std::mem::take(&mut sums.open);
-            for row in open {
-                self.add_ended(sums, row);
+            // What ended before. What ends from here on is found with its subscriber, or next time: it is in neither twice.
+            let mut rows = self.past.clone();
+            for ended in &self.accounts.ended {
+                self.add_row(&mut rows, ended.row.line, ended.row.layout);
             }
-            // What ends from here on was, or is, found with its subscriber.
-            sums.now.rows.clear();
-        }
-        if sums.now.last.is_none() && sums.looked_at < ended.len() {
-            let to = ended.len().min(sums.looked_at + SLICE);
-            for row in std::mem::replace(&mut sums.looked_at, to)..to {
-                self.add_ended(sums, row);
-            }
+            sums.now.rows = rows;
             return true;
         }
         let after = match &sums.now.last {
@@ -174,13 +175,7 @@ impl Node {
         sums.found = pass.found;
         let catalog = &self.accounts.catalog;
         let mut all: BTreeMap<Account, Meter> = BTreeMap::new();
-        // Of those that are not final, what they are now.
-        let mut open = HashMap::new();
-        for row in &sums.open {
-            let row = &self.accounts.ended[*row].row;
-            self.add_row(&mut open, row.line, row.layout);
-        }
-        for (layout, meters) in sums.ended.iter().chain(&pass.rows).chain(&open) {
+        for (layout, meters) in &pass.rows {
             let keys = &catalog.layouts[*layout as usize].meters;
             for (key, meter) in keys.iter().zip(meters) {
                 let class = catalog.classes[key.class as usize].name.clone();
@@ -193,30 +188,16 @@ impl Node {
         }
     }
 
-    /// Adds a row that ended, if packets have let go of it; else it stays open.
-    fn add_ended(&self, sums: &mut Sums, number: usize) {
-        let row = &self.accounts.ended[number].row;
-        if self.unpublished || self.recording.watch.row(row.line).is_some() {
-            sums.open.push(number);
-        } else {
-            self.add_row(&mut sums.ended, row.line, row.layout);
-        }
-    }
-
-    fn add_row(&self, to: &mut HashMap<u32, Vec<Meter>>, line: u32, layout: u32) {
+    fn add_row(&self, to: &mut ByLayout, line: u32, layout: u32) {
         let meters = self.accounts.catalog.layouts[layout as usize].meters.len();
-        let sums = to.entry(layout).or_default();
-        sums.resize(meters.max(sums.len()), Meter::default());
-        for (sum, meter) in sums.iter_mut().zip(self.lines.meters(line, meters as u32)) {
-            add(sum, &meter);
-        }
+        add_meters(to, layout, self.lines.meters(line, meters as u32));
     }
 
     /// What there is to tell beside that, and what the subscribers that are asked for by name used.
     ///
     /// # Errors
-    /// When the books cannot be read.
-    pub(crate) fn measures(&self, by_name: &Subscribers) -> Result<Measures, MapsError> {
+    /// When the books cannot be read, or what ended rows counted.
+    pub(crate) fn measures(&self, by_name: &Subscribers) -> Result<Measures, NodeError> {
         let counted = self.counted()?;
         let waiting = self.recording.oldest_waiting();
         let policy = self.in_force.as_ref().map(|in_force| PolicyInForce {
@@ -228,7 +209,8 @@ impl Node {
         });
         let usage = match by_name.is_any() {
             true => {
-                let mut usage = usage::usage(&self.accounts, &self.lines);
+                let past = self.ledger.past()?;
+                let mut usage = usage::usage(&self.accounts, &self.lines, &past);
                 usage.retain(|row| by_name.has(&row.subscriber));
                 usage
             }
@@ -241,7 +223,7 @@ impl Node {
             image_room_bytes: u64::from(self.maps.image.words()) * 4,
             image_limit_bytes: u64::from(MAX_IMAGE_WORDS) * 4,
             known_subscribers: self.accounts.subscribers.len() as u64,
-            lines: u64::from(self.accounts.next_line),
+            lines: u64::from(self.accounts.next_line) - self.accounts.free.lines(),
             line_room: u64::from(self.lines.len()) * u64::from(CHUNK_LINES),
             line_limit: u64::from(MAX_CHUNKS) * u64::from(CHUNK_LINES),
             line_bytes: u64::from(LINE_BYTES),

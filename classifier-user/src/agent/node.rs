@@ -20,6 +20,7 @@ use super::charging::levels::Levels;
 use super::error::NodeError;
 use super::events::News;
 use super::interfaces::Interfaces;
+use super::measures::{ByLayout, add_meters};
 use super::preflight;
 use super::records::recording::Recording;
 use super::reload::{Sources, log_reload};
@@ -73,6 +74,8 @@ pub struct Node {
     pub(super) refused: Option<String>,
     /// Where records are brought.
     pub(super) sinks: Board,
+    /// What rows counted that ended, and whose lines others have.
+    pub(super) past: ByLayout,
 }
 
 /// What packets are judged by.
@@ -193,7 +196,11 @@ impl Node {
             purses: Vec::new(),
             refused: None,
             sinks: Board::default(),
+            past: ByLayout::new(),
         };
+        for (_, layout, meters) in node.ledger.past()? {
+            add_meters(&mut node.past, layout, meters.into_iter());
+        }
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);
         node.schedule = Schedule::of(node.ledger.scheduled()?);

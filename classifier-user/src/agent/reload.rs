@@ -13,7 +13,7 @@ use super::error::NodeError;
 use super::node::Node;
 use crate::accounts::Summary;
 use crate::config::Config;
-use crate::policy::{self, Changes, Checked};
+use crate::policy::{self, Breach, Changes, Checked, Policy};
 use crate::subscribers;
 
 /// Where policy and subscribers are read from.
@@ -28,6 +28,16 @@ pub struct Sources {
 pub struct Inputs {
     checked: Checked,
     lines: subscribers::Lines,
+    forced: Option<String>,
+}
+
+impl Inputs {
+    /// The same, to be put in force whatever the policy's guards say, for a reason.
+    #[must_use]
+    pub fn forced(mut self, reason: Option<String>) -> Self {
+        self.forced = reason;
+        self
+    }
 }
 
 impl Sources {
@@ -45,7 +55,11 @@ impl Sources {
     pub fn read(&self) -> Result<Inputs, NodeError> {
         let checked = policy::load(&self.policy)?;
         let lines = subscribers::Lines::read(&self.subscribers, &checked.policy);
-        Ok(Inputs { checked, lines })
+        Ok(Inputs {
+            checked,
+            lines,
+            forced: None,
+        })
     }
 }
 
@@ -62,6 +76,13 @@ pub struct Reloaded {
     pub subscribers: Summary,
     /// Warnings, as `check` prints them.
     pub warnings: Vec<String>,
+    /// What goes beyond the policy's guards: overruled where it was forced, the reason for a refusal where it was only
+    /// asked.
+    #[serde(default)]
+    pub guarded: Vec<String>,
+    /// Why it was forced, if it was.
+    #[serde(default)]
+    pub forced: Option<String>,
 }
 
 impl Node {
@@ -95,7 +116,7 @@ impl Node {
     /// # Errors
     /// What is wrong with the files.
     pub fn preview(&self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
-        let Inputs { checked, lines } = inputs?;
+        let Inputs { checked, lines, .. } = inputs?;
         let listed = lines.finish(&checked.policy, &self.wishes, true)?;
         let now = Timestamp::now();
         let change = self
@@ -108,6 +129,12 @@ impl Node {
             policy: Vec::new(),
             subscribers: change.summary,
             warnings: warnings.map(ToString::to_string).collect(),
+            guarded: self
+                .breaches(&checked.policy, now)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            forced: None,
         };
         if let Some(before) = &self.in_force {
             let on = listed.by_plan(&checked.policy);
@@ -121,8 +148,22 @@ impl Node {
         Ok(reloaded)
     }
 
+    /// In what a policy goes beyond its guards, compared with the one in force.
+    fn breaches(&self, new: &Policy, now: Timestamp) -> Vec<Breach> {
+        match &self.in_force {
+            Some(before) if before.policy.version != new.version => {
+                policy::breaches(&before.policy, new, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn load(&mut self, inputs: Inputs) -> Result<Reloaded, NodeError> {
-        let Inputs { checked, lines } = inputs;
+        let Inputs {
+            checked,
+            lines,
+            forced,
+        } = inputs;
         // Who could not start could not be told to change its wishes either.
         let strict = self.in_force.is_some();
         let listed = lines.finish(&checked.policy, &self.wishes, strict)?;
@@ -143,6 +184,10 @@ impl Node {
         }));
         warnings.extend(self.config.tags.without_class(&checked.policy));
         let now = Timestamp::now();
+        let breaches = self.breaches(&checked.policy, now);
+        if !breaches.is_empty() && forced.is_none() {
+            return Err(NodeError::Guarded(breaches));
+        }
         let changes = match &self.in_force {
             Some(before) => Changes::between(&before.policy, &checked.policy, now),
             None => Changes::default(),
@@ -188,6 +233,8 @@ impl Node {
             policy,
             subscribers,
             warnings,
+            guarded: breaches.iter().map(ToString::to_string).collect(),
+            forced,
         })
     }
 }
@@ -195,6 +242,12 @@ impl Node {
 pub(super) fn log_reload(reloaded: &Reloaded) {
     for warning in &reloaded.warnings {
         warn!("{warning}");
+    }
+    if let Some(reason) = &reloaded.forced {
+        warn!(reason, "reload forced");
+        for line in &reloaded.guarded {
+            warn!("reload forced in spite of: {line}");
+        }
     }
     if !reloaded.changed {
         info!(version = reloaded.policy_version, "nothing changed");

@@ -7,6 +7,7 @@ use classifier::layout::MAX_CLASSES;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::error::NodeError;
 use super::node::Node;
 use crate::accounts::usage;
 use crate::config::Role;
@@ -257,10 +258,10 @@ impl Node {
     /// one over all, in which the subscribers' own rows stand against what was seen.
     ///
     /// # Errors
-    /// When the books cannot be read.
-    pub fn usage(&self) -> Result<Report, MapsError> {
+    /// When the books cannot be read, or what ended rows counted.
+    pub fn usage(&self) -> Result<Report, NodeError> {
         let counted = self.counted()?;
-        let usage = usage::usage(&self.accounts, &self.lines);
+        let usage = usage::usage(&self.accounts, &self.lines, &self.ledger.past()?);
         let sum = |direction: Direction| {
             let mut sum = [0; BOOKS_WORDS];
             for counted in counted

@@ -19,7 +19,7 @@
 //! | `GET /v1/events?after=SEQ&subscriber=ID&follow=true` | [`super::stream::Line`]s, one a line: events that are kept, and those that come |
 //! | `GET /metrics` | [`crate::metrics`], for Prometheus |
 //! | `GET /v1/policy/diff` | what a reload would answer, without doing it |
-//! | `POST /v1/policy/reload` | [`crate::agent::reload::Reloaded`], or 422 with what is wrong as text |
+//! | `POST /v1/policy/reload?force=true&reason=TEXT` | [`crate::agent::reload::Reloaded`], or 422 with what is wrong as text; without the query the policy's guards hold |
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -441,8 +441,23 @@ fn refused_with<T: Serialize, E: std::fmt::Display>(
     }
 }
 
-async fn reloaded(State(node): State<Shared>) -> Response {
-    refused_with(reload(node).await, |_| StatusCode::UNPROCESSABLE_ENTITY)
+/// Whether guards are overruled, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Force {
+    #[serde(default)]
+    force: bool,
+    reason: Option<String>,
+}
+
+async fn reloaded(State(node): State<Shared>, Query(force): Query<Force>) -> Response {
+    let reason = force.reason.filter(|reason| !reason.trim().is_empty());
+    if force.force != reason.is_some() {
+        let text = "a forced reload is `force=true` with a `reason`, and only that has a reason";
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    let reloaded = reload_for(node, reason).await;
+    refused_with(reloaded, |_| StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 async fn previewed(State(node): State<Shared>) -> Response {
@@ -465,10 +480,15 @@ async fn read(node: &Shared) -> Result<Inputs, NodeError> {
 /// # Errors
 /// What is wrong with them, or in the way; nothing has changed then.
 pub(crate) async fn reload(node: Shared) -> Result<Reloaded, NodeError> {
+    reload_for(node, None).await
+}
+
+/// The same; with a reason, whatever the policy's guards say.
+async fn reload_for(node: Shared, reason: Option<String>) -> Result<Reloaded, NodeError> {
     /// One after the other, or what was read first could come into force last. There is one node in a process.
     static RELOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = RELOADING.lock().await;
-    let inputs = read(&node).await;
+    let inputs = read(&node).await.map(|inputs| inputs.forced(reason));
     with(node, move |node| node.reload(inputs)).await
 }
 

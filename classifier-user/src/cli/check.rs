@@ -1,29 +1,63 @@
 //! `zerorate check`: reads a policy, and subscribers if asked, and says what is wrong with them.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::{self, Checked};
+use super::explain::parse_time;
+use crate::diagnostic::render::Renderer;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::policy::{self, Checked, Terms};
 use crate::subscribers;
 
 /// Check a policy, and subscribers against it
 ///
-/// Diagnostics go to standard error, one `file:line:column: error: message` each with a line of
-/// help. Exits with 0 if there is no error (warnings are none), else with 1.
+/// Diagnostics go to standard error, each as `file:line:column: error: message`, a line of help, and the line it is about
+/// with the text underlined and the code of the diagnostic under it. Exits with 0 if there is no error (warnings are none without --strict), else
+/// with 1.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory with policy.toml and its lists
     policy_dir: PathBuf,
-    /// Subscriber file (CSV: id,plan,state,addresses)
+    /// Subscriber file (CSV: id,plan,state,addresses); also says which plans no subscriber is on
     #[arg(long, value_name = "FILE")]
     subscribers: Option<PathBuf>,
-    /// Directory of the policy it is to follow: also says what becomes of subscribers' buckets (`zerorate diff` says
-    /// what else changes)
+    /// Directory of the policy it is to follow: also says what becomes of subscribers' buckets, and whether a reload
+    /// would be refused for how much changes (`zerorate diff` says what else changes)
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Make warnings errors
+    #[arg(long)]
+    strict: bool,
+    /// List of address space that content networks and shared hosting use, one prefix a line and whose it is after it;
+    /// goes before the one `hosting` in policy.toml names
+    #[arg(long, value_name = "FILE")]
+    hosting: Option<PathBuf>,
+    /// The time at which lists may be stale and validities over or to come, as in 2024-05-01T00:00:00+05:00, or
+    /// 2024-05-01 for its first instant in UTC [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Timestamp>,
+    /// What to print: text; or one JSON object for each diagnostic, to standard output and nothing else
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What was found, while it is told.
+struct Findings {
+    format: Format,
+    strict: bool,
+    renderer: Renderer,
+    errors: usize,
+    warnings: usize,
 }
 
 /// Runs the command.
@@ -31,39 +65,86 @@ pub struct Args {
 /// # Errors
 /// None of its own: what is wrong with the files is printed and told by the exit code.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let checked = match policy::load(&args.policy_dir) {
-        Ok(checked) => checked,
-        Err(diagnostics) => return Ok(refuse(&diagnostics)),
+    let mut found = Findings {
+        format: args.format,
+        strict: args.strict,
+        renderer: Renderer::for_stderr(),
+        errors: 0,
+        warnings: 0,
     };
-    warn(&checked.warnings);
-    let mut warnings = checked.warnings.len();
+    let summary = check(args, &mut found);
+    if args.format == Format::Text {
+        match summary {
+            Some(summary) if found.errors == 0 => {
+                for (name, value) in summary {
+                    println!("{name:<12} {value}");
+                }
+                println!("{:<12} {}", "warnings", found.warnings);
+            }
+            _ => eprintln!("errors: {}, warnings: {}", found.errors, found.warnings),
+        }
+    }
+    Ok(if found.errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Tells everything that is wrong; what there is otherwise, unless the policy is of no use.
+fn check(args: &Args, found: &mut Findings) -> Option<Vec<(&'static str, String)>> {
+    let terms = Terms {
+        now: args.at.unwrap_or_else(Timestamp::now),
+        hosting: args.hosting.clone(),
+    };
+    let checked = match policy::load_on(&args.policy_dir, &terms) {
+        Ok(checked) => checked,
+        Err(diagnostics) => {
+            found.refuse(&diagnostics);
+            if args.subscribers.is_some() && args.format == Format::Text {
+                eprintln!("subscribers are not checked: they need a policy without errors");
+            }
+            return None;
+        }
+    };
+    found.tell(&checked.warnings);
     let mut summary = summarise(&checked);
     let mut on = None;
     if let Some(path) = &args.subscribers {
         match subscribers::load(path, &checked.policy) {
             Ok(loaded) => {
-                warn(&loaded.warnings);
-                warnings += loaded.warnings.len();
+                found.tell(&loaded.warnings);
                 summary.push(("subscribers", loaded.subscribers.len().to_string()));
-                on = Some(loaded.by_plan(&checked.policy));
+                let by_plan = loaded.by_plan(&checked.policy);
+                found.tell(&checked.policy.unused_plans(&by_plan));
+                on = Some(by_plan);
             }
-            Err(diagnostics) => return Ok(refuse(&diagnostics)),
+            Err(diagnostics) => found.refuse(&diagnostics),
         }
     }
     if let Some(path) = &args.against {
-        match policy::load(path) {
-            Ok(old) => {
-                let effects = policy::effects(&old.policy, &checked.policy, on.as_ref());
-                summary.extend(effects.iter().map(|effect| ("buckets", effect.to_string())));
-            }
-            Err(diagnostics) => return Ok(refuse(&diagnostics)),
+        match policy::load_on(path, &terms) {
+            Ok(old) => summary.extend(compare(&old, &checked, on.as_ref(), terms.now)),
+            Err(diagnostics) => found.refuse(&diagnostics),
         }
     }
-    summary.push(("warnings", warnings.to_string()));
-    for (name, value) in summary {
-        println!("{name:<12} {value}");
-    }
-    Ok(ExitCode::SUCCESS)
+    Some(summary)
+}
+
+/// What a reload would do to buckets, and why it would be refused.
+fn compare(
+    old: &Checked,
+    new: &Checked,
+    on: Option<&HashMap<String, usize>>,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let effects = policy::effects(&old.policy, &new.policy, on);
+    let effects = effects.iter().map(|effect| ("buckets", effect.to_string()));
+    let breaches = policy::breaches(&old.policy, &new.policy, now);
+    let breaches = breaches
+        .iter()
+        .map(|breach| ("guarded", breach.to_string()));
+    effects.chain(breaches).collect()
 }
 
 fn summarise(checked: &Checked) -> Vec<(&'static str, String)> {
@@ -79,15 +160,38 @@ fn summarise(checked: &Checked) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn warn(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        eprintln!("{warning}");
+impl Findings {
+    fn refuse(&mut self, diagnostics: &Diagnostics) {
+        let kept: Vec<_> = diagnostics.iter().cloned().collect();
+        self.tell(&kept);
+        let hidden = diagnostics.errors() + diagnostics.warnings() - kept.len();
+        if hidden > 0 {
+            // What is not kept is not told, in either format.
+            eprintln!("... and {hidden} more");
+            let warnings = diagnostics.warnings().saturating_sub(Diagnostics::LIMIT);
+            self.count(Severity::Error, hidden - warnings);
+            self.count(Severity::Warning, warnings);
+        }
     }
-}
 
-fn refuse(diagnostics: &Diagnostics) -> ExitCode {
-    eprintln!("{diagnostics}");
-    let (errors, warnings) = (diagnostics.errors(), diagnostics.warnings());
-    eprintln!("errors: {errors}, warnings: {warnings}");
-    ExitCode::FAILURE
+    fn tell(&mut self, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            let mut diagnostic = diagnostic.clone();
+            if self.strict {
+                diagnostic = diagnostic.strict();
+            }
+            self.count(diagnostic.severity, 1);
+            match self.format {
+                Format::Text => eprintln!("{}", self.renderer.show(&diagnostic)),
+                Format::Json => println!("{}", diagnostic.to_json()),
+            }
+        }
+    }
+
+    fn count(&mut self, severity: Severity, number: usize) {
+        match severity {
+            Severity::Warning if !self.strict => self.warnings += number,
+            _ => self.errors += number,
+        }
+    }
 }

@@ -1,20 +1,27 @@
 //! `zerorate diff`: what one policy makes other than another one, and what becomes of subscribers' buckets.
 
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::explain::{Format, parse_time};
-use crate::policy::{self, Becomes, Changes, Effect, Policy, What};
+use crate::diagnostic::Diagnostics;
+use crate::policy::{
+    self, Becomes, Breach, Changes, Checked, Edit, Edits, Effect, Policy, SetEdits, Space, Weights,
+    What,
+};
 use crate::subscribers;
 
 /// Compare two policies
 ///
-/// Says which prefixes change their class, which terms of classes and plans change, and what becomes of the buckets
-/// subscribers have. Prints nothing where nothing changes.
+/// Says which prefixes change, by class and by set; how much address space changes class, and how much becomes free or
+/// is no longer free under each plan; which terms of classes and plans change; what becomes of the buckets subscribers
+/// have; and what a reload would refuse. Prints nothing where nothing changes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory of the policy as it is
@@ -24,21 +31,33 @@ pub struct Args {
     /// Subscriber file (CSV): says how many subscribers each change of a bucket is about
     #[arg(long, value_name = "FILE")]
     subscribers: Option<PathBuf>,
-    /// The time at which prefixes are compared, as in 2024-05-01T00:00:00+05:00, or 2024-05-01 for its first
-    /// instant in UTC [default: now]
+    /// The time at which classes and address space are compared, as in 2024-05-01T00:00:00+05:00, or 2024-05-01 for
+    /// its first instant in UTC [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Timestamp>,
+    /// Also print every prefix that a set lists otherwise: `+ SET PREFIX`, `- SET PREFIX`
+    #[arg(long)]
+    prefixes: bool,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
+/// Everything there is to say.
+struct Difference {
+    changes: Changes,
+    edits: Edits,
+    weights: Weights,
+    effects: Vec<Effect>,
+    breaches: Vec<Breach>,
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// None of its own: what is wrong with the files is reported like `check` does, by exit code 1.
+/// When standard output is gone. What is wrong with the files is reported like `check` does, by exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let (Some(old), Some(new)) = (load(&args.old_dir), load(&args.new_dir)) else {
+    let Some((old, new)) = load(&args.old_dir, &args.new_dir) else {
         return Ok(ExitCode::FAILURE);
     };
     let on = match &args.subscribers {
@@ -53,39 +72,101 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         },
     };
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let changes = Changes::between(&old, &new, at);
-    let effects = policy::effects(&old, &new, on.as_ref());
+    let difference = thread::scope(|scope| {
+        let weights = scope.spawn(|| Weights::between(&old, &new, at));
+        let breaches = scope.spawn(|| policy::breaches(&old, &new, at));
+        Difference {
+            changes: Changes::between(&old, &new, at),
+            edits: Edits::between(&old, &new),
+            effects: policy::effects(&old, &new, on.as_ref()),
+            weights: joined(weights),
+            breaches: joined(breaches),
+        }
+    });
+    let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
-        Format::Table => {
-            let lines = changes.to_string();
-            let effects = effects.iter().map(Effect::to_string);
-            for line in lines.lines().map(str::to_owned).chain(effects) {
-                println!("{line}");
-            }
-        }
-        Format::Json => {
-            for line in prefixes(&changes)
-                .chain(terms(&changes))
-                .chain(effects.iter().map(effect))
-            {
-                println!("{line}");
-            }
-        }
+        Format::Table => difference.print(args.prefixes, &mut out)?,
+        Format::Json => difference.print_json(args.prefixes, &mut out)?,
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(dir: &Path) -> Option<Policy> {
-    match policy::load(dir) {
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Both policies, read at once.
+fn load(old: &Path, new: &Path) -> Option<(Policy, Policy)> {
+    let usable = |read: Result<Checked, Diagnostics>| match read {
         Ok(checked) => Some(checked.policy),
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             None
         }
+    };
+    let (old, new) = thread::scope(|scope| {
+        let old = scope.spawn(|| policy::load(old));
+        let new = policy::load(new);
+        (joined(old), new)
+    });
+    let (old, new) = (usable(old), usable(new));
+    Some((old?, new?))
+}
+
+impl Difference {
+    fn print(&self, prefixes: bool, out: &mut impl Write) -> io::Result<()> {
+        for change in &self.changes.prefixes {
+            writeln!(out, "{change}")?;
+        }
+        for set in self.edits.by_set() {
+            writeln!(out, "{set}")?;
+        }
+        for line in self.weights.to_string().lines() {
+            writeln!(out, "{line}")?;
+        }
+        for change in &self.changes.terms {
+            writeln!(out, "{change}")?;
+        }
+        for effect in &self.effects {
+            writeln!(out, "{effect}")?;
+        }
+        for breach in &self.breaches {
+            writeln!(out, "a reload is refused without --force: {breach}")?;
+        }
+        for edit in self.edits.edits.iter().filter(|_| prefixes) {
+            if let Some(from) = edit.from {
+                writeln!(out, "- {} {}", self.edits.name(from), edit.net)?;
+            }
+            if let Some(to) = edit.to {
+                writeln!(out, "+ {} {}", self.edits.name(to), edit.net)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_json(&self, prefixes: bool, out: &mut impl Write) -> io::Result<()> {
+        let sets = self.edits.by_set();
+        let values = by_class(&self.changes)
+            .chain(sets.iter().map(set))
+            .chain(spaces(&self.weights))
+            .chain(plans(&self.weights))
+            .chain(terms(&self.changes))
+            .chain(self.effects.iter().map(effect))
+            .chain(self.breaches.iter().map(breach));
+        for value in values {
+            writeln!(out, "{value}")?;
+        }
+        for one in self.edits.edits.iter().filter(|_| prefixes) {
+            writeln!(out, "{}", edit(&self.edits, one))?;
+        }
+        Ok(())
     }
 }
 
-fn prefixes(changes: &Changes) -> impl Iterator<Item = Value> {
+fn by_class(changes: &Changes) -> impl Iterator<Item = Value> {
     changes.prefixes.iter().map(|change| {
         json!({
             "kind": "prefixes",
@@ -97,6 +178,58 @@ fn prefixes(changes: &Changes) -> impl Iterator<Item = Value> {
     })
 }
 
+fn set(set: &SetEdits) -> Value {
+    json!({
+        "kind": "set",
+        "set": set.set,
+        "added": set.added,
+        "removed": set.removed,
+        "moved_in": set.moved_in,
+        "moved_out": set.moved_out,
+        "samples": set.samples,
+    })
+}
+
+fn edit(edits: &Edits, edit: &Edit) -> Value {
+    let name = |set: Option<u32>| set.map(|set| edits.name(set));
+    json!({
+        "kind": "prefix",
+        "prefix": edit.net,
+        "from": name(edit.from),
+        "to": name(edit.to),
+    })
+}
+
+fn spaces(weights: &Weights) -> impl Iterator<Item = Value> {
+    weights.classes.iter().map(|weight| {
+        let mut value = json!({"kind": "space", "from": weight.from, "to": weight.to});
+        add_space(&mut value, weight.space);
+        value
+    })
+}
+
+fn plans(weights: &Weights) -> impl Iterator<Item = Value> {
+    weights.plans.iter().flat_map(|weight| {
+        let parts = [
+            ("free", weight.becomes_free),
+            ("not-free", weight.was_free),
+            ("otherwise", weight.otherwise),
+        ];
+        parts.into_iter().map(|(becomes, space)| {
+            let mut value = json!({"kind": "plan", "plan": weight.plan, "becomes": becomes});
+            add_space(&mut value, space);
+            value
+        })
+    })
+}
+
+/// IPv6 in /48s, since programs have no numbers for its addresses.
+fn add_space(value: &mut Value, space: Space) {
+    value["ipv4_addresses"] = json!(space.v4 as u64);
+    value["ipv4_24s"] = json!(space.v4_24s());
+    value["ipv6_48s"] = json!(space.v6_48s());
+}
+
 fn terms(changes: &Changes) -> impl Iterator<Item = Value> {
     changes.terms.iter().map(|change| {
         let (what, from, to) = match &change.what {
@@ -106,6 +239,10 @@ fn terms(changes: &Changes) -> impl Iterator<Item = Value> {
         };
         json!({"kind": "term", "subject": change.subject, "what": what, "from": from, "to": to})
     })
+}
+
+fn breach(breach: &Breach) -> Value {
+    json!({"kind": "guard", "subject": breach.subject, "text": breach.to_string()})
 }
 
 fn effect(effect: &Effect) -> Value {

@@ -7,7 +7,7 @@ use hyper::Method;
 
 use super::agent::Socket;
 use crate::agent::reload::Reloaded;
-use crate::api::client::ask;
+use crate::api::client::{ask, escape};
 
 /// The policy of the running agent.
 #[derive(Debug, clap::Args)]
@@ -19,9 +19,32 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Reads policy and subscribers again. All or nothing: with an error what is in force stays in force.
-    Reload(Socket),
+    Reload(Reload),
     /// Says what a reload would change, and what would become of subscribers' buckets, and changes nothing.
     Diff(Socket),
+}
+
+#[derive(Debug, clap::Args)]
+struct Reload {
+    #[command(flatten)]
+    socket: Socket,
+    /// Put the policy in force although it changes more than its guards (`max_change`, `min_prefixes`) allow, or a list
+    /// looks cut short
+    #[arg(long, requires = "reason")]
+    force: bool,
+    /// Why; kept in the log
+    #[arg(long, value_name = "TEXT", requires = "force")]
+    reason: Option<String>,
+}
+
+impl Reload {
+    fn path(&self) -> String {
+        let path = "/v1/policy/reload";
+        match &self.reason {
+            Some(reason) => format!("{path}?force=true&reason={}", escape(reason)),
+            None => path.to_owned(),
+        }
+    }
 }
 
 /// Runs the command.
@@ -30,12 +53,18 @@ enum Command {
 /// When the agent does not answer, or refuses the policy.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (socket, method, path) = match &args.command {
-        Command::Reload(socket) => (socket, Method::POST, "/v1/policy/reload"),
-        Command::Diff(socket) => (socket, Method::GET, "/v1/policy/diff"),
+        Command::Reload(reload) => (&reload.socket, Method::POST, reload.path()),
+        Command::Diff(socket) => (socket, Method::GET, "/v1/policy/diff".to_owned()),
     };
-    let reloaded: Reloaded = ask(&socket.socket, method, path)?;
+    let reloaded: Reloaded = ask(&socket.socket, method, &path)?;
     for warning in &reloaded.warnings {
         eprintln!("{warning}");
+    }
+    for line in &reloaded.guarded {
+        match &reloaded.forced {
+            Some(reason) => eprintln!("forced ({reason}): {line}"),
+            None => eprintln!("a reload is refused without --force: {line}"),
+        }
     }
     if reloaded.changed {
         let what = match args.command {

@@ -3,22 +3,22 @@
 /// A range of addresses, both ends included, and its value. Spans are prefixes, so of two that meet one lies
 /// inside the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) first: u128,
-    pub(super) last: u128,
-    pub(super) value: u32,
+pub(crate) struct Span {
+    pub(crate) first: u128,
+    pub(crate) last: u128,
+    pub(crate) value: u32,
 }
 
 /// From `first` up to the next interval's `first` the answer is `value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Interval {
-    pub(super) first: u128,
-    pub(super) value: u32,
+pub(crate) struct Interval {
+    pub(crate) first: u128,
+    pub(crate) value: u32,
 }
 
 /// Flattens nested spans: inside wins over outside, `default` holds where no span is. The first interval
 /// begins at zero, and neighbours differ.
-pub(super) fn intervals(mut spans: Vec<Span>, default: u32) -> Vec<Interval> {
+pub(crate) fn intervals(mut spans: Vec<Span>, default: u32) -> Vec<Interval> {
     spans.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
     let mut found = Flat(vec![Interval {
         first: 0,

@@ -5,7 +5,7 @@
 
 pub mod bindings;
 mod index;
-mod intervals;
+pub(crate) mod intervals;
 mod labels;
 mod plans;
 mod table4;

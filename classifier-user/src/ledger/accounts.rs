@@ -59,15 +59,10 @@ pub(super) fn put_subscribers(
 }
 
 /// Appends rows that ended.
-pub(super) fn put_ended(
-    transaction: &Transaction<'_>,
-    first: usize,
-    ended: &[EndedRow],
-) -> rusqlite::Result<()> {
-    let mut put = transaction.prepare("INSERT INTO ended VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    for (number, ended) in (first as i64..).zip(ended) {
+pub(super) fn put_ended(transaction: &Transaction<'_>, ended: &[EndedRow]) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare("INSERT INTO ended VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for ended in ended {
         put.execute(params![
-            number,
             ended.row.line,
             ended.row.layout,
             nanoseconds(ended.row.start),

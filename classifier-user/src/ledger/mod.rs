@@ -140,7 +140,7 @@ impl Ledger {
         };
         done?;
         self.connection
-            .execute_batch(endowments::TABLE)
+            .execute_batch(&[endowments::TABLE, usage::PAST].concat())
             .map_err(failed(path))
     }
 
@@ -171,17 +171,19 @@ impl Ledger {
         let lists = self.numbered::<Vec<Bucket>>("bucket_list")?;
         let lists: Vec<Arc<[Bucket]>> = lists.into_iter().map(Arc::from).collect();
         self.bucket_lists = lists.iter().cloned().zip(0..).collect();
-        let accounts = Accounts {
+        let mut accounts = Accounts {
             catalog: Catalog {
                 classes: self.numbered::<KnownClass>("class")?,
                 layouts: self.numbered::<Layout>("layout")?,
             },
             subscribers: self.subscribers(&lists)?,
             ended: self.ended()?,
+            past: self.past_bytes()?,
             next_line: self.number("next_line")?.unwrap_or(1) as u32,
             next_session: self.number("next_session")?.unwrap_or(1),
             ..Accounts::new()
         };
+        accounts.find_free();
         Ok(Recalled {
             epoch: self.number("epoch")?,
             serial: self.number("serial")?.unwrap_or(0) as u32,
@@ -253,7 +255,7 @@ impl Ledger {
                 &change.catalog.layouts[known..],
             )?;
             accounts::put_subscribers(transaction, &change.subscribers, &mut lists)?;
-            accounts::put_ended(transaction, before.ended.len(), &change.ended)?;
+            accounts::put_ended(transaction, &change.ended)?;
             records::put_wishes(transaction, &change.wishes)?;
             records::append(transaction, &change.entries, change.at)?;
             endowments::put(transaction, &change.endowed, change.at)?;

@@ -8,15 +8,17 @@
 
 mod account;
 mod codec;
+mod past;
 mod read;
 mod record;
 mod sessions;
 mod terms;
 mod write;
 
+pub(super) use self::past::TABLE as PAST;
 use serde::{Deserialize, Serialize};
 
-pub use self::account::{Accounted, Backwards, Closing, Cut, Moved, Taken};
+pub use self::account::{Accounted, Backwards, Closing, Cut, End, Moved, Taken};
 pub use self::read::{Stored, Which};
 pub use self::record::{AnyRecord, Kind, UsageRecord};
 pub use self::sessions::PastSession;
@@ -57,7 +59,7 @@ CREATE TABLE closing (
 pub(super) const GROWING: [&str; 2] = ["usage", "session"];
 
 /// Those of them that are about the counters of one epoch.
-pub(super) const OF_AN_EPOCH: [&str; 2] = ["taken", "closing"];
+pub(super) const OF_AN_EPOCH: [&str; 3] = ["taken", "closing", "past"];
 
 /// Why a record ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::expect::Expect;
 use super::model::{Chain, ChainEnd, Class};
 use super::names::suggest;
 use super::read::RawPlan;
@@ -21,6 +22,7 @@ pub(super) fn check_charge(
     buckets: &HashMap<&str, usize>,
     limit: Option<usize>,
     classes: &[Class],
+    expect: &mut Expect<'_>,
     out: &mut Diagnostics,
 ) -> Vec<Chain> {
     let Some(charge) = &plan.charge else {
@@ -50,8 +52,8 @@ pub(super) fn check_charge(
             && chain.buckets.is_empty()
             && chain.end == ChainEnd::Drop
         {
-            out.warn(
-                words.place.clone(),
+            expect.warn(
+                &words.place,
                 "essential-drop",
                 format!(
                     "plan {} drops the essential class {}, which is never dropped: it will be free",
@@ -59,6 +61,7 @@ pub(super) fn check_charge(
                     quote(&class.name)
                 ),
                 "write \"free\", or make the class not essential",
+                out,
             );
         }
         named.insert(&entry.class.value, chain);

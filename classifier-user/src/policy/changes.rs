@@ -76,6 +76,7 @@ impl Changes {
             default_class(new),
         );
         compare_classes(old, new, &mut terms);
+        compare_sets(old, new, &mut terms);
         compare_plans(old, new, &mut terms);
         Changes {
             prefixes: compare_prefixes(old, new, t),
@@ -215,6 +216,29 @@ fn compare_classes(old: &Policy, new: &Policy, terms: &mut Terms) {
             || subject("essential"),
             old.essential.to_string(),
             new.essential.to_string(),
+        );
+    }
+}
+
+/// Sets: when they are valid, and which class they are of. What they list is compared by prefix.
+fn compare_sets(old: &Policy, new: &Policy, terms: &mut Terms) {
+    let pairs = terms.pair(
+        &old.sets,
+        &new.sets,
+        |set| &set.name,
+        |name| format!("set {name}"),
+    );
+    for (a, b) in pairs {
+        let subject = |what| format!("set {}: {what}", b.name);
+        terms.compare(
+            || subject("class"),
+            old.classes[a.class].name.clone(),
+            new.classes[b.class].name.clone(),
+        );
+        terms.compare(
+            || subject("valid"),
+            a.validity.to_string(),
+            b.validity.to_string(),
         );
     }
 }

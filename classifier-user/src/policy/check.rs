@@ -1,17 +1,21 @@
 //! What a policy means: names resolved, classes, sets and plans checked against each other. Only
 //! here a [`Policy`] comes into being, and only if nothing was found wrong.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Terms;
+use super::expect::PlanPlace;
+use super::families::{self, Uses};
+use super::hosting::Hosting;
 use super::model::{Class, Policy};
 use super::names::{check_name, suggest};
 use super::plans::check_plans;
 use super::read::{RawClass, RawPolicy};
 use super::section::At;
-use super::sets::check_sets;
+use super::sets::{Around, check_sets, inside};
 use super::source::SourceFile;
+use super::upkeep::Upkeep;
 use super::version::Version;
 use crate::diagnostic::{Diagnostics, quote};
 
@@ -23,6 +27,7 @@ pub(super) fn check(
     raw: &RawPolicy,
     source: &SourceFile,
     dir: &Path,
+    terms: &Terms,
     out: &mut Diagnostics,
 ) -> Option<Policy> {
     if let Some(name) = &raw.name {
@@ -35,8 +40,33 @@ pub(super) fn check(
     };
     let mut version = Version::new();
     version.add(source);
-    let sets = check_sets(&raw.sets, dir, &classes, &mut version, out);
     let plans = check_plans(&raw.plans, &classes, out);
+    let sound = out.errors() == 0;
+    let upkeep = Upkeep::of_policy(&raw.upkeep);
+    let guard = upkeep.guard;
+    let around = Around {
+        dir,
+        classes: &classes,
+        default_class,
+        // After an error they are good for their names only.
+        plans: if sound { &plans } else { &[] },
+        upkeep,
+        hosting: read_hosting(raw, source, dir, terms, out),
+        now: terms.now,
+    };
+    let sets = check_sets(&raw.sets, &around, &mut version, out);
+    let uses = default_class.filter(|_| out.errors() == 0);
+    let uses = uses.map(|default_class| Uses {
+        names: classes.iter().map(|class| class.name.as_str()).collect(),
+        default_class,
+        sets: &sets.sets,
+        plans: &plans,
+    });
+    families::check(
+        raw.classes.as_deref().unwrap_or_default(),
+        uses.as_ref(),
+        out,
+    );
     if out.errors() > 0 {
         return None;
     }
@@ -49,9 +79,29 @@ pub(super) fn check(
         classes,
         sets: sets.sets,
         plans,
+        plan_places: raw.plans.iter().map(PlanPlace::of).collect(),
+        guard,
         version: version.finish(),
         files,
     })
+}
+
+/// The list of shared hosting: the one that was asked for, or else the one the policy names.
+fn read_hosting(
+    raw: &RawPolicy,
+    source: &SourceFile,
+    dir: &Path,
+    terms: &Terms,
+    out: &mut Diagnostics,
+) -> Hosting {
+    match (&terms.hosting, &raw.hosting) {
+        (Some(path), _) => Hosting::read(path, source.at(1, 1), out),
+        (None, Some(named)) => match inside(named, dir, out) {
+            Some(path) => Hosting::read(&path, named.place.clone(), out),
+            None => Hosting::default(),
+        },
+        (None, None) => Hosting::default(),
+    }
 }
 
 /// The classes, sorted by name. One whose rating group was refused is kept, so that its name is
@@ -68,29 +118,8 @@ fn check_classes(listed: &[RawClass], out: &mut Diagnostics) -> Vec<Class> {
             "join classes that are charged alike",
         );
     }
-    let mut groups: HashMap<u32, &RawClass> = HashMap::new();
     for class in listed {
         check_name("class", &class.name, out);
-        let Some(group) = &class.rating_group else {
-            continue;
-        };
-        match groups.get(&group.value) {
-            Some(first) => out.warn(
-                group.place.clone(),
-                "shared-rating-group",
-                format!(
-                    "class {} has the rating group {} of class {} at {}",
-                    quote(&class.name.value),
-                    group.value,
-                    quote(&first.name.value),
-                    first.name.place
-                ),
-                "give each class a rating group of its own, or billing cannot tell the two apart",
-            ),
-            None => {
-                groups.insert(group.value, class);
-            }
-        }
     }
     let mut classes: Vec<Class> = listed
         .iter()

@@ -1,13 +1,92 @@
 //! The prefixes of a set: written in `policy.toml`, or in a list file with one prefix a line and
 //! `#` comments.
 
-use super::model::{ListedPrefix, Place};
+use std::sync::Arc;
+
+use super::model::{ListFile, ListedPrefix, Place};
 use super::prefix::parse_prefix;
+use super::read::RawSet;
 use super::source::SourceFile;
+use super::version::sha256;
 use crate::diagnostic::{Diagnostics, quote};
 
 /// No prefix and its blanks are as long; a longer line says that the file is something else.
 const MAX_LINE: usize = 1024;
+
+impl ListFile {
+    /// What is remembered of the file.
+    pub(super) fn of(source: &SourceFile) -> Self {
+        let text = source.text();
+        ListFile {
+            path: Arc::clone(source.path()),
+            ends_in_newline: text.is_empty() || text.ends_with('\n'),
+            has_end: last_line(source) == "# end",
+        }
+    }
+}
+
+/// The last line that is not blank, without blanks around it.
+fn last_line(source: &SourceFile) -> &str {
+    source.text().trim_end().lines().last().unwrap_or("").trim()
+}
+
+/// Checks what a set declares of its list file, so that one that was cut short is known.
+pub(super) fn check_whole(source: &SourceFile, set: &RawSet, out: &mut Diagnostics) {
+    if let Some(end) = &set.ends_with {
+        let last = last_line(source);
+        if last != end.value.trim() {
+            out.error(
+                source.at(source.lines().map(|line| line.number).last().unwrap_or(1), 1),
+                "cut-short",
+                format!(
+                    "the list ends with {}, not with {} as the set declares at {}",
+                    quote(last),
+                    quote(&end.value),
+                    end.place
+                ),
+                "fetch it again: it was cut short, or has another end now, which the set has to declare",
+            );
+        }
+    }
+    if let Some(declared) = &set.sha256 {
+        let hex = declared.value.to_ascii_lowercase();
+        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            out.error(
+                declared.place.clone(),
+                "bad-checksum",
+                format!("{} is not a SHA-256", quote(&declared.value)),
+                "write the 64 hex digits that sha256sum prints",
+            );
+            return;
+        }
+        let found = sha256(source);
+        if found != hex {
+            out.error(
+                declared.place.clone(),
+                "checksum",
+                format!(
+                    "{} is not the list that was declared: its SHA-256 is {found}",
+                    source.path().display()
+                ),
+                "fetch the list again, or declare its new checksum if it is to be another one",
+            );
+        }
+    }
+}
+
+/// What is declared of a list file needs one.
+pub(super) fn check_has_file(set: &RawSet, out: &mut Diagnostics) {
+    for (key, declared) in [("ends_with", &set.ends_with), ("sha256", &set.sha256)] {
+        if let (Some(declared), None, false) = (declared, &set.file, set.broken) {
+            out.error(
+                declared.place.clone(),
+                "no-file",
+                format!("{key} is given, and the set has no file that it could be about"),
+                format!("add file, or remove {key}"),
+            );
+        }
+    }
+}
 
 /// Reads a list file.
 pub(super) fn read_list(source: &SourceFile, out: &mut Diagnostics) -> Vec<ListedPrefix> {
@@ -64,7 +143,6 @@ pub(super) fn listed(text: &str, place: Place, out: &mut Diagnostics) -> Option<
 mod tests {
     use super::*;
     use std::path::PathBuf;
-    use std::sync::Arc;
 
     fn read(content: &str) -> (Vec<String>, Vec<String>) {
         let source = SourceFile::new(Arc::new(PathBuf::from("l")), content.to_owned());

@@ -9,39 +9,55 @@ mod chains;
 mod changes;
 mod check;
 mod cycle;
+mod difference;
 mod effects;
+mod expect;
+mod families;
+mod findings;
+mod guard;
+mod hosting;
 mod list;
 mod lookup;
 pub mod model;
 mod names;
+mod nesting;
 mod overlap;
 mod plans;
 mod prefix;
+mod reach;
 mod read;
 mod section;
 mod sets;
 mod source;
+mod space;
 mod special;
 mod terms;
+mod upkeep;
 mod version;
 mod volume;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 pub use chains::MAX_CHAIN_BUCKETS;
 pub use changes::{Change, Changes, PrefixChange, What};
 pub use check::MAX_CLASSES;
 pub use cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
+pub use difference::{ClassWeight, Edit, Edits, PlanWeight, SetEdits, Weights};
 pub use effects::{Becomes, Effect, effects};
+pub use expect::{CLASS_WARNINGS, PLAN_WARNINGS};
+pub use findings::{KINDS, Kind};
+pub use guard::{Breach, Guard, Share, TooFar, breaches};
 pub use model::{
-    Bucket, Chain, ChainEnd, Class, Count, Grant, ListedPrefix, Place, Plan, Policy, PrefixSet,
-    Price, Validity,
+    Bucket, Chain, ChainEnd, Class, Count, Grant, ListFile, ListedPrefix, Place, Plan, Policy,
+    PrefixSet, Price, Validity,
 };
 pub use names::{MAX_NAME, RESERVED_BUCKETS};
 pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
-pub use special::{KINDS, Kind};
+pub use space::Space;
 pub use terms::{LIMIT, Overrun, Renew, Settlement};
 pub use volume::{
     InvalidPrice, InvalidVolume, MAX_VOLUME, UNITS, parse_price, parse_volume, show_volume,
@@ -50,9 +66,29 @@ pub use volume::{
 pub(crate) use names::suggest;
 pub(crate) use prefix::Range;
 pub(crate) use source::SourceFile;
-pub(crate) use special::{Within, describe, kinds_of};
+pub(crate) use special::{Widest, Within, describe, kinds_of};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+
+/// What a policy is checked against beside itself.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The time at which lists are old and validities are over or to come.
+    pub now: Timestamp,
+    /// List of address space that many services share, in place of the one the policy names.
+    pub hosting: Option<PathBuf>,
+}
+
+impl Terms {
+    /// As things are now.
+    #[must_use]
+    pub fn now() -> Self {
+        Terms {
+            now: Timestamp::now(),
+            hosting: None,
+        }
+    }
+}
 
 /// A policy that can be used, and what someone should look at all the same.
 #[derive(Debug, Clone)]
@@ -68,8 +104,16 @@ pub struct Checked {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(dir: &Path) -> Result<Checked, Diagnostics> {
+    load_on(dir, &Terms::now())
+}
+
+/// Reads and checks the policy in `dir` on other terms than those of this moment.
+///
+/// # Errors
+/// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
+pub fn load_on(dir: &Path, terms: &Terms) -> Result<Checked, Diagnostics> {
     let mut out = Diagnostics::default();
-    match load_into(dir, &mut out) {
+    match load_into(dir, terms, &mut out) {
         Some(policy) => Ok(Checked {
             policy,
             warnings: out.finish()?,
@@ -78,7 +122,7 @@ pub fn load(dir: &Path) -> Result<Checked, Diagnostics> {
     }
 }
 
-fn load_into(dir: &Path, out: &mut Diagnostics) -> Option<Policy> {
+fn load_into(dir: &Path, terms: &Terms, out: &mut Diagnostics) -> Option<Policy> {
     let path = dir.join("policy.toml");
     let source = match SourceFile::read(&path) {
         Ok(source) => source,
@@ -93,5 +137,5 @@ fn load_into(dir: &Path, out: &mut Diagnostics) -> Option<Policy> {
         }
     };
     let raw = read::read(&source, out)?;
-    check::check(&raw, &source, dir, out)
+    check::check(&raw, &source, dir, terms, out)
 }

@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::cycle::Cycle;
+use super::expect::PlanPlace;
+use super::guard::Guard;
 use super::terms::{Overrun, Renew, Settlement};
 use super::volume::UNITS;
 
@@ -29,6 +31,10 @@ pub struct Policy {
     pub sets: Vec<PrefixSet>,
     /// Tariff plans, sorted by name.
     pub plans: Vec<Plan>,
+    /// What a reload may not do to the free space of each plan.
+    pub guard: Guard,
+    /// Where plans stand, for what can only be said of them beside subscribers.
+    pub(super) plan_places: Vec<PlanPlace>,
     /// First 16 hex digits of the SHA-256 over the policy file and its lists, in the order they are
     /// named, each preceded by its length in eight bytes.
     pub version: String,
@@ -60,6 +66,21 @@ pub struct PrefixSet {
     pub validity: Validity,
     /// Its prefixes, in the order they were read.
     pub prefixes: Vec<ListedPrefix>,
+    /// Its list file, if it has one.
+    pub list: Option<ListFile>,
+    /// What a reload may not do to it.
+    pub guard: Guard,
+}
+
+/// What is remembered of a list file, so that one that was cut short is known when it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFile {
+    /// The file.
+    pub path: Arc<PathBuf>,
+    /// Whether its last line ends like the others, or there is none.
+    pub ends_in_newline: bool,
+    /// Whether its last line is a comment `# end`.
+    pub has_end: bool,
 }
 
 /// One prefix and where it was read.
@@ -101,6 +122,17 @@ impl Validity {
     /// Whether the set exists at `t`.
     pub fn contains(&self, t: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= t) && self.until.is_none_or(|until| t < until)
+    }
+
+    /// Whether this one exists whenever `other` does.
+    pub fn covers(&self, other: &Validity) -> bool {
+        let begun = self
+            .from
+            .is_none_or(|from| other.from.is_some_and(|other| from <= other));
+        let goes_on = self
+            .until
+            .is_none_or(|until| other.until.is_some_and(|other| other <= until));
+        begun && goes_on
     }
 
     /// Whether there is an instant at which both exist.
@@ -154,6 +186,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the class of this number is free, whatever is in the buckets.
+    #[must_use]
+    pub fn is_free(&self, class: usize) -> bool {
+        let chain = self.chains.get(class);
+        chain.is_some_and(|chain| chain.buckets.is_empty() && chain.end == ChainEnd::Free)
+    }
+
     /// The bucket that must hold something for a chain's end to be charged, beyond which it drops.
     #[must_use]
     pub fn limit_of(&self, chain: &Chain) -> Option<usize> {

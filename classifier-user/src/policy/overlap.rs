@@ -5,17 +5,24 @@
 //! All prefixes are sorted once; within each run of equal ones a sweep along the time line finds
 //! every prefix that begins to exist while another of them does, so a million prefixes cost a sort.
 
+use super::findings::{Findings, Kind};
 use super::model::{Class, ListedPrefix, PrefixSet, Validity};
 use super::prefix::Range;
-use super::special::{Findings, Kind};
 use crate::diagnostic::Diagnostics;
 
 /// One listed prefix: set and place in its list, which together are the order of reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Item {
+pub(super) struct Item {
     key: (bool, u128, u128),
-    set: u32,
+    pub(super) set: u32,
     index: u32,
+}
+
+impl Item {
+    /// What it is sorted by: address, and a prefix before the longer ones in it.
+    pub(super) fn key(&self) -> (bool, u128, u128) {
+        self.key
+    }
 }
 
 /// Two listings of one prefix that exist at one time; `second` was read later.
@@ -28,11 +35,12 @@ struct Clash {
 /// Reports clashes between classes as errors in `out`, duplicates in the `findings` of their set.
 pub(super) fn check(
     sets: &[PrefixSet],
+    items: &[Item],
     classes: &[Class],
     findings: &mut [Findings],
     out: &mut Diagnostics,
 ) {
-    for clash in clashes(sets) {
+    for clash in clashes(sets, items) {
         let first = listed(sets, clash.first);
         let second = listed(sets, clash.second);
         let class = |item: Item| classes[sets[item.set as usize].class].name.as_str();
@@ -57,13 +65,12 @@ pub(super) fn check(
     }
 }
 
-fn listed(sets: &[PrefixSet], item: Item) -> &ListedPrefix {
+pub(super) fn listed(sets: &[PrefixSet], item: Item) -> &ListedPrefix {
     &sets[item.set as usize].prefixes[item.index as usize]
 }
 
-/// For every listing that clashes with one that began to exist before it, one such pair; of
-/// different classes if there is one.
-fn clashes(sets: &[PrefixSet]) -> Vec<Clash> {
+/// All prefixes, sorted by address, the longer ones last, equal ones by when they begin to exist.
+pub(super) fn sorted(sets: &[PrefixSet]) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::with_capacity(sets.iter().map(|set| set.prefixes.len()).sum());
     for (set, number) in sets.iter().zip(0..) {
         items.extend(set.prefixes.iter().zip(0..).map(|(prefix, index)| Item {
@@ -77,6 +84,12 @@ fn clashes(sets: &[PrefixSet]) -> Vec<Clash> {
         let from = sets[item.set as usize].validity.from;
         (item.key, from, item.set, item.index)
     });
+    items
+}
+
+/// For every listing that clashes with one that began to exist before it, one such pair; of
+/// different classes if there is one.
+fn clashes(sets: &[PrefixSet], items: &[Item]) -> Vec<Clash> {
     let mut clashes = Vec::new();
     for run in items.chunk_by(|a, b| a.key == b.key) {
         sweep(sets, run, &mut clashes);
@@ -148,6 +161,7 @@ mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
+    use crate::policy::guard::Guard;
     use crate::policy::model::Place;
 
     fn arbitrary_sets() -> impl Strategy<Value = Vec<PrefixSet>> {
@@ -183,6 +197,8 @@ mod tests {
                             until: instant(until),
                         },
                         prefixes: prefixes.collect(),
+                        list: None,
+                        guard: Guard::default(),
                     }
                 })
                 .collect()
@@ -221,7 +237,7 @@ mod tests {
         #[test]
         fn agrees_with_comparing_all_pairs(sets in arbitrary_sets()) {
             let expected = naive(&sets);
-            let found: BTreeSet<_> = clashes(&sets)
+            let found: BTreeSet<_> = clashes(&sets, &sorted(&sets))
                 .iter()
                 .map(|clash| {
                     let pair = [clash.first, clash.second];

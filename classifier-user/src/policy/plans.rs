@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::chains::check_charge;
 use super::cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
+use super::expect::{Expect, PLAN_WARNINGS, UNUSED_PLAN};
 use super::model::{Bucket, Chain, ChainEnd, Class, Count, Grant, Plan};
 use super::names::{RESERVED_BUCKETS, check_name, suggest};
+use super::reach;
 use super::read::{RawBucket, RawGrant, RawPlan};
 use super::section::At;
 use super::terms::{LIMIT, Settlement, Word};
@@ -59,7 +61,8 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
         .copied()
         .filter(|_| settlement == Settlement::Credit);
     check_limit(raw, limit, out);
-    let chains = check_charge(raw, &numbers, limit, classes, out);
+    let mut expect = Expect::plan(&raw.name.value, &raw.expect);
+    let chains = check_charge(raw, &numbers, limit, classes, &mut expect, out);
     let plan = Plan {
         name: raw.name.value.clone(),
         count: check_count(raw.count.as_ref(), out),
@@ -75,26 +78,31 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
     };
     // After an error something else may be the reason.
     if !raw.broken && out.errors() == errors_before {
-        warn_of_idle_cycle(raw, &plan, out);
-        warn_of_idle_terms(raw, &plan, out);
-        warn_of_unused(&plan, &raw.buckets, out);
+        warn_of_idle_cycle(raw, &plan, &mut expect, out);
+        warn_of_idle_terms(raw, &plan, &mut expect, out);
+        warn_of_unused(&plan, &raw.buckets, &mut expect, out);
+        reach::check(raw, &plan, classes, &mut expect, out);
     }
+    let complete = !raw.broken && out.errors() == errors_before;
+    // Whether subscribers use it is known where they are.
+    expect.finish(&PLAN_WARNINGS, complete, &[UNUSED_PLAN], out);
     plan
 }
 
-fn warn_of_idle_cycle(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
+fn warn_of_idle_cycle(raw: &RawPlan, plan: &Plan, expect: &mut Expect<'_>, out: &mut Diagnostics) {
     let refills = |bucket: &Bucket| matches!(bucket.grant, Grant::Bytes(1..));
     if let Some(cycle) = &raw.cycle
         && !plan.buckets.iter().any(refills)
     {
-        out.warn(
-            cycle.place.clone(),
+        expect.warn(
+            &cycle.place,
             "idle-cycle",
             format!(
                 "plan {} has a cycle, and no bucket that it would fill again",
                 quote(&plan.name)
             ),
             "grant a bucket a volume above 0, or remove cycle",
+            out,
         );
     }
 }
@@ -117,43 +125,46 @@ fn check_limit(raw: &RawPlan, limit: Option<usize>, out: &mut Diagnostics) {
 }
 
 /// What a plan says that nothing in it can make true.
-fn warn_of_idle_terms(raw: &RawPlan, plan: &Plan, out: &mut Diagnostics) {
+fn warn_of_idle_terms(raw: &RawPlan, plan: &Plan, expect: &mut Expect<'_>, out: &mut Diagnostics) {
     let metered = |chain: &Chain| chain.end == ChainEnd::Metered;
     let name = quote(&plan.name);
     if let (Some(renew), None) = (&raw.renew, &raw.cycle) {
-        out.warn(
-            renew.place.clone(),
+        expect.warn(
+            &renew.place,
             "idle-renew",
             format!("plan {name} says who begins a cycle, and has none"),
             "add cycle, or remove renew",
+            out,
         );
     }
     if let Some(settlement) = &raw.settlement {
         if plan.settlement == Settlement::Credit && !plan.chains.iter().any(metered) {
-            out.warn(
-                settlement.place.clone(),
+            expect.warn(
+                &settlement.place,
                 "idle-credit",
                 format!("plan {name} is settled by credit, and no chain of it ends in metered"),
                 "end a chain in \"metered\", or remove settlement",
+                out,
             );
         } else if plan.settlement == Settlement::Advance && plan.chains.iter().any(metered) {
-            out.warn(
-                settlement.place.clone(),
+            expect.warn(
+                &settlement.place,
                 "metered-in-advance",
                 format!("plan {name} is paid in advance, and a chain of it ends in metered, which nobody has paid"),
                 "end it in \"drop\", or write settlement = \"credit\"",
+                out,
             );
         }
     }
 }
 
-fn warn_of_unused(plan: &Plan, raw: &[RawBucket], out: &mut Diagnostics) {
+fn warn_of_unused(plan: &Plan, raw: &[RawBucket], expect: &mut Expect<'_>, out: &mut Diagnostics) {
     for (bucket, number) in raw.iter().zip(0..) {
         let charged =
             |chain: &Chain| chain.buckets.contains(&number) || plan.limit_of(chain) == Some(number);
         if !plan.gate.contains(&number) && !plan.chains.iter().any(charged) {
-            out.warn(
-                bucket.name.place.clone(),
+            expect.warn(
+                &bucket.name.place,
                 "unused-bucket",
                 format!(
                     "plan {}: no chain and no gate names the bucket {}",
@@ -161,6 +172,7 @@ fn warn_of_unused(plan: &Plan, raw: &[RawBucket], out: &mut Diagnostics) {
                     quote(&bucket.name.value)
                 ),
                 "put it into a chain, or remove it",
+                out,
             );
         }
     }

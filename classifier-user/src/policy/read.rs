@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::model::Place;
 use super::section::{At, Entry, Section, kind_of};
 use super::source::SourceFile;
+use super::upkeep::RawUpkeep;
 use crate::diagnostic::{Diagnostics, quote};
 
 const CLASS: &str = "such as [classes.internet]";
@@ -20,6 +21,10 @@ pub(super) struct RawPolicy {
     pub(super) name: Option<At<String>>,
     pub(super) basis: Option<String>,
     pub(super) default_class: Option<At<String>>,
+    /// What holds for every set that does not say otherwise.
+    pub(super) upkeep: RawUpkeep,
+    /// List of address space that many services share.
+    pub(super) hosting: Option<At<String>>,
     /// `None` if there is no such table, which has been reported.
     pub(super) classes: Option<Vec<RawClass>>,
     pub(super) sets: Vec<RawSet>,
@@ -30,6 +35,9 @@ pub(super) struct RawClass {
     pub(super) name: At<String>,
     pub(super) rating_group: Option<At<u32>>,
     pub(super) essential: bool,
+    pub(super) expect: Vec<At<String>>,
+    /// Whether something in it was reported.
+    pub(super) broken: bool,
 }
 
 pub(super) struct RawSet {
@@ -42,6 +50,13 @@ pub(super) struct RawSet {
     pub(super) valid_from: Option<At<Timestamp>>,
     pub(super) valid_until: Option<At<Timestamp>>,
     pub(super) expect: Vec<At<String>>,
+    pub(super) upkeep: RawUpkeep,
+    /// When the list was last looked at.
+    pub(super) updated: Option<At<Timestamp>>,
+    /// What the last line of the file is to be.
+    pub(super) ends_with: Option<At<String>>,
+    /// SHA-256 of the file.
+    pub(super) sha256: Option<At<String>>,
     /// Whether something in it was reported.
     pub(super) broken: bool,
 }
@@ -58,6 +73,7 @@ pub(super) struct RawPlan {
     pub(super) buckets: Vec<RawBucket>,
     /// `None` if there is no such table, which has been reported; each key is a class or `*`.
     pub(super) charge: Option<Vec<RawCharge>>,
+    pub(super) expect: Vec<At<String>>,
     /// Whether something in it was reported.
     pub(super) broken: bool,
 }
@@ -105,6 +121,8 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
             .text("basis", "Order of 17 March 2020")
             .map(|at| at.value),
         default_class: policy.required_text("default_class", "internet"),
+        upkeep: RawUpkeep::read(&mut policy),
+        hosting: policy.text("hosting", "hosting.txt"),
         classes: read_classes(&mut policy),
         sets: policy
             .array_of_tables("sets")
@@ -125,12 +143,17 @@ fn read_classes(policy: &mut Section<'_>) -> Option<Vec<RawClass>> {
             name: entry.key.clone(),
             rating_group: None,
             essential: false,
+            expect: Vec::new(),
+            broken: false,
         };
+        let errors_before = policy.out().errors();
         if let Some(mut class) = policy.child(&entry, title, CLASS) {
             read.rating_group = class.required_u32("rating_group", 10);
             read.essential = class.flag("essential").unwrap_or(false);
+            read.expect = class.texts("expect", r#"["ipv4-only"]"#);
             class.finish();
         }
+        read.broken = policy.out().errors() > errors_before;
         classes.push(read);
     }
     Some(classes)
@@ -159,6 +182,10 @@ fn read_set(
         valid_from: set.instant("valid_from"),
         valid_until: set.instant("valid_until"),
         expect: set.texts("expect", r#"["multicast"]"#),
+        upkeep: RawUpkeep::read(&mut set),
+        updated: set.day("updated"),
+        ends_with: set.text("ends_with", "# end"),
+        sha256: set.text("sha256", "64 hex digits, as sha256sum prints them"),
         broken: false,
         place,
     };
@@ -184,6 +211,7 @@ fn read_plans(policy: &mut Section<'_>) -> Vec<RawPlan> {
                 gate: plan.texts_at("gate", r#"["main", "balance"]"#),
                 buckets: read_buckets(&mut plan, &entry.key.value),
                 charge: read_charge(&mut plan),
+                expect: plan.texts("expect", r#"["unused-plan"]"#),
                 broken: false,
             };
             plan.finish();

@@ -3,6 +3,7 @@
 //! asked for. So a key is accepted exactly if something reads it.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 
 use super::model::Place;
@@ -171,6 +172,44 @@ impl<'a> Section<'a> {
                 );
                 let help = format!("write {key} = {example}");
                 self.out.error(place, "bad-instant", message, help);
+                None
+            }
+        }
+    }
+
+    /// A date, which is its first instant in UTC, or a date and time with its offset.
+    pub(crate) fn day(&mut self, key: &'static str) -> Option<At<Timestamp>> {
+        let (value, place) = self.get(key)?;
+        let written = value.as_datetime().map(ToString::to_string);
+        let instant = written.as_deref().and_then(|text| {
+            let day = || text.parse::<jiff::civil::Date>().ok();
+            text.parse::<Timestamp>().ok().or_else(|| {
+                let midnight = day().filter(|_| text.len() == 10)?.to_zoned(TimeZone::UTC);
+                Some(midnight.ok()?.timestamp())
+            })
+        });
+        if let Some(value) = instant {
+            return Some(At { value, place });
+        }
+        let help = format!("write {key} = 2026-11-01, without quotes");
+        self.wrong_type(key, value, place, "a date", &help);
+        None
+    }
+
+    /// A number from `least` to `most`.
+    pub(crate) fn number(&mut self, key: &'static str, least: u32, most: u32) -> Option<At<u32>> {
+        let (value, place) = self.get(key)?;
+        let help = format!("write a number from {least} to {most}, without quotes");
+        let Some(integer) = value.as_integer() else {
+            self.wrong_type(key, value, place, "a whole number", &help);
+            return None;
+        };
+        let number = u32::from_str_radix(integer.as_str(), integer.radix());
+        match number {
+            Ok(value) if (least..=most).contains(&value) => Some(At { value, place }),
+            _ => {
+                let message = format!("{}: {key} {integer} is out of range", self.title);
+                self.out.error(place, "out-of-range", message, help);
                 None
             }
         }

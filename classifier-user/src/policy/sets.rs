@@ -5,14 +5,21 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::list::{listed, read_list};
-use super::model::{Class, ListedPrefix, Place, PrefixSet, Validity};
+use jiff::Timestamp;
+
+use super::findings::{Findings, Kind};
+use super::hosting::Hosting;
+use super::list::{self, listed, read_list};
+use super::model::{Class, ListFile, ListedPrefix, Place, Plan, PrefixSet, Validity};
 use super::names::{check_name, suggest};
+use super::nesting::Nesting;
 use super::overlap;
+use super::prefix::Range;
 use super::read::RawSet;
 use super::section::At;
 use super::source::SourceFile;
-use super::special::{Findings, Kind, describe, kinds_of};
+use super::special::{describe, kinds_of};
+use super::upkeep::Upkeep;
 use super::version::Version;
 use crate::diagnostic::{Diagnostics, quote};
 
@@ -23,11 +30,25 @@ pub(super) struct CheckedSets {
     pub(super) files: Vec<Arc<PathBuf>>,
 }
 
-/// Reads and checks the sets of the policy in `dir`; list files go into the `version`, too.
+/// What sets are checked with.
+pub(super) struct Around<'a> {
+    /// The policy's directory.
+    pub(super) dir: &'a Path,
+    pub(super) classes: &'a [Class],
+    /// The class of what no set names.
+    pub(super) default_class: Option<usize>,
+    /// Plans without errors, or none.
+    pub(super) plans: &'a [Plan],
+    /// How lists are kept that do not say otherwise.
+    pub(super) upkeep: Upkeep,
+    pub(super) hosting: Hosting,
+    pub(super) now: Timestamp,
+}
+
+/// Reads and checks the sets; list files go into the `version`, too.
 pub(super) fn check_sets(
     raw: &[RawSet],
-    dir: &Path,
-    classes: &[Class],
+    around: &Around<'_>,
     version: &mut Version,
     out: &mut Diagnostics,
 ) -> CheckedSets {
@@ -36,35 +57,43 @@ pub(super) fn check_sets(
     let mut sets = Vec::with_capacity(raw.len());
     let mut findings = Vec::with_capacity(raw.len());
     let mut checked = Vec::with_capacity(raw.len());
+    let mut widest = Vec::with_capacity(raw.len());
     for set in raw {
         check_set_name(set, &mut names, out);
         let before = out.errors();
         let mut prefixes = inline(set, out);
-        if let Some(source) = set.file.as_ref().and_then(|file| open(file, dir, out)) {
-            version.add(&source);
+        let source = set
+            .file
+            .as_ref()
+            .and_then(|file| open(file, around.dir, out));
+        let mut list = None;
+        if let Some(source) = &source {
+            version.add(source);
             if !files.contains(source.path()) {
                 files.push(Arc::clone(source.path()));
             }
-            prefixes.extend(read_list(&source, out));
+            list::check_whole(source, set, out);
+            prefixes.extend(read_list(source, out));
+            list = Some(ListFile::of(source));
         }
-        let complete = !set.broken && out.errors() == before;
+        list::check_has_file(set, out);
         let validity = check_validity(set, out);
-        let Some(class) = resolve_class(set, classes, out) else {
+        let complete = !set.broken && out.errors() == before;
+        let Some(class) = resolve_class(set, around.classes, out) else {
             continue;
         };
-        let mut found = Findings::new(complete);
-        if prefixes.is_empty() && complete {
-            found.note(Kind::Empty, &set.place, || {
-                "there is no prefix in it".to_owned()
-            });
+        let upkeep = around.upkeep.of_set(set);
+        let mut found = Findings::new(complete, upkeep.timed(set, validity));
+        if complete {
+            upkeep.check(set, prefixes.len(), around.now, &mut found, out);
         }
-        for prefix in &prefixes {
-            for (kind, within) in kinds_of(&prefix.net) {
-                found.note(kind, &prefix.place, || describe(&prefix.net, kind, within));
-            }
+        note_prefixes(set, &prefixes, complete, &upkeep, &mut found);
+        if around.default_class != Some(class) {
+            note_hosting(&prefixes, &around.hosting, &mut found);
         }
         findings.push(found);
         checked.push(set);
+        widest.push(upkeep.widest);
         sets.push(PrefixSet {
             name: set
                 .name
@@ -75,13 +104,60 @@ pub(super) fn check_sets(
             source: set.source.clone(),
             validity,
             prefixes,
+            list,
+            guard: upkeep.guard,
         });
     }
-    overlap::check(&sets, classes, &mut findings, out);
+    let items = overlap::sorted(&sets);
+    overlap::check(&sets, &items, around.classes, &mut findings, out);
+    let nesting = Nesting {
+        sets: &sets,
+        classes: around.classes,
+        plans: around.plans,
+        places: &checked.iter().map(|set| &set.place).collect::<Vec<_>>(),
+        widest: &widest,
+    };
+    nesting.check(&items, &mut findings);
     for ((found, set), raw) in findings.into_iter().zip(&sets).zip(checked) {
         found.report(&set.name, &raw.expect, out);
     }
     CheckedSets { sets, files }
+}
+
+fn note_prefixes(
+    set: &RawSet,
+    prefixes: &[ListedPrefix],
+    complete: bool,
+    upkeep: &Upkeep,
+    found: &mut Findings,
+) {
+    if prefixes.is_empty() && complete {
+        found.note(Kind::Empty, &set.place, || {
+            "there is no prefix in it".to_owned()
+        });
+    }
+    for prefix in prefixes {
+        for (kind, within) in kinds_of(&prefix.net, upkeep.widest) {
+            found.note(kind, &prefix.place, || describe(&prefix.net, kind, within));
+        }
+    }
+}
+
+fn note_hosting(prefixes: &[ListedPrefix], hosting: &Hosting, found: &mut Findings) {
+    for prefix in prefixes {
+        if let Some(whose) = hosting.meets(&Range::of(&prefix.net)) {
+            found.note(Kind::Hosting, &prefix.place, || {
+                let whose = match whose {
+                    "" => String::new(),
+                    whose => format!(", of {whose}"),
+                };
+                format!(
+                    "{} meets address space that many services share{whose}",
+                    prefix.net
+                )
+            });
+        }
+    }
 }
 
 fn check_set_name<'a>(
@@ -150,9 +226,19 @@ fn check_validity(set: &RawSet, out: &mut Diagnostics) -> Validity {
     validity
 }
 
-/// Opens a list file. It lies inside the policy's directory, so that a policy can be copied,
-/// compared and versioned as a whole; a link inside the directory may lead elsewhere.
+/// Opens a list file.
 fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFile> {
+    SourceFile::read(&inside(file, dir, out)?)
+        .map_err(|error| {
+            let shown = format!("the list file {}", quote(&file.value));
+            error.report(&shown, file.place.clone(), out);
+        })
+        .ok()
+}
+
+/// The path of a list file. It lies inside the policy's directory, so that a policy can be copied,
+/// compared and versioned as a whole; a link inside the directory may lead elsewhere.
+pub(super) fn inside(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<PathBuf> {
     let name = Path::new(&file.value);
     let inside = name
         .components()
@@ -169,10 +255,5 @@ fn open(file: &At<String>, dir: &Path, out: &mut Diagnostics) -> Option<SourceFi
         );
         return None;
     }
-    SourceFile::read(&dir.join(name))
-        .map_err(|error| {
-            let shown = format!("the list file {}", quote(&file.value));
-            error.report(&shown, file.place.clone(), out);
-        })
-        .ok()
+    Some(dir.join(name))
 }

@@ -169,6 +169,15 @@ impl SourceFile {
         self.line_starts.len()
     }
 
+    /// The line of this number, from 1, without its end.
+    pub(crate) fn line(&self, number: u32) -> Option<&str> {
+        let index = (number as usize).checked_sub(1)?;
+        let start = *self.line_starts.get(index)?;
+        let end = self.line_starts.get(index + 1).copied();
+        let line = self.text().get(start..end.unwrap_or(self.text().len()))?;
+        Some(line.trim_end_matches(['\n', '\r']))
+    }
+
     /// The lines, the empty one after a final line end left out.
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let text = self.text();

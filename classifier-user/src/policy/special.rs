@@ -1,115 +1,11 @@
-//! Prefixes that are legal but rarely meant: special-purpose address space, very short prefixes,
-//! duplicates, sets without any. Each kind has a name, by which a set can say that it is meant:
-//! `expect = ["multicast"]`.
+//! Special-purpose address space, default routes and very short prefixes: legal, and rarely meant.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
 
-use super::model::Place;
-use super::names::suggest;
+use super::findings::Kind;
 use super::prefix::Range;
-use super::section::At;
-use crate::diagnostic::{Diagnostics, quote};
-
-/// A kind of warning about the prefixes of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// 224.0.0.0/4, ff00::/8.
-    Multicast,
-    /// 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32, 3fff::/20.
-    Documentation,
-    /// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7.
-    Private,
-    /// 100.64.0.0/10, between a provider and its carrier-grade NAT.
-    Shared,
-    /// 169.254.0.0/16, fe80::/10.
-    LinkLocal,
-    /// 127.0.0.0/8, ::1/128.
-    Loopback,
-    /// 255.255.255.255/32.
-    Broadcast,
-    /// 0.0.0.0/32, ::/128.
-    Unspecified,
-    /// 198.18.0.0/15, 2001:2::/48.
-    Benchmarking,
-    /// ::ffff:0:0/96, which stands for IPv4 in programs and not on the wire.
-    Mapped,
-    /// 0.0.0.0/8, 192.0.0.0/24, 240.0.0.0/4, and IPv6 outside what is allocated for any use.
-    Reserved,
-    /// Shorter than /8 (IPv4) or /16 (IPv6).
-    Wide,
-    /// The same prefix twice in one class at the same time.
-    Duplicate,
-    /// No prefix at all.
-    Empty,
-}
-
-/// Every kind, in the order help texts list them.
-pub const KINDS: [Kind; 14] = [
-    Kind::Multicast,
-    Kind::Documentation,
-    Kind::Private,
-    Kind::Shared,
-    Kind::LinkLocal,
-    Kind::Loopback,
-    Kind::Broadcast,
-    Kind::Unspecified,
-    Kind::Benchmarking,
-    Kind::Mapped,
-    Kind::Reserved,
-    Kind::Wide,
-    Kind::Duplicate,
-    Kind::Empty,
-];
-
-impl Kind {
-    /// The name that `expect` uses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Multicast => "multicast",
-            Kind::Documentation => "documentation",
-            Kind::Private => "private",
-            Kind::Shared => "shared",
-            Kind::LinkLocal => "link-local",
-            Kind::Loopback => "loopback",
-            Kind::Broadcast => "broadcast",
-            Kind::Unspecified => "unspecified",
-            Kind::Benchmarking => "benchmarking",
-            Kind::Mapped => "mapped",
-            Kind::Reserved => "reserved",
-            Kind::Wide => "wide",
-            Kind::Duplicate => "duplicate",
-            Kind::Empty => "empty",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        KINDS.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// What a prefix of this kind is or contains.
-    fn describe(self) -> &'static str {
-        match self {
-            Kind::Multicast => "multicast address space",
-            Kind::Documentation => "documentation address space",
-            Kind::Private => "private address space",
-            Kind::Shared => "shared (carrier-grade NAT) address space",
-            Kind::LinkLocal => "link-local address space",
-            Kind::Loopback => "loopback address space",
-            Kind::Broadcast => "the broadcast address",
-            Kind::Unspecified => "the unspecified address",
-            Kind::Benchmarking => "benchmarking address space",
-            Kind::Mapped => "IPv4-mapped address space, which no packet carries",
-            Kind::Reserved => "reserved address space",
-            Kind::Wide => "very wide",
-            Kind::Duplicate => "listed twice",
-            Kind::Empty => "empty",
-        }
-    }
-}
 
 /// A special-purpose block (RFC 6890 and its registries); `None` is a block that is ordinary all
 /// the same.
@@ -185,14 +81,40 @@ const BLOCKS: [Block; 30] = [
     v6([0x8000, 0, 0, 0, 0, 0, 0, 0], 1, Some(Kind::Reserved)),
 ];
 
+/// Prefix lengths: what is shorter is very wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Widest {
+    pub(crate) v4: u8,
+    pub(crate) v6: u8,
+}
+
+impl Default for Widest {
+    fn default() -> Self {
+        Widest { v4: 8, v6: 16 }
+    }
+}
+
+impl Widest {
+    /// The length that bounds prefixes of one address family.
+    pub(crate) fn length(self, v6: bool) -> u8 {
+        if v6 { self.v6 } else { self.v4 }
+    }
+}
+
+/// Whether all of a range is of one special kind, or is nothing ordinary.
+pub(super) fn is_special(range: &Range) -> bool {
+    BLOCKS.iter().any(|block| block.range.contains(range))
+}
+
 /// What is special about the prefix `net`: kinds, and whether it lies in such space or only
 /// contains some.
-pub(crate) fn kinds_of(net: &IpNet) -> impl Iterator<Item = (Kind, Within)> {
+pub(crate) fn kinds_of(net: &IpNet, widest: Widest) -> impl Iterator<Item = (Kind, Within)> {
     let range = Range::of(net);
     let inside = BLOCKS.iter().find(|block| block.range.contains(&range));
-    let wide = net.prefix_len() < if range.v6 { 16 } else { 8 };
+    let wide = net.prefix_len() < widest.length(range.v6);
     let (one, search): (_, &[Block]) = match inside {
         Some(block) => (block.kind.map(|kind| (kind, Within::Whole)), &[]),
+        None if net.prefix_len() == 0 => (Some((Kind::DefaultRoute, Within::Whole)), &[]),
         None if wide => (Some((Kind::Wide, Within::Whole)), &[]),
         None => (None, &BLOCKS),
     };
@@ -221,94 +143,12 @@ pub(crate) fn describe(net: &IpNet, kind: Kind, within: Within) -> String {
     format!("{net} {verb} {}", kind.describe())
 }
 
-/// The warnings one set gives cause for, one of each kind, and those it expects.
-pub(crate) struct Findings {
-    found: BTreeMap<Kind, Finding>,
-    /// Whether all prefixes of the set could be read.
-    complete: bool,
-}
-
-struct Finding {
-    place: Place,
-    message: String,
-    more: usize,
-}
-
-impl Findings {
-    pub(crate) fn new(complete: bool) -> Self {
-        Findings {
-            found: BTreeMap::new(),
-            complete,
-        }
-    }
-
-    /// Notes a finding; the first of each kind is told, the others are counted.
-    pub(crate) fn note(&mut self, kind: Kind, place: &Place, message: impl FnOnce() -> String) {
-        match self.found.entry(kind) {
-            Entry::Occupied(mut seen) => seen.get_mut().more += 1,
-            Entry::Vacant(first) => {
-                first.insert(Finding {
-                    place: place.clone(),
-                    message: message(),
-                    more: 0,
-                });
-            }
-        }
-    }
-
-    /// Warns of what was found and is not in `expect`, and of what is in `expect` and was not
-    /// found.
-    pub(crate) fn report(mut self, set: &str, expect: &[At<String>], out: &mut Diagnostics) {
-        for expected in expect {
-            let Some(kind) = Kind::from_name(&expected.value) else {
-                out.error(
-                    expected.place.clone(),
-                    "unknown-warning",
-                    format!(
-                        "{} is not a warning that a set can expect",
-                        quote(&expected.value)
-                    ),
-                    suggest(&expected.value, "warnings", KINDS.map(Kind::name)),
-                );
-                continue;
-            };
-            if self.found.remove(&kind).is_none() && self.complete {
-                out.warn(
-                    expected.place.clone(),
-                    "expect-unused",
-                    format!(
-                        "set {} expects the warning {:?}, which nothing causes",
-                        quote(set),
-                        kind.name()
-                    ),
-                    "remove it from expect, so that it is heard should it ever come",
-                );
-            }
-        }
-        for (kind, finding) in self.found {
-            let more = match finding.more {
-                0 => String::new(),
-                more => format!(" (and {more} more like it)"),
-            };
-            out.warn(
-                finding.place,
-                kind.name(),
-                format!("set {}: {}{more}", quote(set), finding.message),
-                format!(
-                    "if this is meant, add expect = [{:?}] to the set",
-                    kind.name()
-                ),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn kinds(net: &str) -> Vec<(Kind, Within)> {
-        kinds_of(&net.parse().unwrap()).collect()
+        kinds_of(&net.parse().unwrap(), Widest::default()).collect()
     }
 
     #[test]
@@ -337,6 +177,8 @@ mod tests {
             ("0.0.0.0/8", Reserved),
             ("8000::/1", Reserved),
             ("4000::/16", Reserved),
+            ("0.0.0.0/0", DefaultRoute),
+            ("::/0", DefaultRoute),
             ("64.0.0.0/7", Wide),
             ("2000::/3", Wide),
             ("128.0.0.0/1", Wide),
@@ -366,12 +208,5 @@ mod tests {
             describe(&"100.0.0.0/8".parse().unwrap(), Kind::Shared, Within::Part),
             "100.0.0.0/8 contains shared (carrier-grade NAT) address space"
         );
-    }
-
-    #[test]
-    fn names_are_unique() {
-        for kind in KINDS {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-        }
     }
 }

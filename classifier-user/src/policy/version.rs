@@ -22,12 +22,20 @@ impl Version {
 
     /// The first 16 hex digits.
     pub(super) fn finish(self) -> String {
-        self.0.finalize()[..8]
-            .iter()
-            .fold(String::with_capacity(16), |mut hex, byte| {
-                // Writing to a string cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        hex(&self.0.finalize()[..8])
     }
+}
+
+/// SHA-256 of one file, as `sha256sum` prints it.
+pub(super) fn sha256(source: &SourceFile) -> String {
+    hex(&Sha256::digest(source.bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }

@@ -168,7 +168,7 @@ impl Replay {
         let both: Books = std::array::from_fn::<_, BOOKS_WORDS, _>(|cell| up[cell] + down[cell]);
         let cell = |cell: Cell| both[cell as usize];
         Ok(Report {
-            usage: usage::usage(&self.accounts, self.engine.lines()),
+            usage: usage::usage(&self.accounts, self.engine.lines(), &[]),
             unattributed: usage::unattributed(&self.accounts, &up, &down),
             books: vec![BooksRow {
                 place: None,

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, quote};
 use crate::policy::{
-    Kind, ListedPrefix, Place, Policy, SourceFile, Within, describe, kinds_of, parse_prefix,
-    suggest,
+    Kind, ListedPrefix, Place, Policy, SourceFile, Widest, Within, describe, kinds_of,
+    parse_prefix, suggest,
 };
 use fields::{Field, InvalidLine, split};
 pub use schedule::{Planned, Scheduled, Step};
@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
     /// Subscribers have private and shared addresses as a matter of course; other special space
     /// they cannot have.
     fn warn_of_odd(&mut self, prefix: &ListedPrefix) {
-        let odd = kinds_of(&prefix.net).find(|(kind, within)| {
+        let odd = kinds_of(&prefix.net, Widest::default()).find(|(kind, within)| {
             let ordinary = matches!(kind, Kind::Private | Kind::Shared | Kind::Documentation);
             !ordinary && *within == Within::Whole
         });

@@ -41,10 +41,8 @@ impl Desk {
             time: Timestamp::UNIX_EPOCH,
         };
         let now = desk.now();
-        for line in rows {
-            let id = format!("s{line}").into();
-            desk.watch.begin(id, line, 0, Sums::default(), now);
-        }
+        let row = |line| (format!("s{line}").into(), line, 0, Sums::default());
+        desk.watch.begin(rows.map(row), now);
         desk
     }
 
@@ -149,27 +147,36 @@ fn a_row_that_ends_is_looked_at_once_more_and_no_more() {
     desk.look_after(SECOND);
     let odd: Vec<u32> = (1..100).filter(|line| line % 6 == 3).collect();
     assert_eq!(desk.watch.active(), odd);
-    desk.watch.begin("new".into(), 200, 0, Sums::default(), now);
+    desk.watch
+        .begin([("new".into(), 200, 0, Sums::default())], now);
     assert_eq!(&**desk.watch.row(200).unwrap().0, "new");
 }
 
 #[test]
-fn places_of_rows_that_ended_are_given_away() {
+fn others_have_the_lines_of_rows_that_ended() {
     let rows = 1..3 * SLICE as u32;
     let mut desk = Desk::new(rows.clone());
-    assert_eq!(desk.watch.slices(), 3);
     let now = desk.now();
     for line in rows.clone().filter(|line| line % 4 != 0) {
         desk.watch.end(line, &desk.lines, &desk.catalog, now);
     }
-    desk.watch.tidy();
-    assert_eq!(desk.watch.slices(), 1);
+    let row = |line: u32| (format!("n{line}").into(), line, 0, Sums::default());
+    // In the places of those that ended; and where none began before.
+    let again = rows.clone().filter(|line| line % 4 == 1);
+    desk.watch.begin(again.map(row), now);
+    assert_eq!(desk.watch.slices(), 3);
+    let row = |line: u32| (format!("m{line}").into(), line, 0, Sums::default());
+    desk.watch.rows.retain(|row| row.line % 4 != 2);
+    desk.watch
+        .begin(rows.clone().filter(|line| line % 4 == 2).map(row), now);
     for line in rows {
-        assert_eq!(desk.watch.row(line).is_some(), line % 4 == 0);
+        let id = desk.watch.row(line).map(|(id, _)| id.to_string());
+        let whose = ["s", "n", "m"].get(line as usize % 4);
+        assert_eq!(id, whose.map(|whose| format!("{whose}{line}")));
         desk.count(line, 0, false, 1);
     }
     desk.look_after(SECOND);
-    assert_eq!(desk.watch.active().len(), 3 * SLICE / 4 - 1);
+    assert_eq!(desk.watch.active().len(), (3 * SLICE - 1) / 4 * 3 + 2);
 }
 
 #[test]

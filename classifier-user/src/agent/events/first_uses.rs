@@ -53,6 +53,11 @@ impl FirstUses {
         is_new
     }
 
+    /// Removes all meters of some lines.
+    pub(super) fn forget(&mut self, line: u32, lines: u32) {
+        (0..lines * METERS).for_each(|meter| self.remove(line, meter));
+    }
+
     pub(super) fn remove(&mut self, line: u32, meter: u32) {
         let (word, bit) = Self::place(line, meter);
         if let Some(word) = self.words.get_mut(word) {

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use self::first_uses::FirstUses;
 use self::owners::Owners;
 use super::node::Node;
-use crate::accounts::{Accounts, Charged, Layout};
+use crate::accounts::{Accounts, Change, Charged, Layout};
 use crate::api::server::{Shared, with};
 use crate::config::{self, EventKind};
 use crate::datapath::events_map::Ring;
@@ -42,7 +42,7 @@ pub(super) struct News {
     /// The ring of the programs of an earlier agent, if it had another size, until they are replaced.
     earlier: Option<Ring>,
     first_uses: FirstUses,
-    pub(super) owners: Owners,
+    owners: Owners,
     feed: Arc<Feed>,
     /// Events that were lost, of which the log knows.
     lost: u64,
@@ -92,6 +92,14 @@ impl News {
         })
     }
 
+    /// Learns which rows a change gives out, and that none of them has counted anything.
+    pub(super) fn learn(&mut self, change: &Change) {
+        self.owners.learn(change);
+        for (line, length) in &change.reused {
+            self.first_uses.forget(*line, *length);
+        }
+    }
+
     /// Forgets the ring of programs that were replaced.
     pub(super) fn replaced(&mut self) {
         if let Some(mut earlier) = self.earlier.take() {
@@ -120,7 +128,7 @@ impl Node {
     }
 
     /// Reads what packets have to tell; `true` when there is more.
-    fn read_events(&mut self) -> bool {
+    pub(super) fn read_events(&mut self) -> bool {
         let clock = Clock::now();
         let mut told = Vec::new();
         let mut read = 0;

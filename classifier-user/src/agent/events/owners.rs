@@ -1,9 +1,9 @@
-//! From a row to its subscriber. Rows are given out upwards, so the list is in order by itself; rows that ended stay,
-//! because news of them may still be on its way.
+//! From a row to its subscriber. Rows that ended stay until others have their lines, because news of them may still be on
+//! its way.
 
 use std::sync::Arc;
 
-use crate::accounts::{Account, Accounts};
+use crate::accounts::{Accounts, Change};
 
 /// First lines of rows, ascending, and beside each the subscriber: twenty bytes a row.
 #[derive(Debug, Default)]
@@ -24,11 +24,14 @@ impl Owners {
         owners
     }
 
-    /// Adds the rows a change gives out, which begins to do so at a line.
-    pub(in crate::agent) fn learn(&mut self, first_line: u32, subscribers: &[(Arc<str>, Account)]) {
-        let rows = subscribers.iter().filter_map(|(id, account)| {
+    /// Adds the rows a change gives out.
+    pub(in crate::agent) fn learn(&mut self, change: &Change) {
+        let mut reused: Vec<u32> = change.reused.iter().map(|(line, _)| *line).collect();
+        reused.sort_unstable();
+        let rows = change.subscribers.iter().filter_map(|(id, account)| {
             let line = account.session.as_ref()?.row.line;
-            (line >= first_line).then_some((line, id))
+            let is_new = line >= change.first_line || reused.binary_search(&line).is_ok();
+            is_new.then_some((line, id))
         });
         self.append(rows);
     }
@@ -37,9 +40,28 @@ impl Owners {
         let mut rows: Vec<_> = rows.collect();
         // They are, most often.
         rows.sort_unstable_by_key(|(line, _)| *line);
+        // Those that have the lines of others take their places.
+        rows.retain(|(line, id)| match self.lines.binary_search(line) {
+            Ok(at) => {
+                self.subscribers[at] = Arc::clone(id);
+                false
+            }
+            Err(_) => true,
+        });
+        if rows.is_empty() {
+            return;
+        }
+        let in_order = self.lines.last() < rows.first().map(|(line, _)| line);
         self.lines.extend(rows.iter().map(|(line, _)| *line));
         self.subscribers
             .extend(rows.into_iter().map(|(_, id)| Arc::clone(id)));
+        if !in_order {
+            // A piece of memory was divided otherwise than before.
+            let lines = self.lines.drain(..);
+            let mut all: Vec<_> = lines.zip(self.subscribers.drain(..)).collect();
+            all.sort_by_key(|(line, _)| *line);
+            (self.lines, self.subscribers) = all.into_iter().unzip();
+        }
     }
 
     /// Whose row begins at a line.

@@ -1,6 +1,7 @@
 //! From the counters to records: rows are looked at every checkpoint, and recorded when it is time, when something about
 //! them changes, and when they end. In small steps, between which others have the node.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info};
 
-use super::recording::{Waiting, judged};
+use super::recording::{NewRows, Waiting, judged};
 use crate::accounts::activity::Moment;
+use crate::agent::measures::add_meters;
 use crate::agent::node::Node;
 use crate::engine::lines::Lines;
 use crate::ledger::LedgerError;
-use crate::ledger::usage::{Cause, Closing, Cut, Terms};
+use crate::ledger::usage::{Backwards, Cause, Closing, Cut, End, Terms};
 
 /// Rows that are recorded in one transaction: some milliseconds of work.
 const AT_ONCE: usize = 1_000;
@@ -37,7 +39,7 @@ impl Node {
         let today = now.to_zoned(self.config.timezone.clone()).date();
         if today != self.recording.day {
             self.recording.day = today;
-            self.cut_all(Cause::Midnight, u32::MAX);
+            self.cut_all(Cause::Midnight, &NewRows::default());
             self.forget_orders();
         }
     }
@@ -68,6 +70,7 @@ impl Node {
         }
         match self.ledger.record(&cuts, &mut self.recording.numbers, seen) {
             Ok(wrong) => {
+                self.recycle(&cuts, &wrong);
                 for wrong in wrong {
                     // Every record of such a row would be wrong: said once, and shown by `status`.
                     if self.recording.wrong.insert(wrong.line) {
@@ -93,6 +96,23 @@ impl Node {
                 }
                 false
             }
+        }
+    }
+
+    /// Gives away the lines of rows whose last records are written. What packets had to tell of them is told before.
+    fn recycle(&mut self, cuts: &[Cut], wrong: &[Backwards]) {
+        let is_wrong = |line| wrong.iter().any(|wrong| wrong.line == line);
+        let written = |cut: &&Cut| cut.ends.is_some() && !is_wrong(cut.line);
+        for cut in cuts.iter().filter(written) {
+            if let Some(end) = &cut.ends {
+                add_meters(&mut self.past, end.layout, cut.meters.iter().copied());
+            }
+        }
+        let rows = cuts.iter().filter(written);
+        let rows: HashMap<u32, [u64; 2]> = rows.map(|cut| (cut.line, cut.bytes())).collect();
+        if !rows.is_empty() {
+            while self.read_events() {}
+            self.accounts.recycle(&rows);
         }
     }
 
@@ -153,15 +173,15 @@ impl Node {
         })
     }
 
-    /// Reads all rows below a line that moved.
-    fn cut_all(&mut self, cause: Cause, below: u32) {
+    /// Reads all rows that moved, but for new ones.
+    fn cut_all(&mut self, cause: Cause, new: &NewRows) {
         let now = Moment::now();
         let catalog = &self.accounts.catalog;
         let recording = &mut self.recording;
         recording.looked = now.wall;
         recording.watch.look_at_all(&self.lines, catalog, now);
         let mut active = recording.watch.active();
-        active.retain(|line| *line < below);
+        active.retain(|line| !new.contains(*line));
         for line in active {
             if let Some(cut) = self.cut(line, cause, now.wall, None) {
                 self.recording.waiting.push_back(Waiting::Cut(cut));
@@ -199,7 +219,7 @@ impl Node {
             }
         }
         // First: what these sessions' next rows are recorded of begins where the ended ones leave off.
-        let first_new = self.recording.first_new();
+        let new = self.recording.take_new();
         let catalog = &self.accounts.catalog;
         self.recording.close(&self.lines, catalog, Moment::now());
         let next = published.and_then(|serial| {
@@ -210,9 +230,9 @@ impl Node {
             && self.recording.judged() != Some(judged)
         {
             let cause = self.recording.cause();
-            self.cut_all(cause, first_new);
+            self.cut_all(cause, &new);
         } else if next.is_some() && self.recording.cause() == Cause::Recovered {
-            self.cut_all(Cause::Recovered, first_new);
+            self.cut_all(Cause::Recovered, &new);
         }
         if let Some((serial, judged)) = next {
             self.recording.judge(serial, judged);
@@ -221,7 +241,7 @@ impl Node {
 
     /// Records everything that moved until now.
     pub(in crate::agent) fn record_to_the_end(&mut self) {
-        self.cut_all(Cause::Shutdown, u32::MAX);
+        self.cut_all(Cause::Shutdown, &NewRows::default());
         self.recording.due.clear();
         self.recording.due_until = Some(self.recording.looked);
         while self.write_records() {}
@@ -268,7 +288,10 @@ pub(in crate::agent) fn close(lines: &Lines, closing: Closing, terms: Arc<Terms>
         activity: None,
         meters: meters(lines, closing.line, &terms),
         terms,
-        ends: Some(closing.next_line),
+        ends: Some(End {
+            layout: closing.layout,
+            next_line: closing.next_line,
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is to be recorded and is not written yet, and all that has to be known for it: which rows move, under which
 //! terms, which ended.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -27,8 +27,8 @@ pub(in crate::agent) struct Recording {
     pub(in crate::agent) ended: Vec<Closing>,
     /// rows whose subscriber had another state before, and which,
     restated: Vec<(u32, bool)>,
-    /// and the first line that is new with it.
-    first_new: Option<u32>,
+    /// and which are new with it.
+    new: NewRows,
     terms: TermsBook,
     /// Numbers of the terms in the ledger.
     pub(in crate::agent) numbers: TermsNumbers,
@@ -44,6 +44,31 @@ pub(in crate::agent) struct Recording {
     pub(in crate::agent) wrong: BTreeSet<u32>,
     /// What a start finds has been counted without it.
     starting: bool,
+}
+
+/// Rows that begin with a change: what they count was judged by what came into force with it.
+#[derive(Debug)]
+pub(in crate::agent) struct NewRows {
+    /// First line of those whose lines were never given out before.
+    first: u32,
+    /// First lines of the others.
+    reused: HashSet<u32>,
+}
+
+impl Default for NewRows {
+    fn default() -> Self {
+        Self {
+            first: u32::MAX,
+            reused: HashSet::new(),
+        }
+    }
+}
+
+impl NewRows {
+    /// Whether the row at a line is one of them.
+    pub(in crate::agent) fn contains(&self, line: u32) -> bool {
+        line >= self.first || self.reused.contains(&line)
+    }
 }
 
 /// What is to be written.
@@ -187,9 +212,9 @@ impl Recording {
                 taken[at] = Sums::of(&accounts.catalog, rows[at].1, counters);
             }
         })?;
-        for ((line, layout, id), taken) in rows.into_iter().zip(taken) {
-            watch.begin(id, line, layout, taken, Moment::noted(seen));
-        }
+        let rows = rows.into_iter().zip(taken);
+        let rows = rows.map(|((line, layout, id), taken)| (id, line, layout, taken));
+        watch.begin(rows, Moment::noted(seen));
         let mut judged = HashMap::new();
         let serials = ended.iter().filter_map(|closing| closing.serial);
         for serial in serials.chain([serial]) {
@@ -205,7 +230,7 @@ impl Recording {
             due: VecDeque::new(),
             ended,
             restated: Vec::new(),
-            first_new: None,
+            new: NewRows::default(),
             terms: TermsBook {
                 node: config.node.clone(),
                 epoch: format!("{epoch:016x}"),
@@ -245,10 +270,12 @@ impl Recording {
             }
         }
         new.sort_unstable_by_key(|(line, ..)| *line);
-        for (line, layout, id) in new {
-            self.watch.begin(id, line, layout, Sums::default(), now);
-        }
-        self.first_new = self.first_new.or(Some(change.first_line));
+        let new = new.into_iter();
+        let new = new.map(|(line, layout, id)| (id, line, layout, Sums::default()));
+        self.watch.begin(new, now);
+        self.new.first = self.new.first.min(change.first_line);
+        let reused = change.reused.iter().map(|(line, _)| *line);
+        self.new.reused.extend(reused);
     }
 
     /// Terms of a row of a layout under the image in force.
@@ -289,16 +316,11 @@ impl Recording {
             self.waiting
                 .push_back(Waiting::Closing(closing, terms, activity));
         }
-        self.watch.tidy();
-        self.first_new = None;
     }
 
-    /// First line that is new with what came into force.
-    pub(in crate::agent) const fn first_new(&self) -> u32 {
-        match self.first_new {
-            Some(line) => line,
-            None => u32::MAX,
-        }
+    /// Rows that are new with what came into force.
+    pub(in crate::agent) fn take_new(&mut self) -> NewRows {
+        std::mem::take(&mut self.new)
     }
 
     /// Since when something is counted, or read, that is not recorded.

@@ -15,7 +15,7 @@ use crate::accounts::activity::between;
 use crate::agent::node::Node;
 use crate::agent::subscribers::SubscriberView;
 use crate::ledger::LedgerError;
-use crate::ledger::usage::{Cause, Closing, Cut, PastSession, Stored, Taken};
+use crate::ledger::usage::{Cause, Closing, Cut, End, PastSession, Stored, Taken};
 use crate::report::Traffic;
 use crate::report::statement::{Head, SessionRow, Statement, Sum, Totals, Used};
 
@@ -283,8 +283,11 @@ impl Node {
                 moved: accounted.moved,
             };
             match cut.ends {
-                Some(Some(next)) => _ = taken.insert(next, Some(cut.carry(after))),
-                Some(None) => {}
+                Some(End {
+                    next_line: Some(next),
+                    ..
+                }) => _ = taken.insert(next, Some(cut.carry(after))),
+                Some(_) => {}
                 None => _ = taken.insert(cut.line, Some(after)),
             }
             if !stored.moved.is_empty() || end.is_some() {

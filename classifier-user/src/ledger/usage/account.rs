@@ -39,8 +39,17 @@ pub struct Cut {
     pub activity: Option<Activity>,
     /// Its meters.
     pub meters: Box<[Meter]>,
-    /// The row ends, and with it the session, unless that goes on in the row at this line.
-    pub ends: Option<Option<u32>>,
+    /// The row ends.
+    pub ends: Option<End>,
+}
+
+/// The end of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Its plan layout.
+    pub layout: u32,
+    /// The row in which its session goes on, if it does.
+    pub next_line: Option<u32>,
 }
 
 /// A row that ended, before its counters are final.
@@ -213,6 +222,16 @@ impl Cut {
         })
     }
 
+    /// Bytes in the row, both ways: what was charged, and what was dropped.
+    #[must_use]
+    pub fn bytes(&self) -> [u64; 2] {
+        let mut bytes = [0; 2];
+        for (label, meter) in self.terms.meters.iter().zip(&self.meters) {
+            bytes[usize::from(label.charged == "dropped")] += meter.bytes_up + meter.bytes_down;
+        }
+        bytes
+    }
+
     fn nothing_taken(&self) -> Taken {
         Taken {
             session: 0,
@@ -271,7 +290,7 @@ impl Taken {
     }
 }
 
-fn plus(a: &Meter, b: &Meter) -> Meter {
+pub(super) fn plus(a: &Meter, b: &Meter) -> Meter {
     Meter {
         bytes_up: a.bytes_up + b.bytes_up,
         packets_up: a.packets_up + b.packets_up,

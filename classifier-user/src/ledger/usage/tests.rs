@@ -259,7 +259,10 @@ fn a_session_goes_on_in_another_row_and_ends_with_all_its_meters() {
         terms("b", &["metered", "free"]),
     );
     let ends = |cut: Cut, next| Cut {
-        ends: Some(next),
+        ends: Some(End {
+            layout: 0,
+            next_line: next,
+        }),
         ..cut
     };
     desk.record(&[cut(10, Cause::Interval, &first, &[100, 0])]);
@@ -321,7 +324,10 @@ fn who_never_used_anything_was_there_all_the_same() {
     let terms = terms("a", &["free"]);
     let last = cut(40, Cause::Reassign, &terms, &[0]);
     desk.record(&[Cut {
-        ends: Some(None),
+        ends: Some(End {
+            layout: 0,
+            next_line: None,
+        }),
         activity: None,
         ..last
     }]);
@@ -422,7 +428,7 @@ proptest! {
                 _ => {
                     let next = line + 1;
                     let last = reading(Cause::Plan);
-                    waiting.push(Cut { ends: Some(Some(next)), ..last });
+                    waiting.push(Cut { ends: Some(End { layout: 0, next_line: Some(next) }), ..last });
                     desk.record(&std::mem::take(&mut waiting));
                     (line, counted) = (next, [0; 3]);
                 }

@@ -9,8 +9,11 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::{Ledger, LedgerError, Result, failed, set_number, to_json};
 use super::account::Carried;
+use super::past;
 use super::read::addresses;
-use super::{Accounted, Backwards, Cause, Closing, Cut, Judged, OF_AN_EPOCH, Taken, Terms, codec};
+use super::{
+    Accounted, Backwards, Cause, Closing, Cut, End, Judged, OF_AN_EPOCH, Taken, Terms, codec,
+};
 use crate::accounts::{Accounts, Change};
 
 /// Why cuts could not be written.
@@ -204,7 +207,7 @@ fn write(
         match cut.ends {
             None if moved.is_empty() => {}
             None => put_taken(transaction, cut.line, &after)?,
-            Some(next) => {
+            Some(End { layout, next_line }) => {
                 let end = "UPDATE session SET ended = ?1 WHERE number = ?2";
                 if cut.cause.is_final() {
                     transaction
@@ -212,12 +215,14 @@ fn write(
                         .execute(params![nanoseconds(cut.at), after.session])?;
                 }
                 // Nothing to carry where nothing was ever recorded.
-                if let Some(next) = next
+                if let Some(next) = next_line
                     && (known.is_some() || !moved.is_empty())
                 {
                     put_taken(transaction, next, &cut.carry(after))?;
                 }
-                for table in ["taken", "closing"] {
+                past::add(transaction, cut, layout)?;
+                // Its lines are others' from now on.
+                for table in ["taken", "closing", "ended"] {
                     transaction
                         .prepare_cached(&format!("DELETE FROM {table} WHERE line = ?1"))?
                         .execute([cut.line])?;
@@ -424,5 +429,6 @@ pub(in crate::ledger) fn end_epoch(transaction: &Transaction<'_>) -> rusqlite::R
     for table in OF_AN_EPOCH {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
+    past::forget(transaction)?;
     Ok(())
 }

@@ -96,7 +96,7 @@ pub(super) fn told_of_node(told: &mut Told, read: &Read<'_>) {
     told.level(
         "zerorate_lines",
         None,
-        "Lines of counters that are given out, to rows and bucket blocks",
+        "Lines of counters that rows and bucket blocks have",
         measures.lines as f64,
     );
     told.level(
