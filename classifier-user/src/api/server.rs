@@ -17,6 +17,7 @@ use crate::agent::events::Feed;
 use crate::agent::node::Node;
 use crate::agent::reload::{Inputs, Reloaded};
 use crate::config::Api;
+use crate::metrics::Source;
 
 /// The node, as tasks share it.
 pub type Shared = Arc<SharedNode>;
@@ -61,6 +62,7 @@ pub(super) struct App {
     /// Where records are read, beside the node.
     ledger: LedgerPath,
     gate: Arc<Gate>,
+    metrics: Source,
 }
 
 /// Where the ledger is.
@@ -76,6 +78,12 @@ impl FromRef<App> for Shared {
 impl FromRef<App> for Arc<Feed> {
     fn from_ref(app: &App) -> Self {
         Arc::clone(&app.feed)
+    }
+}
+
+impl FromRef<App> for Source {
+    fn from_ref(app: &App) -> Self {
+        app.metrics.clone()
     }
 }
 
@@ -132,6 +140,7 @@ impl Server {
 pub async fn serve(
     server: Server,
     node: Shared,
+    metrics: Source,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let Server {
@@ -145,6 +154,7 @@ pub async fn serve(
         feed,
         ledger: LedgerPath(ledger),
         gate: Arc::clone(&gate),
+        metrics,
     };
     let router = routes::table()
         .router(&gate)
