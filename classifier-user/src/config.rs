@@ -4,6 +4,8 @@ mod api;
 mod events;
 mod interface;
 mod key;
+mod metrics;
+mod sinks;
 mod tags;
 
 use std::collections::HashSet;
@@ -19,6 +21,8 @@ use serde::{Deserialize, Deserializer, de};
 pub use self::api::{Api, ApiLimits, Client, DEFAULT_SOCKET, DEFAULT_TOKENS, Peer, Tcp, Who};
 pub use self::events::{EventKind, Events};
 pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
+pub use self::metrics::{Metrics, Subscribers};
+pub use self::sinks::{FileFormat, Files, Postgres, Sink};
 pub use self::tags::Tags;
 
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
@@ -74,6 +78,12 @@ pub struct Config {
     /// The API.
     #[serde(default)]
     pub api: Api,
+    /// Metrics for Prometheus.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Where records are brought.
+    #[serde(default, rename = "sink")]
+    pub sinks: Vec<Sink>,
 }
 
 /// What SIGTERM leaves behind.
@@ -293,6 +303,8 @@ impl Config {
             );
         }
         self.events.check(start, out);
+        self.metrics.check(start, out);
+        sinks::check(&self.sinks, start, out);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod balance;
 pub mod bill;
 pub mod clock;
 pub mod counters;
+pub mod disk;
 pub mod egress;
 pub mod frames;
 pub mod interrupt;
@@ -45,7 +46,9 @@ pub mod veth;
 pub mod wait;
 pub mod xdp;
 
+pub mod postgres;
 mod process;
+pub mod prometheus;
 mod skip;
 
 pub use skip::{SKIPS_VARIABLE, can_use_namespaces, skip};

@@ -122,6 +122,24 @@ pub fn usage(agent: &Agent) -> Result<Vec<Usage>> {
     Ok(found)
 }
 
+/// All records there are, by number, as they are told.
+///
+/// # Errors
+/// If the agent does not answer.
+pub fn ledger(agent: &Agent) -> Result<BTreeMap<u64, Value>> {
+    let mut found = BTreeMap::new();
+    loop {
+        let after = found.last_key_value().map_or(0, |(seq, _)| *seq);
+        let page = agent.ask_json(&["record", "list", "--after", &after.to_string()])?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        for record in page {
+            found.insert(record["seq"].as_u64().context("no number")?, record);
+        }
+    }
+}
+
 /// What a subscriber's records count, by class and charge.
 #[must_use]
 pub fn volumes(records: &[Usage], subscriber: &str) -> Volumes {

@@ -1,47 +1,17 @@
 //! A disk that is full: counting goes on, the agent says what it cannot do, and does it when it can.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::{Result, ensure};
+use nix::mount::{MntFlags, umount2};
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::disk::SmallDisk;
 use zerorate_tests::records::{Statement, billed, usage, volumes};
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
-
-/// A file system of a megabyte, gone on drop.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(at: &Path) -> Result<Self> {
-        fs::create_dir(at)?;
-        let options = Some("size=1m");
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), options)
-            .context("cannot mount a tmpfs")?;
-        Ok(Self(at.to_owned()))
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) -> Result<PathBuf> {
-        let path = self.0.join("filler");
-        let mut file = File::create(&path)?;
-        while file.write(&[0; 512]).is_ok_and(|written| written > 0) {}
-        Ok(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Whoever has a file open there is ended later.
-        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
-            eprintln!("cannot unmount {}: {error}", self.0.display());
-        }
-    }
-}
 
 /// A file system in a file, which can be made read-only under whoever writes to it, as the kernel does where a disk fails.
 struct FailingDisk {
@@ -179,7 +149,7 @@ fn what_cannot_be_written_is_counted_and_written_later() -> Result<()> {
         .prepare()?;
     let disk = SmallDisk::new(&agent.home().join("disk"))?;
     let ledger = agent.ledger().display().to_string();
-    let small = disk.0.join("ledger.db").display().to_string();
+    let small = disk.path().join("ledger.db").display().to_string();
     agent.configure(&ledger, &small)?;
     agent.start()?;
     let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));

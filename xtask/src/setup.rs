@@ -97,6 +97,22 @@ const TOOLS: &[Tool] = &[
         package: "tshark",
         need: Need::Test,
     },
+    Tool {
+        program: "curl",
+        package: "curl",
+        need: Need::Test,
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+        need: Need::Test,
+    },
+    // Its servers are not on the path; this comes with any of them.
+    Tool {
+        program: "pg_ctlcluster",
+        package: "postgresql",
+        need: Need::Test,
+    },
 ];
 
 /// `cargo xtask setup`.

@@ -276,6 +276,12 @@ impl Watch {
         lines
     }
 
+    /// Since when a row has moved without a record.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.active.values().map(|activity| activity.since).min()
+    }
+
     /// How a row moved since its last record.
     #[must_use]
     pub fn activity(&self, line: u32) -> Option<Activity> {

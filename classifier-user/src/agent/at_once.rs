@@ -2,7 +2,7 @@
 //!
 //! The node is one lock's. Whoever holds it for a second or two (a million subscribers on another plan, a report over
 //! them) holds up what is asked meanwhile; but who is suspended is one bit of a word in the image packets are judged by,
-//! and that needs no node. So whoever takes the lock says first what this is about ([`AtOnce::hold`]): who has which
+//! and that needs no node. So whoever takes the lock says first what this is about (`AtOnce::hold`): who has which
 //! addresses, and which image is in force. A request flips the bit there and then waits for its turn, in which it is
 //! written down as any other change; only then it is answered. What the ledger says holds: should it refuse, the bit goes
 //! back.

@@ -12,6 +12,7 @@ pub mod events;
 pub mod feeds;
 mod in_force;
 pub mod interfaces;
+pub(crate) mod measures;
 pub mod nat;
 pub mod node;
 pub mod preflight;
@@ -27,7 +28,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -39,7 +42,10 @@ use self::triggers::{Files, Links};
 use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
 use crate::history::Action;
+use crate::metrics;
 use crate::report::Direction;
+use crate::sinks::board::Board;
+use crate::sinks::runner;
 
 /// Between two parts of one work: whoever waits for the node has it then.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -68,6 +74,20 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     // The socket first: of two agents with one configuration the second must not come near the maps.
     let doors = Server::open(&config.api, &config.ledger).await?;
     let places = doors.places();
+    let metrics_listener = match config.metrics.listen {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            let listener =
+                bound.with_context(|| format!("`listen` = \"{address}\" under [metrics]"))?;
+            // Said for whoever let the system choose the port.
+            info!(address = %listener.local_addr()?, "metrics");
+            Some(listener)
+        }
+        None => None,
+    };
+    let metrics_settings = metrics::Settings::of(&config);
+    let board = Board::new(&config.sinks);
+    let of_sinks = config.clone();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
     let node = tokio::task::spawn_blocking({
@@ -78,11 +98,15 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             Node::start(config)
         }
     });
-    let node = node.await?.inspect_err(|_| {
-        // Nobody will answer there; whoever asks hears that there is no agent.
-        let _ = std::fs::remove_file(&socket);
-    })?;
+    // Nobody will answer there; whoever asks hears that there is no agent.
+    let close = || drop(std::fs::remove_file(&socket));
+    let node = node.await?.inspect_err(|_| close())?;
     let node: Shared = Arc::new(SharedNode::new(node));
+    let metrics = metrics::Source::new(Arc::clone(&node), metrics_settings);
+    let metrics = metrics.inspect_err(|_| close())?;
+    let sinks = runner::start(&of_sinks, &board, &tokio::runtime::Handle::current());
+    let sinks = sinks.inspect_err(|_| close())?;
+    with(Arc::clone(&node), move |node| node.sinks = board).await;
     let feed = with(Arc::clone(&node), |node| node.feed()).await;
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
     let mut events = tokio::spawn(events::read(Arc::clone(&node), ring));
@@ -90,14 +114,19 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let recorder = tokio::spawn(records::recorder::run(
         Arc::clone(&node),
         (checkpoint, interval),
+        metrics.durations(),
         stopped.clone(),
     ));
     let mut feeds = tokio::spawn(feeds::run(Arc::clone(&node), stopped.clone()));
-    let api = tokio::spawn(server::serve(doors, Arc::clone(&node), async move {
-        let mut stopped = stopped;
-        // Ends when the sender says so, or is gone.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(metrics.clone().serve(listener, until(stopped.clone())));
+    }
+    let api = tokio::spawn(server::serve(
+        doors,
+        Arc::clone(&node),
+        metrics,
+        until(stopped),
+    ));
     notify_systemd(&[sd_notify::NotifyState::Ready]);
     info!(api = places, "ready");
 
@@ -164,7 +193,14 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         }
     })
     .await;
+    // Last: what was recorded at the end is brought, too.
+    tokio::task::spawn_blocking(move || sinks.stop()).await?;
     Ok(())
+}
+
+/// Ends when the sender says so, or is gone.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn reload(node: &Shared, how: &str, why: &str) {

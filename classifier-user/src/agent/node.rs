@@ -22,6 +22,7 @@ use super::error::NodeError;
 use super::events::News;
 use super::feeds::FeedStatus;
 use super::interfaces::Interfaces;
+use super::measures::{ByLayout, add_meters};
 use super::preflight;
 use super::records::recording::Recording;
 use super::reload::{Refused, Sources, log_reload};
@@ -35,6 +36,7 @@ use crate::history::{Action, History};
 use crate::ledger::balances::Purse;
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::Policy;
+use crate::sinks::board::Board;
 use crate::subscribers::Wish;
 
 /// What cannot be done when time, or the gateway, goes on and the policy cannot follow.
@@ -77,6 +79,10 @@ pub struct Node {
     pub(super) refused: Option<String>,
     /// How feeds do.
     pub(super) feeds: Vec<FeedStatus>,
+    /// Where records are brought.
+    pub(super) sinks: Board,
+    /// What rows counted that ended, and whose lines others have.
+    pub(super) past: ByLayout,
 }
 
 /// What packets are judged by.
@@ -209,7 +215,12 @@ impl Node {
             purses: Vec::new(),
             refused: None,
             feeds: Vec::new(),
+            sinks: Board::default(),
+            past: ByLayout::new(),
         };
+        for (_, layout, meters) in node.ledger.past()? {
+            add_meters(&mut node.past, layout, meters.into_iter());
+        }
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);
         node.schedule = Schedule::of(node.ledger.scheduled()?);

@@ -18,6 +18,7 @@ use crate::datapath::object::Entry;
 use crate::datapath::way::{Point, Way};
 use crate::history::{Chosen, Scheduled};
 use crate::report::{BooksRow, Closing, Direction, Place, Refused, Report, UnattributedRow};
+use crate::sinks::board::SinkStatus;
 
 /// `zerorate status`.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -76,6 +77,9 @@ pub struct Status {
     pub feeds: Vec<FeedStatus>,
     /// Interfaces: a line for each hook they have.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Where records are brought, and how far they are.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
 }
 
 /// Hook and mode of an interface on which nothing is counted, on purpose.
@@ -114,10 +118,11 @@ pub struct InterfaceStatus {
 }
 
 /// Books of one interface and direction.
-struct Counted {
-    interface: String,
-    direction: Direction,
-    books: Books,
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) interface: String,
+    pub(crate) direction: Direction,
+    pub(super) books: Books,
 }
 
 impl Node {
@@ -129,15 +134,52 @@ impl Node {
         let counted = self.counted()?;
         let total = self.closing_of_all(&counted);
         let in_force = self.in_force.as_ref();
+        let sum = |cell: Cell| -> u64 {
+            let cells = counted.iter().map(|counted| counted.books[cell as usize]);
+            cells.sum()
+        };
+        Ok(Status {
+            node: self.config.node.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            epoch: format!("{:016x}", self.maps.epoch()),
+            policy: in_force.map_or_else(String::new, |in_force| in_force.policy.name.clone()),
+            policy_version: in_force
+                .map_or_else(String::new, |in_force| in_force.policy.version.clone()),
+            policy_since: in_force.map_or(Timestamp::UNIX_EPOCH, |in_force| in_force.since),
+            policy_chosen: self.history.chosen().cloned(),
+            policy_scheduled: self.history.scheduled().to_vec(),
+            unaudited: self.history.amiss(),
+            policy_until: self.next_boundary(),
+            image_bytes: in_force.map_or(0, |in_force| in_force.image_bytes as u64),
+            subscribers: self.accounts.present().count() as u64,
+            suspended: self
+                .accounts
+                .present()
+                .filter(|(.., session)| session.suspended)
+                .count() as u64,
+            rows: self.accounts.rows().count() as u64,
+            row_bytes: u64::from(self.accounts.next_line)
+                * u64::from(classifier::layout::LINE_BYTES),
+            books_difference_bytes: total.difference_bytes,
+            unpriced_packets: sum(Cell::UnpricedPackets),
+            marked_packets: sum(Cell::MarkedPackets),
+            untagged_packets: sum(Cell::UntaggedPackets),
+            events_lost: lost(&counted),
+            refused: self.refused.clone(),
+            feeds: self.feeds.clone(),
+            unrecorded: self.recording.in_the_way(),
+            interfaces: self.interface_states(&counted),
+            sinks: self.sinks.status(&self.ledger),
+        })
+    }
+
+    /// Interfaces: a line for each hook they have.
+    pub(super) fn interface_states(&self, counted: &[Counted]) -> Vec<InterfaceStatus> {
         let seen = |interface: &str, direction: Direction, cell: Cell| {
             let of_it = counted
                 .iter()
                 .filter(|counted| counted.interface == interface && counted.direction == direction);
             of_it.map(|counted| counted.books[cell as usize]).sum()
-        };
-        let sum = |cell: Cell| -> u64 {
-            let cells = counted.iter().map(|counted| counted.books[cell as usize]);
-            cells.sum()
         };
         let attached = self.interfaces.states().map(|(place, attached)| {
             // One that is not attached would be, the first way it can.
@@ -186,39 +228,7 @@ impl Node {
                 packets: seen(name, Direction::Down, Cell::Packets),
                 ip_bytes: seen(name, Direction::Down, Cell::IpBytes),
             });
-        let interfaces = attached.chain(uncounted);
-        Ok(Status {
-            node: self.config.node.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            epoch: format!("{:016x}", self.maps.epoch()),
-            policy: in_force.map_or_else(String::new, |in_force| in_force.policy.name.clone()),
-            policy_version: in_force
-                .map_or_else(String::new, |in_force| in_force.policy.version.clone()),
-            policy_since: in_force.map_or(Timestamp::UNIX_EPOCH, |in_force| in_force.since),
-            policy_chosen: self.history.chosen().cloned(),
-            policy_scheduled: self.history.scheduled().to_vec(),
-            unaudited: self.history.amiss(),
-            policy_until: self.next_boundary(),
-            image_bytes: in_force.map_or(0, |in_force| in_force.image_bytes as u64),
-            subscribers: self.accounts.present().count() as u64,
-            suspended: self
-                .accounts
-                .present()
-                .filter(|(.., session)| session.suspended)
-                .count() as u64,
-            rows: self.accounts.rows().count() as u64,
-            row_bytes: u64::from(self.accounts.next_line)
-                * u64::from(classifier::layout::LINE_BYTES),
-            books_difference_bytes: total.difference_bytes,
-            unpriced_packets: sum(Cell::UnpricedPackets),
-            marked_packets: sum(Cell::MarkedPackets),
-            untagged_packets: sum(Cell::UntaggedPackets),
-            events_lost: lost(&counted),
-            refused: self.refused.clone(),
-            feeds: self.feeds.clone(),
-            unrecorded: self.recording.in_the_way(),
-            interfaces: interfaces.collect(),
-        })
+        attached.chain(uncounted).collect()
     }
 
     /// The books alone: what each interface saw, by direction, and all of them. What became of it is not in them.
@@ -332,7 +342,7 @@ impl Node {
         Ok(lost(&self.counted()?))
     }
 
-    fn counted(&self) -> Result<Vec<Counted>, MapsError> {
+    pub(super) fn counted(&self) -> Result<Vec<Counted>, MapsError> {
         let mut found = Vec::new();
         for (interface, number) in self.numbered_interfaces() {
             for direction in [charge::Direction::Up, charge::Direction::Down] {
@@ -384,7 +394,7 @@ fn refused(books: &Books) -> Refused {
 }
 
 /// Where the bytes of one set of books went.
-fn closing(books: &Books) -> Closing {
+pub(super) fn closing(books: &Books) -> Closing {
     let unattributed = (0..MAX_CLASSES)
         .map(|class| books[Cell::unattributed(class) as usize + 1])
         .sum();

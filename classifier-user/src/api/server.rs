@@ -18,6 +18,7 @@ use crate::agent::events::Feed;
 use crate::agent::node::Node;
 use crate::agent::reload::{Inputs, Reloaded, Want};
 use crate::config::Api;
+use crate::metrics::Source;
 
 /// The node, as tasks share it.
 pub type Shared = Arc<SharedNode>;
@@ -62,6 +63,7 @@ pub(super) struct App {
     /// Where records are read, beside the node.
     ledger: LedgerPath,
     gate: Arc<Gate>,
+    metrics: Source,
 }
 
 /// Where the ledger is.
@@ -77,6 +79,12 @@ impl FromRef<App> for Shared {
 impl FromRef<App> for Arc<Feed> {
     fn from_ref(app: &App) -> Self {
         Arc::clone(&app.feed)
+    }
+}
+
+impl FromRef<App> for Source {
+    fn from_ref(app: &App) -> Self {
+        app.metrics.clone()
     }
 }
 
@@ -133,6 +141,7 @@ impl Server {
 pub async fn serve(
     server: Server,
     node: Shared,
+    metrics: Source,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let Server {
@@ -146,6 +155,7 @@ pub async fn serve(
         feed,
         ledger: LedgerPath(ledger),
         gate: Arc::clone(&gate),
+        metrics,
     };
     let router = routes::table()
         .router(&gate)

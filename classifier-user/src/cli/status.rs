@@ -53,8 +53,8 @@ impl Line for InterfaceStatus {
 }
 
 /// Runs the command. Exits with 1 when an interface is not counted on, packets passed unpriced, the latest reload was
-/// refused, usage cannot be recorded, the audit log is not whole, or a list that follows a source is stale or its source is
-/// wrong.
+/// refused, usage cannot be recorded, the audit log is not whole, a list that follows a source is stale or its source is wrong, or
+/// something is in the way of a sink.
 ///
 /// # Errors
 /// When the agent does not answer.
@@ -77,6 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .feeds
             .iter()
             .all(|feed| !feed.stale && feed.error.is_none())
+        && status.sinks.iter().all(|sink| sink.error.is_none())
         && status.interfaces.iter().all(InterfaceStatus::is_in_order);
     Ok(if in_order {
         ExitCode::SUCCESS
@@ -196,6 +197,27 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
                 "FEED REFUSED",
                 format!("the last good list of {} stays:\n{error}", feed.set),
             )?;
+        }
+    }
+    for sink in &status.sinks {
+        let behind = match (sink.lag_records, sink.waiting_since) {
+            (0, _) => "has all records".to_owned(),
+            (n, Some(since)) => format!("{n} records behind, the oldest of {since}"),
+            (n, None) => format!("{n} records behind"),
+        };
+        let position = sink.position.map_or_else(
+            || "not known yet how far".to_owned(),
+            |position| format!("until record {position}"),
+        );
+        line(
+            "sink",
+            format!("{} ({}): {position}; {behind}", sink.name, sink.kind),
+        )?;
+        if let Some(error) = &sink.error {
+            let since = sink
+                .failing_since
+                .map_or_else(String::new, |since| format!(" since {since}"));
+            line("FAILING", format!("{}{since}: {error}", sink.name))?;
         }
     }
     writeln!(out)?;

@@ -7,7 +7,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
-use super::usage::next_seq;
 use super::{Ledger, LedgerError, Reader, Result, failed};
 
 /// Most consumers a ledger knows.
@@ -83,15 +82,6 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Reader {
-    /// Number of the last record; 0 when there is none. All numbers up to it are those of records.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn last_seq(&self) -> Result<u64> {
-        let next = next_seq(&self.connection).map_err(failed(&self.path))?;
-        Ok((next - 1).unsigned_abs())
-    }
-
     /// Who pulls records, by name.
     ///
     /// # Errors

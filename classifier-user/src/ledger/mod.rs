@@ -8,6 +8,7 @@ mod accounts;
 pub mod balances;
 pub mod chain;
 pub mod consumers;
+mod delivery;
 pub(crate) mod endowments;
 mod error;
 mod migrate;

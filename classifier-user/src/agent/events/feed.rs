@@ -131,6 +131,13 @@ impl Feed {
         self.state.send_modify(|state| state.ended = true);
     }
 
+    /// How many there were since the agent started.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let kept = self.kept();
+        kept.next - kept.first
+    }
+
     /// Wakes when there is something to come for.
     #[must_use]
     pub fn listen(&self) -> watch::Receiver<State> {

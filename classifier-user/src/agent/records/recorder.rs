@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
 use crate::api::server::{Shared, with};
+use crate::metrics::Durations;
 
 /// Between two steps: whoever waits for the node has it then.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -17,6 +18,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(in crate::agent) async fn run(
     node: Shared,
     (checkpoint, record): (Duration, Duration),
+    durations: Durations,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut looks = interval(checkpoint);
@@ -44,6 +46,7 @@ pub(in crate::agent) async fn run(
         }
         // Said when it begins to be so, not at every checkpoint.
         let took = begun.elapsed();
+        durations.look.observe(took.as_secs_f64());
         if took > checkpoint && !slow {
             warn!(
                 "looking at all rows took {:.1} s, longer than `checkpoint` under [records]: rates are those of \
@@ -59,12 +62,16 @@ pub(in crate::agent) async fn run(
             }
         })
         .await;
+        let begun = tokio::time::Instant::now();
         while with(Arc::clone(&node), |node| node.write_records()).await {
             sleep(PAUSE).await;
             // The rest is done by who stops the agent.
             if *stopped.borrow() {
                 return;
             }
+        }
+        if due {
+            durations.record.observe(begun.elapsed().as_secs_f64());
         }
     }
 }

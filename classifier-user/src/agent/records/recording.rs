@@ -330,6 +330,17 @@ impl Recording {
         std::mem::take(&mut self.new)
     }
 
+    /// Since when something is counted, or read, that is not recorded.
+    pub(in crate::agent) fn oldest_waiting(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.iter().map(|waiting| match waiting {
+            Waiting::Cut(cut) => cut.activity.map_or(cut.at, |activity| activity.since),
+            Waiting::Closing(closing, _, activity) => {
+                activity.map_or(closing.at, |activity| activity.since)
+            }
+        });
+        waiting.chain(self.watch.oldest()).min()
+    }
+
     /// Why usage is not recorded.
     pub(in crate::agent) fn in_the_way(&self) -> Option<String> {
         self.failing.clone()

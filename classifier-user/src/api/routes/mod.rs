@@ -4,6 +4,7 @@ mod buckets;
 mod consumers;
 mod events;
 mod health;
+mod metrics;
 mod own;
 mod policy;
 mod records;
@@ -43,6 +44,7 @@ pub(super) fn table() -> Table {
         .add(anyone, routes!(health::ready))
         .add(anyone, routes!(health::described))
         .add(read, routes!(health::version))
+        .add(read, routes!(metrics::metrics))
         .add(read, routes!(status::status))
         .add(read, routes!(status::usage))
         .add(read, routes!(subscribers::list))

@@ -29,10 +29,10 @@ pub(crate) fn run(world: &World, lab: &Lab, course: &Course, results: &mut Resul
     let mut rows: Vec<u32> = world.subscribers.iter().map(|(_, row)| *row).collect();
     rows.sort_unstable();
     let mut watch = Watch::new(Duration::from_secs(1));
-    for row in &rows {
-        let id = format!("s{row}").into();
-        watch.begin(id, *row, 0, Sums::default(), Moment::now());
-    }
+    let watched = rows
+        .iter()
+        .map(|row| (format!("s{row}").into(), *row, 0, Sums::default()));
+    watch.begin(watched, Moment::now());
     let mut look = || {
         let begun = Instant::now();
         watch.look_at_all(&lab.lines, &catalog, Moment::now());

@@ -1,0 +1,259 @@
+//! Records in a real PostgreSQL: whatever becomes of server, connections and agent, the tables are the ledger.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use serde_json::Value;
+use zerorate_tests::agent::Agent;
+use zerorate_tests::can_use_namespaces;
+use zerorate_tests::postgres::{Postgres, has_postgres};
+use zerorate_tests::records::ledger;
+use zerorate_tests::town::{self, under_load};
+use zerorate_tests::traffic::udp;
+use zerorate_tests::wait::until;
+
+const OFTEN: &str = "[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"";
+
+fn sink(url: &str) -> String {
+    format!("[[sink]]\nkind = \"postgres\"\nname = \"billing\"\nurl = \"{url}\"")
+}
+
+/// Times to the microsecond, which is what PostgreSQL keeps.
+fn in_microseconds(value: &mut Value) {
+    if let Some(time) = value
+        .as_str()
+        .and_then(|text| text.parse::<Timestamp>().ok())
+    {
+        *value = time.as_microsecond().into();
+    }
+}
+
+/// Rows of a node's tables, by number.
+fn rows(server: &Postgres, node: &str) -> Result<BTreeMap<u64, Value>> {
+    let mut found = BTreeMap::new();
+    for table in ["usage_record", "account_record"] {
+        let query = format!("SELECT row_to_json(r) FROM {table} r WHERE node = '{node}'");
+        for line in server.sql(&query)?.lines() {
+            let mut row: Value = serde_json::from_str(line)?;
+            for time in ["start", "end", "last_activity", "time"] {
+                if let Some(value) = row.get_mut(time) {
+                    in_microseconds(value);
+                }
+            }
+            let seq = row["seq"].as_u64().context("no number")?;
+            ensure!(
+                found.insert(seq, row).is_none(),
+                "record {seq} is there twice"
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// That a row has everything a record says.
+fn same(row: &Value, record: &Value) -> bool {
+    let Some(fields) = record.as_object() else {
+        return false;
+    };
+    fields.iter().all(|(name, value)| {
+        let mut value = value.clone();
+        if ["start", "end", "last_activity", "time"].contains(&&**name) {
+            in_microseconds(&mut value);
+        }
+        let column = match &**name {
+            "left" => "left_bytes",
+            name => name,
+        };
+        let is_usage = record["kind"] == "usage";
+        let told = row.get(column).or_else(|| row["more"].get(name));
+        match (told, name.as_str()) {
+            (None, "kind") => is_usage,
+            (told, _) => told == Some(&value),
+        }
+    })
+}
+
+/// Waits until the tables are the ledger; how many records that are.
+fn check(server: &Postgres, agent: &Agent, node: &str) -> Result<usize> {
+    let mut lengths = (0, 0);
+    until("the tables are the ledger", || {
+        let (rows, ledger) = (rows(server, node)?, ledger(agent)?);
+        lengths = (rows.len(), ledger.len());
+        for (seq, row) in &rows {
+            let record = ledger
+                .get(seq)
+                .context("a record that is not in the ledger")?;
+            ensure!(same(row, record), "not the same:\n{row}\n{record}");
+        }
+        Ok(rows.len() == ledger.len())
+    })
+    .with_context(|| format!("{lengths:?}\n{}", agent.log()))?;
+    Ok(lengths.0)
+}
+
+fn failing(agent: &Agent) -> Result<Option<String>> {
+    Ok(agent.status()?["sinks"][0]["error"]
+        .as_str()
+        .map(str::to_owned))
+}
+
+#[test]
+fn whatever_happens_to_server_and_agent_the_tables_are_the_ledger() -> Result<()> {
+    if !can_use_namespaces() || !has_postgres() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut server = Postgres::start(&lab.gateway)?;
+    let mut agent = town::agent(&lab)
+        .setting("watch = false")
+        .setting("timezone = \"Asia/Almaty\"")
+        .section(OFTEN)
+        .section(&sink(&server.url()))
+        .start()?;
+    let pairs = [
+        (lab.subscriber("alice").v4(), lab.remote(town::INTERNET)),
+        (lab.subscriber("bob").v6(), lab.remote(town::GOVERNMENT6)),
+    ];
+    under_load(&pairs, || {
+        for round in 0..24_u64 {
+            let id = format!("fee-{round}");
+            agent.ask(&[
+                "bucket", "debit", "alice", "main", "1kB", "--id", &id, "--reason", "a\tb \\N",
+            ])?;
+            sleep(Duration::from_millis(30 + round * 53 % 170));
+            match round % 8 {
+                7 => {
+                    // It is away, and nobody is held up by that.
+                    server.down()?;
+                    until("the agent says so", || Ok(failing(&agent)?.is_some()))?;
+                    agent.ask(&[
+                        "subscriber",
+                        "plan",
+                        "alice",
+                        if round == 7 { "small" } else { "basic" },
+                    ])?;
+                    server.up()?;
+                }
+                3 => {
+                    agent.kill9()?;
+                    agent.start()?;
+                }
+                // Before or after a commit, whatever it is doing.
+                _ => {
+                    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                                  WHERE application_name LIKE 'zerorate %'";
+                    server.sql(others)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    lab.settle()?;
+    assert!(check(&server, &agent, "test")? > 50);
+    until("nothing is in the way", || Ok(failing(&agent)?.is_none()))?;
+
+    // All of it a second time.
+    server.sql("UPDATE node SET seq = 0, fingerprint = ''")?;
+    udp(
+        &lab.subscriber("alice").v4(),
+        &lab.remote(town::GOVERNMENT),
+        10,
+        72,
+    )?;
+    lab.settle()?;
+    until("it was brought again", || {
+        let last = ledger(&agent)?.len().to_string();
+        Ok(server.sql("SELECT seq FROM node")? == last)
+    })?;
+    check(&server, &agent, "test")?;
+
+    // What people who write SQL find.
+    let bill = agent.bill()?;
+    until("the views are the bill", || {
+        let mut same = true;
+        for (_, class, charged) in bill.usage.keys() {
+            let flow = bill.sum(|(_, of, by)| of == class && by == charged);
+            let views = server.sql(&format!(
+                "SELECT sum(bytes_up), sum(bytes_down), sum(packets_up), sum(packets_down) FROM usage_by_class \
+                 WHERE class = '{class}' AND charged = '{charged}'"
+            ))?;
+            let numbers = [
+                flow.up.bytes,
+                flow.down.bytes,
+                flow.up.packets,
+                flow.down.packets,
+            ];
+            same &= views == numbers.map(|number| number.to_string()).join("|");
+        }
+        let total = bill.sum(|_| true);
+        let both = (total.up.bytes + total.down.bytes).to_string();
+        for view in ["usage_by_month", "usage_by_subscriber", "usage_by_day"] {
+            same &= server.sql(&format!("SELECT sum(bytes_up + bytes_down) FROM {view}"))? == both;
+        }
+        Ok(same)
+    })?;
+    let partitions = server.sql("SELECT count(*) FROM pg_inherits")?;
+    assert!(partitions.parse::<u32>()? >= 2, "{partitions}");
+
+    // At the end, everything is there.
+    udp(
+        &lab.subscriber("alice").v4(),
+        &lab.remote(town::GOVERNMENT),
+        10,
+        72,
+    )?;
+    lab.settle()?;
+    agent.sigterm()?;
+    let brought = rows(&server, "test")?.len();
+    agent.start()?;
+    assert_eq!(ledger(&agent)?.len(), brought);
+
+    // Another gateway, by TLS and with a password, into the same tables; and one that says it is the first.
+    server.sql("ALTER USER zerorate PASSWORD 'it''s a secret'")?;
+    let password = agent.home().join("password");
+    fs::write(&password, "it's a secret\n")?;
+    let url = "postgresql://zerorate@127.0.0.1/postgres?sslmode=require";
+    let certificate = server.certificate();
+    let lines = format!(
+        "{}\npassword_file = \"{}\"\nca_file = \"{}\"",
+        sink(url),
+        password.display(),
+        certificate.display()
+    );
+    agent.sigterm()?;
+    // One agent an interface.
+    agent.purge()?;
+    let mut other = town::agent(&lab)
+        .node("other")
+        .section(OFTEN)
+        .section(&lines)
+        .start()?;
+    other.ask(&["bucket", "debit", "alice", "main", "1kB", "--id", "fee"])?;
+    udp(
+        &lab.subscriber("alice").v4(),
+        &lab.remote(town::GOVERNMENT),
+        10,
+        72,
+    )?;
+    lab.settle()?;
+    assert!(check(&server, &other, "other")? >= 1);
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                     WHERE application_name = 'zerorate other'";
+    assert_eq!(server.sql(encrypted)?, "t");
+    assert_eq!(rows(&server, "test")?.len(), brought);
+    other.sigterm()?;
+    other.configure("node = \"other\"", "node = \"test\"")?;
+    other.start()?;
+    until("it says that it is not the first", || {
+        Ok(failing(&other)?.is_some())
+    })?;
+    let said = failing(&other)?.context("no error")?;
+    assert!(said.contains("it is not the one in this ledger"), "{said}");
+    assert_eq!(rows(&server, "test")?.len(), brought);
+    assert!(!other.log().contains("secret"));
+    Ok(())
+}
