@@ -28,7 +28,7 @@ fn a_full_disk_refuses_the_reload_and_nothing_is_half_done() -> Result<()> {
     // The ledger gets a disk of its own, which the agent alone sees.
     let place = tempfile::tempdir()?;
     let disk = place.path().display();
-    let mount = format!("mount -t tmpfs -o size=300k none {disk} && exec \"$@\"");
+    let mount = format!("mount -t tmpfs -o size=900k none {disk} && exec \"$@\"");
     let mut agent = town::agent(&lab)
         .setting("watch = false")
         .through(&["unshare", "--mount", "sh", "-c", &mount, "sh"])

@@ -1,4 +1,6 @@
-//! `zerorate record`: what subscribers used, and what was done for and to them.
+//! `zerorate record`: what subscribers used, what was done for and to them, and what people record themselves.
+
+mod notes;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,7 +18,8 @@ use crate::ledger::records::What;
 use crate::ledger::usage::AnyRecord;
 use crate::report::Format;
 
-/// Records of usage, grants, debits, returns, expiries and changes of service; and who has pulled them.
+/// Records of usage, grants, debits, returns, expiries and changes of service; outages and corrections; and who has pulled
+/// them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -27,6 +30,12 @@ pub struct Args {
 enum Command {
     /// Lists records, oldest first.
     List(List),
+    /// Records a time in which the service, or some of it, was not there. It is in the statements of those it touched, and
+    /// creditable where it was the operator's fault.
+    Outage(notes::Outage),
+    /// Records what a record should have said: of usage all four numbers, of an outage `--from` and `--to`. The record and
+    /// all sums stay as they are.
+    Correct(notes::Correct),
     /// Says who pulls records, and how far each has come.
     Consumers {
         #[command(flatten)]
@@ -196,6 +205,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = |name: &str| format!("/v1/consumers/{}", escape(name));
     match &args.command {
         Command::List(list) => return list.run(),
+        Command::Outage(outage) => return outage.run(),
+        Command::Correct(correct) => return correct.run(),
         Command::Consumers { socket, format } => {
             let found: Vec<Consumer> = ask(&socket.socket, Method::GET, "/v1/consumers")?;
             records::write(&mut io::stdout().lock(), *format, &found)?;

@@ -264,7 +264,8 @@ impl Line for Shown {
     }
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+/// A time with its offset, as an argument.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| {
         "it is no time: write date, time and offset, as in 2026-03-01T00:00:00+05:00".to_owned()
     })

@@ -66,7 +66,9 @@ impl Scope {
 }
 
 /// Whose fault an outage was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The operator's: the time is credited.
@@ -74,6 +76,7 @@ pub enum Fault {
     /// The subscriber's own.
     Subscriber,
     /// Another's.
+    #[value(alias = "third_party")]
     ThirdParty,
     /// Nobody's.
     Nobody,
@@ -195,6 +198,23 @@ impl Reader {
         })?;
         Ok(found.into_iter().find(|record| record.seq() == seq))
     }
+
+    /// The record that was made under a caller's id.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn noted(&self, id: &str) -> Result<Option<Record>> {
+        let query = "SELECT seq FROM noted WHERE id = ?1";
+        let known = self.connection.query_row(query, [id], |row| row.get(0));
+        let known: Option<i64> = known.optional().map_err(failed(&self.path))?;
+        let Some(seq) = known else {
+            return Ok(None);
+        };
+        match self.record_at(seq as u64)? {
+            Some(AnyRecord::Other(record)) => Ok(Some(record)),
+            _ => Err(self.damaged(format!("record {seq}, noted as `{id}`, is not there"))),
+        }
+    }
 }
 
 impl Ledger {
@@ -203,19 +223,10 @@ impl Ledger {
     /// # Errors
     /// When it cannot be read or written.
     pub fn note(&mut self, id: &str, entry: &Entry, at: Timestamp) -> Result<Noted> {
-        let known: Option<i64> = self
-            .connection
-            .query_row("SELECT seq FROM noted WHERE id = ?1", [id], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(failed(&self.path))?;
-        if let Some(seq) = known {
-            return match self.record_at(seq as u64)? {
-                Some(AnyRecord::Other(record)) if record.entry == *entry => Ok(Noted::As(record)),
-                Some(AnyRecord::Other(record)) => Ok(Noted::Conflict(record)),
-                _ => Err(self.damaged(format!("record {seq}, noted as `{id}`, is not there"))),
-            };
+        match self.noted(id)? {
+            Some(record) if record.entry == *entry => return Ok(Noted::As(record)),
+            Some(record) => return Ok(Noted::Conflict(record)),
+            None => {}
         }
         let mut seq = 0;
         self.write(|transaction| {

@@ -1,37 +1,34 @@
 //! What people have recorded: outages, and corrections of what was recorded.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::agent::node::Node;
+use crate::balance::{MAX_ORDER_ID, MAX_REASON};
 use crate::ledger::LedgerError;
 use crate::ledger::notes::{Corrected, Correction, Noted, OF_NOBODY, Outage, Scope};
 use crate::ledger::records::{Entry, Record, What};
 use crate::ledger::usage::AnyRecord;
 
 /// An outage to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOutage {
     /// The caller's id: what comes again under it is recorded once.
     pub id: String,
     /// What is noted beside it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What was out, when, why, and whose fault it was.
-    #[serde(flatten)]
     pub outage: Outage,
 }
 
 /// A correction to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCorrection {
     /// The caller's id: what comes again under it is recorded once.
     pub id: String,
     /// Why.
     pub reason: String,
     /// Of which record, what is right, and who approved it.
-    #[serde(flatten)]
     pub correction: Correction,
 }
 
@@ -46,17 +43,19 @@ pub enum NoteError {
     Unknown(u64),
     /// The id is another record's.
     #[error(
-        "id `{id}` is that of record {seq}, which says something else; give this one an id of its own"
+        "id `{}` is that of record {}, which says {}; now it says {}: give what is new an id of its own",
+        .0.1.id.as_deref().unwrap_or_default(), .0.0.seq, said(&.0.0.entry), said(&.0.1)
     )]
-    Conflict {
-        /// The id.
-        id: String,
-        /// The record that has it.
-        seq: u64,
-    },
+    Conflict(Box<(Record, Entry)>),
     /// The disk would not.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// What a record says, all of it: two may differ in one number.
+fn said(entry: &Entry) -> String {
+    // Text and numbers: there is nothing in it that cannot be written.
+    serde_json::to_string(entry).unwrap_or_default()
 }
 
 impl Node {
@@ -66,8 +65,11 @@ impl Node {
     /// When it cannot have been, its id is another's, or it cannot be written.
     pub fn outage(&mut self, new: NewOutage) -> Result<Record, NoteError> {
         let now = Timestamp::now();
-        self.check_outage(&new.outage, now)
-            .map_err(NoteError::Invalid)?;
+        // What was recorded may be of a class or an interface that is gone.
+        if self.ledger.noted(&new.id)?.is_none() {
+            self.check_outage(&new.outage, now)
+                .map_err(NoteError::Invalid)?;
+        }
         let entry = Entry {
             kind: "outage".to_owned(),
             subscriber: OF_NOBODY.to_owned(),
@@ -87,7 +89,8 @@ impl Node {
         let seq = correction.corrects;
         let corrected = self.ledger.record_at(seq)?;
         let corrected = corrected.ok_or(NoteError::Unknown(seq))?;
-        let subscriber = corrects(&corrected, correction, &new.reason);
+        let now = Timestamp::now();
+        let subscriber = corrects(&corrected, correction, &new.reason, now);
         let entry = Entry {
             kind: "correction".to_owned(),
             subscriber: subscriber.map_err(NoteError::Invalid)?,
@@ -95,7 +98,7 @@ impl Node {
             reason: Some(new.reason),
             what: What::Correction(new.correction),
         };
-        self.note(entry, Timestamp::now())
+        self.note(entry, now)
     }
 
     fn note(&mut self, entry: Entry, now: Timestamp) -> Result<Record, NoteError> {
@@ -104,15 +107,29 @@ impl Node {
             let none = "it has no id: give it one of your own, so that it is recorded once";
             return Err(NoteError::Invalid(none.to_owned()));
         }
+        let reason = entry.reason.as_deref().unwrap_or_default();
+        let (words, by) = match &entry.what {
+            What::Outage(outage) => (&*outage.cause, ""),
+            What::Correction(correction) => ("", &*correction.approver),
+            _ => ("", ""),
+        };
+        for (name, text, most) in [
+            ("id", &*id, MAX_ORDER_ID),
+            ("reason", reason, MAX_REASON),
+            ("cause", words, MAX_REASON),
+            ("approver", by, MAX_ORDER_ID),
+        ] {
+            if text.len() > most {
+                let long = format!("its {name} is longer than {most} bytes: make it shorter");
+                return Err(NoteError::Invalid(long));
+            }
+        }
         match self.ledger.note(&id, &entry, now)? {
             Noted::As(record) => {
                 info!(id, seq = record.seq, "{}", record.entry.kind);
                 Ok(record)
             }
-            Noted::Conflict(record) => Err(NoteError::Conflict {
-                id,
-                seq: record.seq,
-            }),
+            Noted::Conflict(record) => Err(NoteError::Conflict(Box::new((record, entry)))),
         }
     }
 
@@ -172,7 +189,12 @@ impl Node {
 }
 
 /// Whether a record can be corrected so, and whose the correction is.
-fn corrects(record: &AnyRecord, correction: &Correction, reason: &str) -> Result<String, String> {
+fn corrects(
+    record: &AnyRecord,
+    correction: &Correction,
+    reason: &str,
+    now: Timestamp,
+) -> Result<String, String> {
     if correction.approver.trim().is_empty() || reason.trim().is_empty() {
         return Err("a correction has an approver and a reason: say who and why".to_owned());
     }
@@ -183,6 +205,9 @@ fn corrects(record: &AnyRecord, correction: &Correction, reason: &str) -> Result
             "record {seq} is one of usage: say its right bytes and packets, up and down"
         )),
         (AnyRecord::Other(other), right) => match (&other.entry.what, right) {
+            (What::Outage(_), Corrected::Outage { to, .. }) if to > now => Err(format!(
+                "it ends at {to}, which is still to come: record it when it is over"
+            )),
             (What::Outage(_), Corrected::Outage { from, to }) if from <= to => {
                 Ok(OF_NOBODY.to_owned())
             }
@@ -255,7 +280,7 @@ mod tests {
                 approver: approver.to_owned(),
                 right,
             };
-            corrects(record, &correction, "it was shorter")
+            corrects(record, &correction, "it was shorter", at(3))
         };
         assert_eq!(correct(&outage, when(1, 2), "boss"), Ok(String::new()));
         assert_eq!(correct(&outage, when(1, 1), "boss"), Ok(String::new()));
@@ -266,6 +291,7 @@ mod tests {
                 "boss",
                 "say the same where there was no outage",
             ),
+            (&outage, when(1, 4), "boss", "still to come"),
             (&outage, volume, "boss", "say when it really was"),
             (&outage, when(1, 2), " ", "an approver and a reason"),
             (&grant, volume, "boss", "undone by another order"),

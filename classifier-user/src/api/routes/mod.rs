@@ -5,6 +5,7 @@ mod consumers;
 mod events;
 mod health;
 mod metrics;
+mod notes;
 mod own;
 mod policy;
 mod records;
@@ -19,6 +20,7 @@ use utoipa_axum::routes;
 pub use self::buckets::NewOrder;
 pub use self::consumers::Acknowledgement;
 pub use self::events::{GapWord, Line};
+pub use self::notes::{CorrectionRequest, OutageOf, OutageRequest};
 pub use self::policy::Version;
 pub use self::records::{COUNT, KINDS, LAST, NEXT_AFTER};
 pub use self::subscribers::NewSubscriber;
@@ -59,6 +61,8 @@ pub(super) fn table() -> Table {
         .add(billing, routes!(scheduled::give_up))
         .add(read, routes!(sessions::list))
         .add(read, routes!(records::list))
+        .add(billing, routes!(notes::outage))
+        .add(billing, routes!(notes::correction))
         .add(read, routes!(consumers::list))
         .add(read, routes!(consumers::one))
         .add(billing, routes!(consumers::acknowledge))
