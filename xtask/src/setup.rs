@@ -98,11 +98,6 @@ const TOOLS: &[Tool] = &[
         need: Need::Test,
     },
     Tool {
-        program: "curl",
-        package: "curl",
-        need: Need::Test,
-    },
-    Tool {
         program: "promtool",
         package: "prometheus",
         need: Need::Test,
