@@ -1,5 +1,10 @@
-//! Installing Debian packages, patiently: apt and dpkg allow one run at a time.
+//! Installing Debian packages, patiently: apt and dpkg allow one run at a time. The services some of them bring are not
+//! started: tests start their own, and a machine that only runs tests wants none.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,6 +30,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         bail!("not root; as root: apt-get install {names}");
     }
     println!("setup: installing {names}");
+    let _quiet = Quiet::new(Path::new(SERVICES)).context(SERVICES)?;
     // Old lists may still do, so what decides is whether the packages can be installed.
     if let Err(reason) = apt_get(&["update"]) {
         println!("setup: {reason:#}");
@@ -32,6 +38,41 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(packages);
     apt_get(&arguments).with_context(|| format!("cannot install {names}"))
+}
+
+/// What packages ask whether they may start a service.
+const SERVICES: &str = "/usr/sbin/policy-rc.d";
+
+/// While it is there, packages start no services. Where the machine has an answer of its own, that holds.
+struct Quiet(Option<PathBuf>);
+
+impl Quiet {
+    fn new(path: &Path) -> io::Result<Self> {
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(path);
+        match made {
+            Ok(mut file) => {
+                let quiet = Self(Some(path.to_owned()));
+                file.write_all(b"#!/bin/sh\nexit 101\n")?;
+                Ok(quiet)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = fs::remove_file(path)
+        {
+            println!("setup: cannot remove {}: {error}", path.display());
+        }
+    }
 }
 
 /// Runs apt-get until it succeeds, is refused for good, or others keep the lock too long.
@@ -105,6 +146,21 @@ mod tests {
         assert!(is_final(IN_THE_WAY));
         let network = "E: Failed to fetch http://deb.example/x.deb  Connection timed out\n";
         assert!(!is_final(network) && !is_locked(network));
+    }
+
+    #[test]
+    fn services_are_not_started_unless_the_machine_says_so_itself() {
+        let path = std::env::temp_dir().join(format!("zr-policy-rc-{}", std::process::id()));
+        {
+            let _quiet = Quiet::new(&path).unwrap();
+            let answer = Command::new(&path).args(["x", "start"]).status().unwrap();
+            assert_eq!(answer.code(), Some(101));
+        }
+        assert!(!path.exists());
+        fs::write(&path, "its own").unwrap();
+        drop(Quiet::new(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "its own");
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
