@@ -178,7 +178,7 @@ fn with_addresses(agent: &Agent, count: usize) -> Result<()> {
     fs::write(agent.policy_dir().join("list.txt"), list)?;
     agent.write_policy(&format!(
         "{POLICY}\n[[sets]]\nname = \"many\"\nclass = \"messengers\"\nsource = \"made up\"\n\
-         file = \"list.txt\"\n"
+         file = \"list.txt\"\nexpect = [\"empty\"]\n"
     ))
 }
 
