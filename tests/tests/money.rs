@@ -1,6 +1,8 @@
 //! Money turned into bytes: granted in amounts, drawn in bytes, given back to the last coin, priced anew without a loss; and
 //! bills with a limit. With real traffic, and over the end of counters.
 
+use std::fs;
+
 use anyhow::Result;
 use serde_json::Value;
 use zerorate_tests::agent::Agent;
@@ -188,6 +190,8 @@ fn a_start_that_failed_after_a_reboot_forgets_nothing() -> Result<()> {
     agent.sigterm()?;
     agent.purge()?;
     agent.write_policy("name = \"broken\"")?;
+    // Nor is there a version that was in force before.
+    fs::remove_dir_all(agent.home().join("policies"))?;
     agent.refusal()?;
     // The next one finds counters of the new epoch, and bob not in the file: he has left.
     agent.write_policy(&policy())?;
