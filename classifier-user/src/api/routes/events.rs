@@ -51,7 +51,7 @@ pub enum GapWord {
 pub(super) struct Which {
     /// Only those behind this number; how many of them are kept no longer is told.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(required = false, format = "uint64")]
     after: u64,
     /// Only of this subscriber.
     subscriber: Option<String>,

@@ -59,7 +59,7 @@ pub const LAST: &str = "zerorate-last";
 pub(super) struct Which {
     /// Only those behind this number. Numbers go on over restarts of the agent, reboots, and other counters.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(required = false, format = "uint64")]
     after: u64,
     /// Only of this subscriber.
     subscriber: Option<String>,
