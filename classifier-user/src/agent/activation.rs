@@ -11,8 +11,9 @@ use tracing::error;
 
 use super::error::NodeError;
 use super::node::Node;
-use super::reload::{Inputs, Reloaded, Want};
+use super::reload::Reloaded;
 use super::service::check_reason;
+use super::sources::{Inputs, Want};
 use crate::api::server::{self, Shared, with};
 use crate::history::{Action, By, Entry, Files, History, HistoryError, Outcome, Scheduled, kept};
 

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::activation::Act;
-use super::reload::Want;
+use super::node::Node;
+use super::sources::Want;
 use crate::api::server::{self, Shared, with};
 use crate::history::Action;
 use crate::import::update::{self, Refreshed};
@@ -59,6 +60,19 @@ struct Followed {
 /// By which a source is known to be the same: length, time, and number of its file.
 #[derive(Clone, PartialEq)]
 struct Stamp(Vec<(u64, Option<SystemTime>, u64)>);
+
+impl Node {
+    /// The policy's directory.
+    #[must_use]
+    pub fn policy_dir(&self) -> PathBuf {
+        self.config.policy.clone()
+    }
+
+    /// Notes how feeds do.
+    fn tell_feeds(&mut self, feeds: Vec<FeedStatus>) {
+        self.feeds = feeds;
+    }
+}
 
 /// Follows the feeds of the node's policy until it is told to stop.
 pub(super) async fn run(node: Shared, mut stopped: watch::Receiver<bool>) {

@@ -20,6 +20,7 @@ pub mod records;
 pub mod reload;
 mod schedule;
 pub mod service;
+pub mod sources;
 pub mod subscribers;
 mod triggers;
 pub mod views;
@@ -37,7 +38,7 @@ use tracing::{error, info, warn};
 
 use self::activation::Act;
 use self::node::Node;
-use self::reload::Want;
+use self::sources::Want;
 use self::triggers::{Files, Links};
 use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};

@@ -22,11 +22,11 @@ use super::error::NodeError;
 use super::events::News;
 use super::feeds::FeedStatus;
 use super::interfaces::Interfaces;
-use super::measures::{ByLayout, add_meters};
 use super::preflight;
 use super::records::recording::Recording;
-use super::reload::{Refused, Sources, log_reload};
+use super::reload::log_reload;
 use super::schedule::Schedule;
+use super::sources::{Refused, Sources};
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::datapath::live_image::LiveImage;
@@ -81,8 +81,6 @@ pub struct Node {
     pub(super) feeds: Vec<FeedStatus>,
     /// Where records are brought.
     pub(super) sinks: Board,
-    /// What rows counted that ended, and whose lines others have.
-    pub(super) past: ByLayout,
 }
 
 /// What packets are judged by.
@@ -216,11 +214,7 @@ impl Node {
             refused: None,
             feeds: Vec::new(),
             sinks: Board::default(),
-            past: ByLayout::new(),
         };
-        for (_, layout, meters) in node.ledger.past()? {
-            add_meters(&mut node.past, layout, meters.into_iter());
-        }
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);
         node.schedule = Schedule::of(node.ledger.scheduled()?);

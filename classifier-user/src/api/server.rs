@@ -16,7 +16,8 @@ use crate::agent::at_once::AtOnce;
 use crate::agent::error::NodeError;
 use crate::agent::events::Feed;
 use crate::agent::node::Node;
-use crate::agent::reload::{Inputs, Reloaded, Want};
+use crate::agent::reload::Reloaded;
+use crate::agent::sources::{Inputs, Want};
 use crate::config::Api;
 use crate::metrics::Source;
 

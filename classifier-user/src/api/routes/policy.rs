@@ -8,7 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::agent::activation::{self, Act, blocking};
 use crate::agent::error::NodeError;
-use crate::agent::reload::{Reloaded, Want};
+use crate::agent::reload::Reloaded;
+use crate::agent::sources::Want;
 use crate::api::access::Asker;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::problem::{Answer, Problem};
@@ -51,7 +52,6 @@ pub(super) async fn diff(State(node): State<Shared>) -> Answer<Json<Reloaded>> {
 #[into_params(parameter_in = Query)]
 pub(super) struct Force {
     /// Whether the policy's guards are overruled.
-    #[serde(default)]
     force: Option<bool>,
     /// Why; a forced reload has a reason, and only that has one.
     reason: Option<String>,
@@ -136,7 +136,6 @@ pub(super) struct Activation {
     /// When; at once, if nothing is said.
     at: Option<Timestamp>,
     /// Whether the policy's guards are overruled; there has to be a reason then.
-    #[serde(default)]
     force: Option<bool>,
 }
 
