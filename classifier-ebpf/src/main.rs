@@ -8,6 +8,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod constants;
 mod maps;
 mod tc;
 mod xdp;
@@ -23,7 +24,8 @@ use classifier::dscp;
 use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, Plain, Settings, Verdict, verdict};
 
-use crate::maps::{Constants, KernelTables, LAYOUT, MapFrame};
+use crate::constants::{Constants, LAYOUT};
+use crate::maps::{KernelTables, MapFrame};
 use crate::tc::SkbFrame;
 use crate::xdp::XdpFrame;
 

@@ -7,7 +7,6 @@
 use core::cell::Cell;
 use core::ptr;
 
-use aya_ebpf::Global;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
@@ -17,11 +16,12 @@ use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
     CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
-    LAYOUT_VERSION, MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
+    MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
 };
 use classifier::packet::Packet;
-use classifier::tag::Tagging;
-use classifier::verdict::{Settings, Tables};
+use classifier::verdict::Tables;
+
+use crate::constants::{CONFIG_IMAGE_MASK, CONFIG_INTERFACE};
 
 const MMAPABLE: usize = 1024;
 
@@ -47,71 +47,6 @@ static FRAME: Array<FrameSlot, 1> = Array::new();
 /// What is news. Nothing is lost with an event but the event.
 #[btf_map]
 static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
-
-// Each constant has a section of its own: LLVM merges equal constants of one section, and an override would
-// then reach more than was meant.
-
-/// Version of the layout this object was built with.
-#[unsafe(link_section = ".rodata.layout")]
-#[unsafe(no_mangle)]
-pub(crate) static LAYOUT: Global<u64> = Global::new(LAYOUT_VERSION as u64);
-
-/// Bytes of the image map minus one: a power of two minus one.
-#[unsafe(link_section = ".rodata.mask")]
-#[unsafe(no_mangle)]
-static CONFIG_IMAGE_MASK: Global<u64> = Global::new(4095);
-
-/// Number of this interface in the books.
-#[unsafe(link_section = ".rodata.interface")]
-#[unsafe(no_mangle)]
-static CONFIG_INTERFACE: Global<u64> = Global::new(0);
-
-/// Whether packets of unknown subscribers are dropped.
-#[unsafe(link_section = ".rodata.unknown")]
-#[unsafe(no_mangle)]
-static CONFIG_DROP_UNKNOWN: Global<u64> = Global::new(0);
-
-/// Whether what is to be dropped really is.
-#[unsafe(link_section = ".rodata.enforce")]
-#[unsafe(no_mangle)]
-static CONFIG_ENFORCE: Global<u64> = Global::new(1);
-
-/// Whether web traffic that is to be dropped is marked instead.
-#[unsafe(link_section = ".rodata.onblock")]
-#[unsafe(no_mangle)]
-static CONFIG_MARK_WEB: Global<u64> = Global::new(0);
-
-/// What packets are told of: nothing, 1: class and payer, in the mark, 2: the class, in the DSCP.
-#[unsafe(link_section = ".rodata.tag")]
-#[unsafe(no_mangle)]
-static CONFIG_TAG: Global<u64> = Global::new(0);
-
-/// How the interface is configured.
-#[derive(Clone, Copy)]
-pub(crate) struct Constants;
-
-impl Settings for Constants {
-    #[inline(always)]
-    fn drop_unknown(self) -> bool {
-        CONFIG_DROP_UNKNOWN.load() != 0
-    }
-    #[inline(always)]
-    fn enforce(self) -> bool {
-        CONFIG_ENFORCE.load() != 0
-    }
-    #[inline(always)]
-    fn mark_web(self) -> bool {
-        CONFIG_MARK_WEB.load() != 0
-    }
-    #[inline(always)]
-    fn tagging(self) -> Tagging {
-        match CONFIG_TAG.load() {
-            1 => Tagging::Mark,
-            2 => Tagging::Dscp,
-            _ => Tagging::None,
-        }
-    }
-}
 
 /// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
 /// is then used, not on a copy.

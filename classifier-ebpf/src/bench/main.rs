@@ -8,6 +8,9 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[path = "../constants.rs"]
+#[expect(dead_code, reason = "the product's entries use more of it")]
+mod constants;
 #[path = "../maps.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod maps;
@@ -25,7 +28,8 @@ use classifier::charge::Direction;
 use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, verdict};
 
-use crate::maps::{Constants, KernelTables};
+use crate::constants::Constants;
+use crate::maps::KernelTables;
 use crate::table::TableFrame;
 use crate::xdp::XdpFrame;
 
