@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use classifier::image::Binding;
-use classifier::layout::{RowHead, row_lines};
+use classifier::layout::{Meter, RowHead, row_lines};
 use imbl::OrdMap;
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -33,6 +33,7 @@ pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Nu
 pub use self::change::{Cause, Change, Endowed, Summary};
 pub use self::cycles::Cycles;
 pub use self::free::Free;
+use self::usage::{ByLayout, add_meters};
 
 /// Subscribers by id. A copy costs nothing, and stays as it was.
 pub type Directory = OrdMap<Arc<str>, Account>;
@@ -46,8 +47,8 @@ pub struct Accounts {
     pub subscribers: Directory,
     /// Rows that ceased to count and are not recorded to the end, in that order.
     pub ended: Vec<EndedRow>,
-    /// Bytes in the rows that ended before those: what was charged, and what was dropped.
-    pub past: [u64; 2],
+    /// What rows counted that ended before those.
+    pub past: ByLayout,
     /// Lines below `next_line` that nobody has.
     pub free: Free,
     /// First line that was never given out.
@@ -142,7 +143,7 @@ impl Accounts {
             catalog: Catalog::default(),
             subscribers: Directory::new(),
             ended: Vec::new(),
-            past: [0; 2],
+            past: ByLayout::new(),
             free: Free::default(),
             next_line: 1,
             next_session: 1,
@@ -221,8 +222,8 @@ impl Accounts {
         self.free = Free::between(used, self.next_line);
     }
 
-    /// Gives away the lines of rows whose counts are kept elsewhere from now on: their bytes, charged and dropped.
-    pub fn recycle(&mut self, rows: &HashMap<u32, [u64; 2]>) {
+    /// Gives away the lines of rows whose counts are kept elsewhere from now on.
+    pub fn recycle(&mut self, rows: &HashMap<u32, &[Meter]>) {
         let Self {
             ended,
             free,
@@ -231,14 +232,12 @@ impl Accounts {
             ..
         } = self;
         ended.retain(|EndedRow { row, .. }| {
-            let Some(bytes) = rows.get(&row.line) else {
+            let Some(counted) = rows.get(&row.line) else {
                 return true;
             };
             let meters = catalog.layouts[row.layout as usize].meters.len();
             free.give_back(row.line, row_lines(meters as u32));
-            for (sum, bytes) in past.iter_mut().zip(bytes) {
-                *sum += bytes;
-            }
+            add_meters(past, row.layout, counted.iter().copied());
             false
         });
     }

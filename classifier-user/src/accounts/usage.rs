@@ -1,17 +1,39 @@
 //! What the rows and books say, as rows for people and billing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use classifier::books::{Books, Cell};
 use classifier::layout::Meter;
 
-use super::{Accounts, Charged};
+use super::{Accounts, Charged, Layout};
 use crate::engine::lines::Lines;
 use crate::report::{Traffic, UnattributedRow, UsageRow};
 
 /// What rows counted of a subscriber under a plan layout that ended and have other owners.
 pub type Past = (Arc<str>, u32, Vec<Meter>);
+
+/// Sums of meters, by plan layout.
+pub type ByLayout = HashMap<u32, Vec<Meter>>;
+
+/// Adds the meters of a row of a layout.
+pub fn add_meters(to: &mut ByLayout, layout: u32, meters: impl Iterator<Item = Meter>) {
+    let sums = to.entry(layout).or_default();
+    for (at, meter) in meters.enumerate() {
+        if at == sums.len() {
+            sums.push(Meter::default());
+        }
+        add(&mut sums[at], &meter);
+    }
+}
+
+/// Adds a meter to another.
+pub(crate) fn add(to: &mut Meter, what: &Meter) {
+    to.bytes_up += what.bytes_up;
+    to.bytes_down += what.bytes_down;
+    to.packets_up += what.packets_up;
+    to.packets_down += what.packets_down;
+}
 
 /// Usage of every subscriber, past sessions included: one row per subscriber, plan, class and charge, sorted.
 #[must_use]
@@ -57,14 +79,23 @@ pub fn usage(accounts: &Accounts, lines: &Lines, past: &[Past]) -> Vec<UsageRow>
 /// Bytes of all rows since counters began, both ways: what was charged, and what was dropped.
 #[must_use]
 pub fn totals(accounts: &Accounts, lines: &Lines) -> [u64; 2] {
-    let mut totals = accounts.past;
-    for (row, _) in accounts.rows() {
-        let layout = &accounts.catalog.layouts[row.layout as usize];
-        let meters = lines.meters(row.line, layout.meters.len() as u32);
+    let mut totals = [0; 2];
+    let mut add = |layout: &Layout, meters: &mut dyn Iterator<Item = Meter>| {
         for (key, meter) in layout.meters.iter().zip(meters) {
             let dropped = key.charged == Charged::Dropped;
             totals[usize::from(dropped)] += meter.bytes_up + meter.bytes_down;
         }
+    };
+    let layouts = &accounts.catalog.layouts;
+    for (row, _) in accounts.rows() {
+        let layout = &layouts[row.layout as usize];
+        add(
+            layout,
+            &mut lines.meters(row.line, layout.meters.len() as u32),
+        );
+    }
+    for (layout, meters) in &accounts.past {
+        add(&layouts[*layout as usize], &mut meters.iter().copied());
     }
     totals
 }

@@ -1,6 +1,6 @@
 //! What metrics tell of a node, read in pieces: whoever waits for the node has it between two of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::error::NodeError;
 use super::node::Node;
 use super::views::{Counted, InterfaceStatus, closing};
-use crate::accounts::usage;
+use crate::accounts::usage::{self, ByLayout, add, add_meters};
 use crate::config::Subscribers;
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::report::UsageRow;
@@ -22,9 +22,6 @@ const SLICE: usize = 1 << 13;
 
 /// The names a counter of a row is shown under: class, charged.
 pub(crate) type Account = (String, String);
-
-/// Sums of meters, by plan layout.
-pub(crate) type ByLayout = HashMap<u32, Vec<Meter>>;
 
 /// Sums over all rows of a node, those that ended included, made piece by piece.
 ///
@@ -65,24 +62,6 @@ impl Sums {
     /// What is to be told: by class and charged.
     pub(crate) const fn told(&self) -> &BTreeMap<Account, Meter> {
         &self.told
-    }
-}
-
-fn add(to: &mut Meter, what: &Meter) {
-    to.bytes_up += what.bytes_up;
-    to.bytes_down += what.bytes_down;
-    to.packets_up += what.packets_up;
-    to.packets_down += what.packets_down;
-}
-
-/// Adds the meters of a row of a layout.
-pub(crate) fn add_meters(to: &mut ByLayout, layout: u32, meters: impl Iterator<Item = Meter>) {
-    let sums = to.entry(layout).or_default();
-    for (at, meter) in meters.enumerate() {
-        if at == sums.len() {
-            sums.push(Meter::default());
-        }
-        add(&mut sums[at], &meter);
     }
 }
 
@@ -134,7 +113,7 @@ impl Node {
     pub(crate) fn add_up(&self, sums: &mut Sums) -> bool {
         if !std::mem::replace(&mut sums.now.begun, true) {
             // What ended before. What ends from here on is found with its subscriber, or next time: it is in neither twice.
-            let mut rows = self.past.clone();
+            let mut rows = self.accounts.past.clone();
             for ended in &self.accounts.ended {
                 self.add_row(&mut rows, ended.row.line, ended.row.layout);
             }

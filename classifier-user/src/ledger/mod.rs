@@ -187,7 +187,7 @@ impl Ledger {
             },
             subscribers: self.subscribers(&lists)?,
             ended: self.ended()?,
-            past: self.past_bytes()?,
+            past: self.past_sums()?,
             next_line: self.number("next_line")?.unwrap_or(1) as u32,
             next_session: self.number("next_session")?.unwrap_or(1),
             ..Accounts::new()

@@ -17,7 +17,7 @@ mod sessions;
 mod terms;
 mod write;
 
-pub(super) use self::past::TABLE as PAST;
+pub(super) use self::past::TABLES as PAST;
 use serde::{Deserialize, Serialize};
 
 pub use self::account::{Accounted, Backwards, Closing, Cut, End, Moved, Taken};
@@ -68,7 +68,7 @@ CREATE TABLE gap (number INTEGER PRIMARY KEY, start INTEGER NOT NULL, ended INTE
 pub(super) const GROWING: [&str; 3] = ["usage", "session", "batch"];
 
 /// Those of them that are about the counters of one epoch.
-pub(super) const OF_AN_EPOCH: [&str; 3] = ["taken", "closing", "past"];
+pub(super) const OF_AN_EPOCH: [&str; 4] = ["taken", "closing", "past", "past_sum"];
 
 /// Why a record ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -11,7 +11,6 @@ use tracing::{error, info};
 
 use super::recording::{NewRows, Waiting, judged};
 use crate::accounts::activity::Moment;
-use crate::agent::measures::add_meters;
 use crate::agent::node::Node;
 use crate::engine::lines::Lines;
 use crate::ledger::LedgerError;
@@ -106,14 +105,8 @@ impl Node {
 
     /// Gives away the lines of rows whose last records are written. What packets had to tell of them is told before.
     fn recycle(&mut self, cuts: &[Cut]) {
-        let ended = |cut: &&Cut| cut.ends.is_some();
-        for cut in cuts {
-            if let Some(end) = &cut.ends {
-                add_meters(&mut self.past, end.layout, cut.meters.iter().copied());
-            }
-        }
-        let rows = cuts.iter().filter(ended);
-        let rows: HashMap<u32, [u64; 2]> = rows.map(|cut| (cut.line, cut.bytes())).collect();
+        let rows = cuts.iter().filter(|cut| cut.ends.is_some());
+        let rows: HashMap<u32, &[_]> = rows.map(|cut| (cut.line, &*cut.meters)).collect();
         if !rows.is_empty() {
             while self.read_events() {}
             self.accounts.recycle(&rows);

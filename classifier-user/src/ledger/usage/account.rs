@@ -257,16 +257,6 @@ impl Cut {
         }
     }
 
-    /// Bytes in the row, both ways: what was charged, and what was dropped.
-    #[must_use]
-    pub fn bytes(&self) -> [u64; 2] {
-        let mut bytes = [0; 2];
-        for (label, meter) in self.terms.meters.iter().zip(&self.meters) {
-            bytes[usize::from(label.charged == "dropped")] += meter.bytes_up + meter.bytes_down;
-        }
-        bytes
-    }
-
     fn nothing_taken(&self) -> Taken {
         Taken {
             session: 0,

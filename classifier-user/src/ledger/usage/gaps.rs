@@ -6,7 +6,6 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::records::{Entry, What, append};
-use super::past;
 use super::write::SEEN;
 use super::{Gap, GapReason, OF_AN_EPOCH};
 
@@ -44,7 +43,7 @@ pub(in crate::ledger) fn end_epoch(
     for table in OF_AN_EPOCH {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
-    past::forget(transaction)
+    Ok(())
 }
 
 /// Declares what the counters of an epoch counted and no record has, if anybody had a session.

@@ -8,58 +8,58 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::account::plus;
 use super::{Cut, codec};
-use crate::accounts::usage::Past;
-use crate::ledger::{Reader, Result, set_number};
+use crate::accounts::usage::{ByLayout, Past};
+use crate::ledger::{Reader, Result};
 
-/// The table, and how rows that ended are found by their line.
-pub(in crate::ledger) const TABLE: &str = "
+/// The tables, and how rows that ended are found by their line. `past_sum` is `past` without the subscribers: a start need not
+/// read of each of them.
+pub(in crate::ledger) const TABLES: &str = "
 CREATE TABLE past (
     subscriber TEXT NOT NULL, layout INTEGER NOT NULL, counters BLOB NOT NULL, PRIMARY KEY (subscriber, layout)
 ) WITHOUT ROWID;
+CREATE TABLE past_sum (layout INTEGER PRIMARY KEY, counters BLOB NOT NULL);
 CREATE INDEX ended_line ON ended (line);
 ";
 
-/// Names of the numbers that hold the bytes of all of them: charged, and dropped.
-const SUMS: [&str; 2] = ["past_charged", "past_dropped"];
-
-/// Adds a row that ended.
+/// Adds a row that ended to its subscriber's.
 pub(super) fn add(transaction: &Transaction<'_>, cut: &Cut, layout: u32) -> rusqlite::Result<()> {
     if cut.meters.iter().all(|meter| *meter == Meter::default()) {
         return Ok(());
     }
-    let before: Option<Vec<u8>> = transaction
+    let before = transaction
         .prepare_cached("SELECT counters FROM past WHERE subscriber = ?1 AND layout = ?2")?
         .query_row(params![&*cut.subscriber, layout], |row| row.get(0))
         .optional()?;
-    let mut counters = Vec::new();
-    if let Some(before) = before {
-        codec::counters(&before, &mut counters).ok_or(rusqlite::Error::InvalidQuery)?;
-    }
-    counters.resize(counters.len().max(cut.meters.len()), Meter::default());
-    for (sum, meter) in counters.iter_mut().zip(&cut.meters) {
-        *sum = plus(sum, meter);
-    }
     transaction
         .prepare_cached("INSERT OR REPLACE INTO past VALUES (?1, ?2, ?3)")?
-        .execute(params![
-            &*cut.subscriber,
-            layout,
-            codec::put_counters(&counters)
-        ])?;
-    for (name, bytes) in SUMS.iter().zip(cut.bytes()) {
-        let before = "SELECT value FROM number WHERE name = ?1";
+        .execute(params![&*cut.subscriber, layout, sum(before, &cut.meters)?])
+        .map(drop)
+}
+
+/// Adds the rows that ended in one transaction to those of all subscribers.
+pub(super) fn add_sums(transaction: &Transaction<'_>, rows: &ByLayout) -> rusqlite::Result<()> {
+    for (layout, meters) in rows {
         let before = transaction
-            .query_row(before, [name], |row| row.get::<_, i64>(0))
+            .prepare_cached("SELECT counters FROM past_sum WHERE layout = ?1")?
+            .query_row([layout], |row| row.get(0))
             .optional()?;
-        set_number(transaction, name, before.unwrap_or(0) as u64 + bytes)?;
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO past_sum VALUES (?1, ?2)")?
+            .execute(params![layout, sum(before, meters)?])?;
     }
     Ok(())
 }
 
-/// Forgets them: counters began anew.
-pub(super) fn forget(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    SUMS.iter()
-        .try_for_each(|name| set_number(transaction, name, 0))
+fn sum(before: Option<Vec<u8>>, meters: &[Meter]) -> rusqlite::Result<Vec<u8>> {
+    let mut counters = Vec::new();
+    if let Some(before) = before {
+        codec::counters(&before, &mut counters).ok_or(rusqlite::Error::InvalidQuery)?;
+    }
+    counters.resize(counters.len().max(meters.len()), Meter::default());
+    for (sum, meter) in counters.iter_mut().zip(meters) {
+        *sum = plus(sum, meter);
+    }
+    Ok(codec::put_counters(&counters))
 }
 
 impl Reader {
@@ -91,10 +91,18 @@ impl Reader {
             .collect()
     }
 
-    /// Bytes of all of them: what was charged, and what was dropped.
-    pub(in crate::ledger) fn past_bytes(&self) -> Result<[u64; 2]> {
-        let [charged, dropped] = SUMS;
-        let number = |name| Ok::<_, crate::ledger::LedgerError>(self.number(name)?.unwrap_or(0));
-        Ok([number(charged)?, number(dropped)?])
+    /// The same of all subscribers together.
+    pub(in crate::ledger) fn past_sums(&self) -> Result<ByLayout> {
+        let rows = self.rows("SELECT layout, counters FROM past_sum", |row| {
+            let mut meters = Vec::new();
+            let read = codec::counters(row.get_ref(1)?.as_blob()?, &mut meters);
+            Ok((row.get(0)?, meters, read))
+        })?;
+        rows.into_iter()
+            .map(|(layout, meters, read)| {
+                let what = || self.damaged("what ended rows counted cannot be read".to_owned());
+                read.ok_or_else(what).map(|()| (layout, meters))
+            })
+            .collect()
     }
 }

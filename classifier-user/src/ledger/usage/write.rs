@@ -14,6 +14,7 @@ use super::gaps::{lost_before, put_gap};
 use super::past;
 use super::read::addresses;
 use super::{Accounted, Backwards, Cut, End, Gap, GapReason, Judged, Taken, Terms, codec};
+use crate::accounts::usage::{ByLayout, add_meters};
 
 /// Why cuts could not be written.
 enum Failed {
@@ -158,6 +159,7 @@ fn write(
     let mut wrong = Vec::new();
     let mut seq = next_seq(transaction)?;
     let mut seal = Seal::from(seq);
+    let mut ended = ByLayout::new();
     for cut in cuts {
         let before = taken(transaction, cut.line)?;
         let before = before.map_err(|Unreadable| Failed::Unreadable(cut.line))?;
@@ -237,6 +239,7 @@ fn write(
                     put_taken(transaction, next, &cut.carry(after))?;
                 }
                 past::add(transaction, cut, layout)?;
+                add_meters(&mut ended, layout, cut.meters.iter().copied());
                 // Its lines are others' from now on.
                 for table in ["taken", "closing", "ended"] {
                     transaction
@@ -246,6 +249,7 @@ fn write(
             }
         }
     }
+    past::add_sums(transaction, &ended)?;
     seal.close(transaction)?;
     Ok(wrong)
 }
