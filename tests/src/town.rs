@@ -129,6 +129,15 @@ pub fn egress_agent(lab: &Lab, settings: &str) -> agent::Builder {
         .interface(&lab.core.near.name, "core", "")
 }
 
+/// Who talks to whom where it does not matter: one of each family, paid from a bucket and free.
+#[must_use]
+pub fn pairs(lab: &Lab) -> [(Endpoint, Endpoint); 2] {
+    [
+        (lab.subscriber("alice").v4(), lab.remote(INTERNET)),
+        (lab.subscriber("bob").v6(), lab.remote(GOVERNMENT6)),
+    ]
+}
+
 /// What the gateway took in while `work` was done, and until the wires fell silent: from its access interfaces, and from the
 /// core. This is what there is to be counted.
 ///

@@ -48,18 +48,6 @@ fn check_records(agent: &Agent) -> Result<Vec<Usage>> {
     Ok(records)
 }
 
-fn pairs(
-    lab: &Lab,
-) -> [(
-    zerorate_tests::netns::Endpoint,
-    zerorate_tests::netns::Endpoint,
-); 2] {
-    [
-        (lab.subscriber("alice").v4(), lab.remote(town::INTERNET)),
-        (lab.subscriber("bob").v6(), lab.remote(town::GOVERNMENT6)),
-    ]
-}
-
 #[test]
 fn whatever_happens_to_a_session_its_records_add_up() -> Result<()> {
     if !can_use_namespaces() {
@@ -72,7 +60,7 @@ fn whatever_happens_to_a_session_its_records_add_up() -> Result<()> {
         .start()?;
     let other = POLICY.replace("rating_group = 30", "rating_group = 31");
     let flow = taken_in(&lab, || {
-        under_load(&pairs(&lab), || {
+        under_load(&town::pairs(&lab), || {
             for round in 0..3 {
                 sleep(Duration::from_millis(350));
                 agent.ask(&["subscriber", "plan", "alice", "small"])?;
@@ -160,7 +148,7 @@ fn killed_at_any_moment_it_records_nothing_twice_and_forgets_nothing() -> Result
         .start()?;
     let mut dice = Dice::new();
     let flow = taken_in(&lab, || {
-        under_load(&pairs(&lab), || {
+        under_load(&town::pairs(&lab), || {
             let mut list = SUBSCRIBERS.to_owned();
             for round in 0..12 {
                 // In the middle of records, of the end of a row, of a change of policy, of a start.

@@ -114,18 +114,6 @@ fn hidden(directory: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-fn pairs(
-    lab: &Lab,
-) -> [(
-    zerorate_tests::netns::Endpoint,
-    zerorate_tests::netns::Endpoint,
-); 2] {
-    [
-        (lab.subscriber("alice").v4(), lab.remote(town::INTERNET)),
-        (lab.subscriber("bob").v6(), lab.remote(town::GOVERNMENT6)),
-    ]
-}
-
 #[test]
 fn killed_at_any_moment_the_files_are_the_ledger() -> Result<()> {
     if !can_use_namespaces() {
@@ -139,7 +127,7 @@ fn killed_at_any_moment_the_files_are_the_ledger() -> Result<()> {
         .section(OFTEN)
         .section(&sink(&directory, "every = \"100ms\"\nsize = \"2kB\""))
         .start()?;
-    under_load(&pairs(&lab), || {
+    under_load(&town::pairs(&lab), || {
         for round in 0..20_u64 {
             agent.ask(&[
                 "bucket",
