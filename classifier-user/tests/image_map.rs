@@ -1,7 +1,8 @@
 //! Image maps in the kernel. Needs root and a BPF file system; skipped without.
 
+mod skip;
+
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -37,16 +38,9 @@ fn maps(name: &str) -> Option<(Pins, Maps)> {
     match Maps::create(&pins.0, 1, 1) {
         Ok(maps) => Some((pins, maps)),
         Err(error) => {
-            println!("SKIPPED: {error}");
-            if let Some(path) = std::env::var_os("ZERORATE_SKIPS") {
-                let mut skips = fs::OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .expect("the file of skips can be opened");
-                writeln!(skips, "image maps need root and a BPF file system: {error}")
-                    .expect("the file of skips can be written");
-            }
+            skip::skip(&format!(
+                "image maps need root and a BPF file system: {error}"
+            ));
             None
         }
     }

@@ -1,10 +1,12 @@
 //! A million real prefixes compiled into an image, asked at random addresses and at the edges of prefixes, and
 //! checked against a trie that shares nothing with it. Needs the real tables (`ZERORATE_DATA`); skipped without.
 
+mod skip;
+
 use std::collections::HashMap;
 use std::env;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,21 +17,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use zerorate::image::{Compiled, Source};
 
+use self::skip::skip;
+
 /// Classes the prefixes are spread over, by AS number.
 const CLASSES: u32 = 16;
 const ASKED: u64 = 400_000;
-
-fn skip(reason: &str) {
-    println!("SKIPPED: {reason}");
-    if let Some(path) = env::var_os("ZERORATE_SKIPS") {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .expect("the file of skips can be opened");
-        writeln!(file, "{reason}").expect("the file of skips can be written");
-    }
-}
 
 fn read(path: &Path, into: &mut HashMap<IpNet, u32>) {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

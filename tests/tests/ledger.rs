@@ -8,12 +8,12 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use zerorate_tests::agent::Agent;
-use zerorate_tests::can_use_namespaces;
 use zerorate_tests::records::usage;
 use zerorate_tests::topology::Lab;
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
+use zerorate_tests::{can_use_namespaces, skip};
 
 /// A lab, and an agent that records often.
 fn lab() -> Result<(Lab, Agent)> {
@@ -66,7 +66,9 @@ fn head_without_zerorate(path: &Path) -> Result<Option<String>> {
     let output = match python.args(["-c", program]).arg(path).output() {
         Ok(output) => output,
         Err(error) => {
-            eprintln!("skipped: the chain is not computed without zerorate: python3: {error}");
+            skip(&format!(
+                "the chain is not computed without zerorate: python3: {error}"
+            ));
             return Ok(None);
         }
     };

@@ -11,7 +11,6 @@ use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::records::{Statement, Usage, billed, usage, volumes};
-use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, taken_in, under_load};
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;

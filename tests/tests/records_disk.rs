@@ -6,12 +6,14 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use nix::mount::{MntFlags, umount2};
-use zerorate_tests::can_use_namespaces;
+use zerorate_tests::agent::Agent;
 use zerorate_tests::disk::SmallDisk;
-use zerorate_tests::records::{Statement, billed, usage, volumes};
+use zerorate_tests::records::{Statement, Volumes, billed, usage, volumes};
+use zerorate_tests::topology::Lab;
 use zerorate_tests::town;
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
+use zerorate_tests::{can_use_namespaces, skip};
 
 /// A file system in a file, which can be made read-only under whoever writes to it, as the kernel does where a disk fails.
 struct FailingDisk {
@@ -34,7 +36,7 @@ impl FailingDisk {
             .arg(&disk.image)
             .output();
         if !made.is_ok_and(|made| made.status.success()) || disk.mount().is_err() {
-            eprintln!("skipped: no ext4 on a loop device here");
+            skip("no ext4 on a loop device here");
             return Ok(None);
         }
         Ok(Some(disk))
@@ -81,22 +83,43 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// An agent that records ten times a second, yet to be started.
+fn prepared(lab: &Lab) -> Result<Agent> {
+    town::agent(lab)
+        .setting("watch = false")
+        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
+        .prepare()
+}
+
+/// Puts its ledger into a directory: the file.
+fn ledger_in(agent: &Agent, directory: &Path) -> Result<String> {
+    let before = agent.ledger().display().to_string();
+    let file = directory.join("ledger.db").display().to_string();
+    agent.configure(&before, &file)?;
+    Ok(file)
+}
+
+/// Waits until records have all that is billed to Alice: what that is.
+fn all_recorded(lab: &Lab, agent: &Agent) -> Result<Volumes> {
+    lab.settle()?;
+    let billed_now = billed(agent, "alice")?;
+    until("everything is recorded", || {
+        Ok(volumes(&usage(agent)?, "alice") == billed_now)
+    })?;
+    Ok(billed_now)
+}
+
 #[test]
 fn a_disk_that_fails_leaves_nothing_out_when_it_is_repaired() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .setting("watch = false")
-        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
-        .prepare()?;
+    let mut agent = prepared(&lab)?;
     let Some(disk) = FailingDisk::new(&agent.home().join("disk"))? else {
         return Ok(());
     };
-    let ledger = agent.ledger().display().to_string();
-    let on_disk = disk.at.join("ledger.db").display().to_string();
-    agent.configure(&ledger, &on_disk)?;
+    let on_disk = ledger_in(&agent, &disk.at)?;
     agent.start()?;
     let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
     let mut sent = 0;
@@ -123,12 +146,8 @@ fn a_disk_that_fails_leaves_nothing_out_when_it_is_repaired() -> Result<()> {
     agent.ask(&order)?;
     assert_eq!(agent.left("alice", "main")?, left + 1_000_000);
     send()?;
-    lab.settle()?;
-    let billed_now = billed(&agent, "alice")?;
-    until("everything is recorded", || {
-        Ok(volumes(&usage(&agent)?, "alice") == billed_now)
-    })?;
-    let all: Vec<_> = billed_now.into_values().collect();
+    let recorded = all_recorded(&lab, &agent)?;
+    let all: Vec<_> = recorded.into_values().collect();
     assert_eq!(all, [town::up(town::volume(sent, 100))]);
     let verify = ["ledger", "verify", "--ledger", &on_disk];
     let verified = agent.command(&verify).output()?;
@@ -143,14 +162,9 @@ fn what_cannot_be_written_is_counted_and_written_later() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .setting("watch = false")
-        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
-        .prepare()?;
+    let mut agent = prepared(&lab)?;
     let disk = SmallDisk::new(&agent.home().join("disk"))?;
-    let ledger = agent.ledger().display().to_string();
-    let small = disk.path().join("ledger.db").display().to_string();
-    agent.configure(&ledger, &small)?;
+    ledger_in(&agent, disk.path())?;
     agent.start()?;
     let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
     let mut sent = 0;
@@ -180,11 +194,7 @@ fn what_cannot_be_written_is_counted_and_written_later() -> Result<()> {
     fs::remove_file(filler)?;
     agent.start()?;
     send()?;
-    lab.settle()?;
-    let billed_now = billed(&agent, "alice")?;
-    until("everything is recorded", || {
-        Ok(volumes(&usage(&agent)?, "alice") == billed_now)
-    })?;
+    all_recorded(&lab, &agent)?;
     let filler = disk.fill()?;
     until("it says so again", || {
         send()?;
@@ -194,12 +204,8 @@ fn what_cannot_be_written_is_counted_and_written_later() -> Result<()> {
     until("it has recovered by itself", || {
         Ok(agent.status()?["unrecorded"].is_null())
     })?;
-    lab.settle()?;
-    let billed_now = billed(&agent, "alice")?;
-    until("everything is recorded", || {
-        Ok(volumes(&usage(&agent)?, "alice") == billed_now)
-    })?;
-    let all: Vec<_> = billed_now.into_values().collect();
+    let recorded = all_recorded(&lab, &agent)?;
+    let all: Vec<_> = recorded.into_values().collect();
     assert_eq!(all, [town::up(town::volume(sent, 100))]);
     let log = agent.log();
     assert!(log.contains("usage cannot be recorded"), "{log}");

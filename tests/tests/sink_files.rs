@@ -13,7 +13,6 @@ use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::disk::SmallDisk;
 use zerorate_tests::records::ledger;
-use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, under_load};
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;

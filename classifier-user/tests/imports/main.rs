@@ -6,6 +6,8 @@
 mod command;
 mod formats;
 mod malformed;
+#[path = "../skip/mod.rs"]
+mod skip;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,8 @@
 //! The captures of `ZERORATE_DATA` against the reading of Wireshark that lies beside each.
 
-use std::io::Write;
+#[path = "../../../../tests/skip/mod.rs"]
+mod skip;
+
 use std::path::Path;
 
 use super::*;
@@ -28,7 +30,7 @@ fn growth(encapsulation: u32) -> Option<i64> {
 #[test]
 fn real_captures_are_read_as_tshark_reads_them() {
     let Some(data) = std::env::var_os("ZERORATE_DATA") else {
-        writeln!(io::stderr(), "SKIPPED: ZERORATE_DATA is not set").unwrap();
+        skip::skip("real captures: ZERORATE_DATA is not set");
         return;
     };
     let root = Path::new(&data).join("pcap");
