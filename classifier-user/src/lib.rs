@@ -19,6 +19,7 @@ pub mod history;
 pub mod image;
 pub mod import;
 pub mod ledger;
+mod lock;
 pub mod metrics;
 pub mod netlink;
 pub mod policy;

@@ -90,7 +90,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let board = Board::new(&config.sinks);
     let of_sinks = config.clone();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
-    let (on_exit, socket) = (config.on_exit, config.api.socket.clone());
+    let on_exit = config.on_exit;
     let node = tokio::task::spawn_blocking({
         let runtime = tokio::runtime::Handle::current();
         move || {
@@ -99,14 +99,10 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
             Node::start(config)
         }
     });
-    // Nobody will answer there; whoever asks hears that there is no agent.
-    let close = || drop(std::fs::remove_file(&socket));
-    let node = node.await?.inspect_err(|_| close())?;
+    let node = node.await??;
     let node: Shared = Arc::new(SharedNode::new(node));
-    let metrics = metrics::Source::new(Arc::clone(&node), metrics_settings);
-    let metrics = metrics.inspect_err(|_| close())?;
-    let sinks = runner::start(&of_sinks, &board, &tokio::runtime::Handle::current());
-    let sinks = sinks.inspect_err(|_| close())?;
+    let metrics = metrics::Source::new(Arc::clone(&node), metrics_settings)?;
+    let sinks = runner::start(&of_sinks, &board, &tokio::runtime::Handle::current())?;
     with(Arc::clone(&node), move |node| node.sinks = board).await;
     let feed = with(Arc::clone(&node), |node| node.feed()).await;
     let ring = with(Arc::clone(&node), |node| node.events_ready()).await?;
@@ -176,9 +172,6 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     }
     if let Err(error) = recorder.await {
         std::panic::resume_unwind(error.into_panic());
-    }
-    if let Err(error) = std::fs::remove_file(&socket) {
-        warn!("removing {}: {error}", socket.display());
     }
     while with(Arc::clone(&node), Node::note_drawn).await {}
     with(node, move |node| {

@@ -25,11 +25,12 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::access::Peer;
 use super::tls::Tls;
 use crate::config::Api;
+use crate::lock::Lock;
 
 /// How long somebody may take to show a certificate.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// All doors, open.
 #[derive(Debug)]
 pub(super) struct Doors {
-    socket: PathBuf,
+    socket: Place,
     accepted: mpsc::Receiver<(Stream, Peer)>,
     address: Option<SocketAddr>,
     /// Ends with this.
@@ -66,20 +67,15 @@ impl Doors {
     /// # Errors
     /// When another agent listens on the socket, an address is taken, or a certificate cannot be used.
     pub(super) async fn open(api: &Api) -> anyhow::Result<Self> {
-        let socket =
+        let (place, listener) =
             listen(&api.socket).with_context(|| format!("API socket {}", api.socket.display()))?;
-        // Nobody answers there if the rest fails.
-        let unlisten = |_: &anyhow::Error| {
-            let _ = std::fs::remove_file(&api.socket);
-        };
         let tcp = match &api.tcp {
             None => None,
             Some(tcp) => {
-                let tls = Tls::open(tcp).inspect_err(unlisten)?;
+                let tls = Tls::open(tcp)?;
                 let listener = TcpListener::bind(tcp.listen)
                     .await
-                    .with_context(|| format!("API address {}", tcp.listen))
-                    .inspect_err(unlisten)?;
+                    .with_context(|| format!("API address {}", tcp.listen))?;
                 Some((listener, tls))
             }
         };
@@ -98,9 +94,9 @@ impl Doors {
                 sender.clone(),
             ));
         }
-        tasks.spawn(admit_processes(socket, connections(), sender));
+        tasks.spawn(admit_processes(listener, connections(), sender));
         Ok(Self {
-            socket: api.socket.clone(),
+            socket: place,
             accepted,
             address,
             _tasks: tasks,
@@ -145,7 +141,7 @@ impl Doors {
     /// The Unix socket.
     #[must_use]
     pub(super) fn socket(&self) -> &Path {
-        &self.socket
+        &self.socket.path
     }
 
     /// The address, if there is one.
@@ -155,24 +151,44 @@ impl Doors {
     }
 }
 
+/// A Unix socket of this agent's own. It goes with it: nobody answers there any more.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// Held until the socket is gone.
+    _lock: Lock,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            warn!("removing {}: {error}", self.path.display());
+        }
+    }
+}
+
 /// Listens on a Unix socket that only its owner and group can use. A socket left by an agent that is gone is
-/// replaced; one that answers is not.
-fn listen(socket: &Path) -> io::Result<UnixListener> {
+/// replaced; of agents that find one at the same time only one may.
+fn listen(socket: &Path) -> io::Result<(Place, UnixListener)> {
+    let taken = || io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there");
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory)?;
     }
+    let lock = Lock::take(socket)?.ok_or_else(taken)?;
     if socket.exists() {
+        // By something that knows no lock.
         if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another agent listens there",
-            ));
+            return Err(taken());
         }
         std::fs::remove_file(socket)?;
     }
     let listener = UnixListener::bind(socket)?;
+    let place = Place {
+        path: socket.to_owned(),
+        _lock: lock,
+    };
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
+    Ok((place, listener))
 }
 
 /// A turn among as many connections as there may be. Who comes when there is none waits.
@@ -278,5 +294,42 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.bytes).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_that_find_a_socket_left_behind_one_listens() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let socket = directory.path().join("api.sock");
+        let runtime = tokio::runtime::Handle::current();
+        for _ in 0..50 {
+            // Left behind: nobody answers, and it is there.
+            drop(std::os::unix::net::UnixListener::bind(&socket)?);
+            let all = Barrier::new(4);
+            let outcomes: Vec<_> = std::thread::scope(|scope| {
+                let one = || {
+                    let _context = runtime.enter();
+                    all.wait();
+                    listen(&socket)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+                threads.into_iter().map(|thread| thread.join()).collect()
+            });
+            let listening = outcomes
+                .iter()
+                .filter(|one| matches!(one, Ok(Ok(_))))
+                .count();
+            assert_eq!(listening, 1, "{outcomes:?}");
+            assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
+            drop(outcomes);
+            assert!(!socket.exists(), "it goes with who listened");
+        }
+        Ok(())
     }
 }

@@ -116,10 +116,7 @@ impl Server {
     /// When another agent listens on the socket, an address is taken, or certificates or tokens cannot be used.
     pub async fn open(api: &Api, ledger: &Path) -> anyhow::Result<Self> {
         let doors = Doors::open(api).await?;
-        let gate = Gate::open(api, ledger).inspect_err(|_| {
-            // Nobody will answer there.
-            let _ = std::fs::remove_file(&api.socket);
-        })?;
+        let gate = Gate::open(api, ledger)?;
         Ok(Self {
             doors,
             gate: Arc::new(gate),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::explain::Format as Output;
 use crate::import::update::{self, Refreshed, Refused};
-use crate::import::{self, Format, Imported, Key, List, Request, Size, Space, Written};
+use crate::import::{self, Addresses, Format, Imported, Key, List, Request, Written};
 use crate::policy;
 
 /// Most prefixes that are shown of what comes and of what goes.
@@ -260,7 +260,7 @@ fn show(list: &Refreshed) {
     let (before, after) = list.sizes();
     println!("set {}: {}", list.set, list.path.display());
     if !list.is_change() {
-        println!("  unchanged: {}", addresses(after));
+        println!("  unchanged: {}", after);
         return;
     }
     for (sign, space) in [('-', list.removed()), ('+', list.added())] {
@@ -272,15 +272,16 @@ fn show(list: &Refreshed) {
             println!("  {sign} and {} more", prefixes.len() - SHOWN);
         }
         if !prefixes.is_empty() {
-            println!("  {sign} {} in all", addresses(space.size()));
+            println!("  {sign} {} in all", space.size());
         }
     }
-    println!("  from {} to {}", addresses(before), addresses(after));
+    println!("  from {} to {}", before, after);
 }
 
 fn to_json(list: &Refreshed) -> serde_json::Value {
     let (before, after) = list.sizes();
-    let size = |size: Size| json!({"ipv4_addresses": size.v4, "ipv6_48s": ipv6_48s(size)});
+    let size =
+        |size: policy::Space| json!({"ipv4_addresses": size.v4 as u64, "ipv6_48s": size.v6_48s()});
     json!({
         "set": list.set,
         "file": list.path,
@@ -292,22 +293,9 @@ fn to_json(list: &Refreshed) -> serde_json::Value {
     })
 }
 
-/// How many /48 as many addresses are, rounded up.
-fn ipv6_48s(size: Size) -> u64 {
-    u64::try_from(size.v6.div_ceil(1 << 80)).unwrap_or(u64::MAX)
-}
-
-fn addresses(size: Size) -> String {
-    let v4 = format!("{} IPv4 addresses", size.v4);
-    match size.v6 {
-        0 => v4,
-        _ => format!("{v4} and {} /48 of IPv6", ipv6_48s(size)),
-    }
-}
-
-fn summary(space: &Space) -> String {
+fn summary(space: &Addresses) -> String {
     let prefixes = space.prefixes().len();
-    format!("{prefixes} prefixes, {}", addresses(space.size()))
+    format!("{prefixes} prefixes, {}", space.size())
 }
 
 fn tell(notes: &[String], set: Option<&str>) {

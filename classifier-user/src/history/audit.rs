@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::kept::hex;
 use super::{Result, io_at};
 
 /// Name of the log in the history.
@@ -160,7 +159,7 @@ pub struct Entry {
 /// SHA-256 of a line, as the next one holds it.
 #[must_use]
 pub fn hash(line: &str) -> String {
-    hex(&Sha256::digest(line))
+    hex::encode(Sha256::digest(line))
 }
 
 /// What is wrong with a chain of lines.

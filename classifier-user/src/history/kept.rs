@@ -236,7 +236,7 @@ pub fn forget(dir: &Path, version: &str) {
 
 /// The file of a content, written if there is none.
 fn object(dir: &Path, text: &str) -> Result<PathBuf> {
-    let path = objects_dir(dir).join(hex(&Sha256::digest(text)));
+    let path = objects_dir(dir).join(hex::encode(Sha256::digest(text)));
     let new = path.with_extension("new");
     let is_whole = fs::read(&path).is_ok_and(|found| found == text.as_bytes());
     if !is_whole {
@@ -274,10 +274,6 @@ pub fn load(dir: &Path, version: &str) -> Result<policy::Checked> {
         )));
     }
     Ok(checked)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Sizes of the files of a kept version, by name.

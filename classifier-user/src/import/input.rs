@@ -1,6 +1,5 @@
 //! A source, read whole: from a file or standard input, unpacked if it is compressed, with the hash of what was read.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -75,7 +74,7 @@ impl Input {
 
     /// What was read as `path`.
     pub(crate) fn unpack(path: Arc<PathBuf>, packed: Vec<u8>) -> Result<Self, Unusable> {
-        let sha256 = hex(&Sha256::digest(&packed));
+        let sha256 = hex::encode(Sha256::digest(&packed));
         let bytes = match packed.as_slice() {
             // Several members one after the other are one file, for both.
             [0x1f, 0x8b, ..] => unpacked("gzip", flate2::read::MultiGzDecoder::new(&packed[..]))?,
@@ -164,13 +163,4 @@ fn refused(packing: &'static str, what_to_do: &str) -> Unusable {
         packing,
         error: io::Error::new(io::ErrorKind::Unsupported, what_to_do),
     }
-}
-
-/// Bytes in hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

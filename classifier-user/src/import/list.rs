@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::names::{self, LearnedList, MARK};
-use super::space::Space;
+use super::space::Addresses;
 
 /// Lines that differ from one import of the same content to the next: when it was made, and hashes of sources that
 /// changed elsewhere.
@@ -26,7 +26,7 @@ pub struct List {
     /// What it was made from.
     pub sources: Vec<Provenance>,
     /// Its addresses.
-    pub space: Space,
+    pub space: Addresses,
     /// Where names led to them: which, and until when each is kept.
     pub learned: Option<LearnedList>,
 }
@@ -152,7 +152,7 @@ mod tests {
                 source: "a".to_owned(),
                 sha256: "00".to_owned(),
             }],
-            space: Space::of(&nets),
+            space: Addresses::of(&nets),
             learned: None,
         }
     }

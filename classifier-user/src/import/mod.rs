@@ -1,7 +1,7 @@
 //! Prefix lists made from what others publish: registries, routing tables, providers, routers.
 //!
 //! A [`Request`] says what is to be imported. [`import`] reads the sources, each in its format (`formats/`), and keeps
-//! exactly the address space they have ([`Space`]); [`List`] writes it as a policy's list, with where it came from.
+//! exactly the address space they have ([`Addresses`]); [`List`] writes it as a policy's list, with where it came from.
 //! [`update`] does so for the sets of a policy that say how their list is made.
 
 mod formats;
@@ -22,7 +22,7 @@ pub use input::MAX_BYTES;
 pub use list::{List, Provenance, Written};
 pub use names::{Learned, LearnedList};
 pub use request::{FORMATS, Format, InvalidChoice, KEEP_DAYS, KEYS, Key, Request};
-pub use space::{Size, Space};
+pub use space::Addresses;
 
 use crate::diagnostic::Diagnostics;
 use gathered::Gathered;
@@ -54,14 +54,14 @@ pub fn import(request: &Request, base: &Path, old: Option<&Path>) -> Result<Impo
             .keys()
             .map(|address| IpNet::from(*address))
             .collect();
-        (Space::of(&hosts), Some(learned), notes)
+        (Addresses::of(&hosts), Some(learned), notes)
     } else {
         let mut gathered = Gathered::new(request);
         for input in &inputs {
             formats::read(input, request, &mut gathered, &mut out);
         }
         let (ranges, notes) = gathered.finish();
-        (Space::of_ranges(ranges), None, notes)
+        (Addresses::of_ranges(ranges), None, notes)
     };
     if space.is_empty()
         && !request.allow_empty

@@ -5,25 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::policy::Range;
+use crate::policy::{self, Range};
 
 /// A set of addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Space {
+pub struct Addresses {
     /// IPv4 before IPv6, ascending; between two of one family at least one address is left out.
     ranges: Vec<Range>,
 }
 
-/// How much address space there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
-    /// IPv4 addresses.
-    pub v4: u64,
-    /// IPv6 addresses, one too few where it is all of them.
-    pub v6: u128,
-}
-
-impl Space {
+impl Addresses {
     /// The addresses of `ranges`, in any order, overlapping or not.
     pub(crate) fn of_ranges(mut ranges: Vec<Range>) -> Self {
         ranges.sort_unstable_by_key(Range::sort_key);
@@ -95,15 +86,10 @@ impl Space {
 
     /// How many addresses there are.
     #[must_use]
-    pub fn size(&self) -> Size {
-        let mut size = Size::default();
+    pub fn size(&self) -> policy::Space {
+        let mut size = policy::Space::default();
         for range in &self.ranges {
-            let less_one = range.last - range.first;
-            if range.v6 {
-                size.v6 = size.v6.saturating_add(less_one).saturating_add(1);
-            } else {
-                size.v4 += less_one as u64 + 1;
-            }
+            size.add(range.v6, (range.last - range.first).saturating_add(1));
         }
         size
     }
@@ -152,18 +138,18 @@ mod tests {
             range(false, 0, u128::from(u32::MAX)),
             range(true, 0, u128::MAX),
         ];
-        let space = Space::of_ranges(all.to_vec());
+        let space = Addresses::of_ranges(all.to_vec());
         let prefixes: Vec<String> = space.prefixes().iter().map(IpNet::to_string).collect();
         assert_eq!(prefixes, ["0.0.0.0/0", "::/0"]);
         assert_eq!(
             space.size(),
-            Size {
+            policy::Space {
                 v4: 1 << 32,
                 v6: u128::MAX
             }
         );
         assert!(space.minus(&space).is_empty());
-        let half = Space::of(&["128.0.0.0/1".parse().unwrap(), "8000::/1".parse().unwrap()]);
+        let half = Addresses::of(&["128.0.0.0/1".parse().unwrap(), "8000::/1".parse().unwrap()]);
         let rest = space.minus(&half).prefixes();
         let rest: Vec<String> = rest.iter().map(IpNet::to_string).collect();
         assert_eq!(rest, ["0.0.0.0/1", "::/1"]);
@@ -171,7 +157,7 @@ mod tests {
 
     #[test]
     fn neighbours_become_one_and_families_stay_apart() {
-        let space = Space::of_ranges(vec![
+        let space = Addresses::of_ranges(vec![
             range(true, 1 << 32, (1 << 32) + 3),
             range(false, u128::from(u32::MAX) - 3, u128::from(u32::MAX)),
             range(false, u128::from(u32::MAX) - 5, u128::from(u32::MAX) - 4),
@@ -208,15 +194,15 @@ mod tests {
         #[test]
         fn no_address_more_or_less(a in ranges(), b in ranges()) {
             let (expected_a, expected_b) = (addresses(a.clone()), addresses(b.clone()));
-            let (a, b) = (Space::of_ranges(a), Space::of_ranges(b));
+            let (a, b) = (Addresses::of_ranges(a), Addresses::of_ranges(b));
             let prefixes = a.prefixes();
             let found = addresses(prefixes.iter().map(Range::of));
             prop_assert_eq!(&found, &expected_a);
             // Each address once, and no two prefixes that could be one.
             let size = a.size();
-            prop_assert_eq!(u128::from(size.v4) + size.v6, expected_a.len() as u128);
+            prop_assert_eq!(size.v4 + size.v6, expected_a.len() as u128);
             prop_assert_eq!(IpNet::aggregate(&prefixes).len(), prefixes.len());
-            prop_assert_eq!(Space::of(&prefixes), a.clone());
+            prop_assert_eq!(Addresses::of(&prefixes), a.clone());
             let difference: BTreeSet<_> = expected_a.difference(&expected_b).copied().collect();
             prop_assert_eq!(addresses(a.minus(&b).ranges), difference);
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Imported, Size, Space, import};
+use super::{Addresses, Imported, import};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::{self, Declared};
 
@@ -19,13 +19,13 @@ pub struct Refreshed {
     /// The list as it is to be.
     pub imported: Imported,
     /// What it has now; `None` where there is no list that can be read.
-    old: Option<Space>,
+    old: Option<Addresses>,
 }
 
 impl Refreshed {
     /// Address space that is new.
     #[must_use]
-    pub fn added(&self) -> Space {
+    pub fn added(&self) -> Addresses {
         match &self.old {
             Some(old) => self.imported.list.space.minus(old),
             None => self.imported.list.space.clone(),
@@ -34,7 +34,7 @@ impl Refreshed {
 
     /// Address space that goes.
     #[must_use]
-    pub fn removed(&self) -> Space {
+    pub fn removed(&self) -> Addresses {
         let old = self
             .old
             .as_ref()
@@ -44,8 +44,8 @@ impl Refreshed {
 
     /// How much there is before, and after.
     #[must_use]
-    pub fn sizes(&self) -> (Size, Size) {
-        let before = self.old.as_ref().map(Space::size).unwrap_or_default();
+    pub fn sizes(&self) -> (policy::Space, policy::Space) {
+        let before = self.old.as_ref().map(Addresses::size).unwrap_or_default();
         (before, self.imported.list.space.size())
     }
 
@@ -69,7 +69,7 @@ impl Refreshed {
 pub fn refresh(declared: &Declared, dir: &Path) -> Result<Refreshed, Diagnostics> {
     let path = dir.join(&declared.file);
     let imported = import(&declared.request, dir, Some(&path))?;
-    let old = policy::listed_prefixes(&path).map(|prefixes| Space::of(&prefixes));
+    let old = policy::listed_prefixes(&path).map(|prefixes| Addresses::of(&prefixes));
     Ok(Refreshed {
         set: declared.set.clone(),
         path,

@@ -35,7 +35,7 @@ pub struct Head {
 
 impl fmt::Display for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.seq, hex(&self.hash))
+        write!(f, "{}:{}", self.seq, hex::encode(self.hash))
     }
 }
 
@@ -46,12 +46,7 @@ impl FromStr for Head {
         let read = || {
             let (seq, digits) = text.split_once(':')?;
             let mut hash = NOTHING;
-            if digits.len() != 64 || !digits.is_ascii() {
-                return None;
-            }
-            for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
-                *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-            }
+            hex::decode_to_slice(digits, &mut hash).ok()?;
             let seq = seq.parse().ok()?;
             Some(Self { seq, hash })
         };
@@ -65,12 +60,6 @@ impl FromStr for Head {
     "`{0}` is no head: write the number of a record, a colon and 64 hex digits, as `ledger verify` prints them"
 )]
 pub struct InvalidHead(String);
-
-/// Bytes as hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Records as they are stored: all of one row of counters at one moment, one of another kind,
 /// or first grants of many.

@@ -21,7 +21,6 @@ pub mod verify;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, TryLockError};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +35,7 @@ pub use self::error::LedgerError;
 use self::error::failed;
 pub use self::reader::Reader;
 use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
+use crate::lock::Lock;
 use crate::subscribers::Wish;
 
 /// Version of the tables, in SQLite's `user_version`.
@@ -46,7 +46,7 @@ const SCHEMA: i64 = 5;
 pub struct Ledger {
     reader: Reader,
     /// One agent may write to a ledger: whoever holds this file's lock.
-    _one: File,
+    _one: Lock,
     /// Numbers of the lists of buckets that are written down.
     bucket_lists: HashMap<Arc<[Bucket]>, i64>,
     /// Something may be written down of which the kernel has to be told.
@@ -76,25 +76,6 @@ impl Deref for Ledger {
     }
 }
 
-/// Takes the lock of the one agent that may write to a ledger; a second one is refused at once, not when it first writes.
-/// It is a file of its own: whoever closed the ledger's would give up SQLite's locks with it.
-fn the_one(path: &Path) -> Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let io = |error| LedgerError::Io {
-        path: path.to_owned(),
-        error,
-    };
-    let file = File::create(&name).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
 impl Ledger {
     /// Opens a ledger, making it where there is none, and recalls what it holds. One of an earlier version is brought
     /// forward, and kept as it was beside it.
@@ -108,7 +89,16 @@ impl Ledger {
                 error,
             })?;
         }
-        let one = the_one(path)?;
+        // A second agent is refused at once, not when it first writes. It is a file of its own: whoever closed the
+        // ledger's would give up SQLite's locks with it.
+        let one = Lock::take(path)
+            .map_err(|error| LedgerError::Io {
+                path: path.to_owned(),
+                error,
+            })?
+            .ok_or_else(|| LedgerError::InUse {
+                path: path.to_owned(),
+            })?;
         migrate::make(path)?;
         // What is gone by now is not made again.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -43,7 +43,7 @@ impl Space {
         if v6 { self.v6 } else { self.v4 }
     }
 
-    pub(super) fn add(&mut self, v6: bool, addresses: u128) {
+    pub(crate) fn add(&mut self, v6: bool, addresses: u128) {
         let sum = if v6 { &mut self.v6 } else { &mut self.v4 };
         *sum = sum.saturating_add(addresses);
     }

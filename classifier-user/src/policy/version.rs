@@ -1,7 +1,5 @@
 //! The version of a policy: a hash of everything it was read from.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 use super::source::SourceFile;
@@ -26,7 +24,7 @@ impl Version {
 
     /// The first 16 hex digits.
     pub(super) fn finish(self) -> String {
-        hex(&self.0.finalize()[..8])
+        hex::encode(&self.0.finalize()[..8])
     }
 }
 
@@ -39,14 +37,5 @@ pub(crate) fn version_of<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Strin
 
 /// SHA-256 of one file, as `sha256sum` prints it.
 pub(super) fn sha256(source: &SourceFile) -> String {
-    hex(&Sha256::digest(source.bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex::encode(Sha256::digest(source.bytes()))
 }

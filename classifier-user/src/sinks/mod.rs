@@ -38,10 +38,7 @@ fn fingerprint(record: &AnyRecord) -> String {
     for name in KNOWN_BY {
         hash.update(format!("{name}={}\n", fields[name]));
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(hash.finalize())
 }
 
 /// A record that is not the one that was brought.

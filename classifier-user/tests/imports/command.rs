@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
-use zerorate::import::{Format, Space, import};
+use zerorate::import::{Addresses, Format, import};
 use zerorate::policy;
 
 use super::skip::skip;
@@ -38,7 +38,7 @@ proptest! {
         let lines: String = nets.iter().map(|net| format!("{net}\n")).collect();
         fs::write(dir.path().join("source"), lines).unwrap();
         let imported = import(&request(Format::Text, &["source"], &[]), dir.path(), None).unwrap();
-        prop_assert_eq!(&imported.list.space, &Space::of(&nets));
+        prop_assert_eq!(&imported.list.space, &Addresses::of(&nets));
         imported.list.write(&dir.path().join("list.txt"), jiff::Timestamp::now()).unwrap();
         fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
         let checked = policy::load(dir.path());
@@ -132,7 +132,7 @@ fn the_command_writes_all_or_nothing() {
     let output = run(&["import", "text", "good", "--out", "list.txt"]);
     assert_eq!(
         said(&output),
-        "list.txt: written, 1 prefixes, 256 IPv4 addresses\n"
+        "list.txt: written, 1 prefixes, 256 IPv4 addresses (1 /24)\n"
     );
     let before = fs::metadata(dir.path().join("list.txt"))
         .unwrap()
@@ -219,9 +219,9 @@ fn an_update_shows_what_changes_and_writes_after_a_yes() {
     assert!(output.status.success());
     assert_eq!(
         shown(&output),
-        "set exchange: ./list.txt\n  - 192.0.2.128/25\n  - 128 IPv4 addresses in all\n  + 198.51.100.128/25\n  \
-         + 2001:db8::/47\n  + 128 IPv4 addresses and 2 /48 of IPv6 in all\n  \
-         from 384 IPv4 addresses to 384 IPv4 addresses and 2 /48 of IPv6\n"
+        "set exchange: ./list.txt\n  - 192.0.2.128/25\n  - 128 IPv4 addresses (0.5 /24s) in all\n  + 198.51.100.128/25\n  \
+         + 2001:db8::/47\n  + 128 IPv4 addresses (0.5 /24s), IPv6 of 2 /48s in all\n  \
+         from 384 IPv4 addresses (1.5 /24s) to 384 IPv4 addresses (1.5 /24s), IPv6 of 2 /48s\n"
     );
     assert_eq!(fs::read_to_string(file("list.txt")).unwrap(), first);
     let output = run(&["--dry-run", "--format", "json"]);

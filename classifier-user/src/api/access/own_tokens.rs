@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 
-use super::tokens::{hex, random};
+use super::tokens::random;
 
 /// How they begin.
 const BEGINNING: &str = "zrs1";
@@ -37,13 +37,6 @@ pub(in crate::api) struct OwnToken {
     pub(in crate::api) expires: Timestamp,
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? * 16 + digit(*low)?) as u8);
-    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
-}
-
 impl OwnTokens {
     /// Reads the key, making it where there is none.
     ///
@@ -56,7 +49,9 @@ impl OwnTokens {
         let of = || format!("key of subscribers' tokens {}", path.display());
         match fs::read_to_string(&path) {
             Ok(text) => {
-                let key = unhex(text.trim()).and_then(|bytes| bytes.try_into().ok());
+                let key = hex::decode(text.trim())
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok());
                 let key = key.with_context(|| {
                     format!(
                         "{}: it is not 64 hexadecimal digits; remove it, and there is a new one",
@@ -76,7 +71,7 @@ impl OwnTokens {
                     .mode(0o600)
                     .open(&path);
                 let written = file.and_then(|mut file| {
-                    file.write_all(format!("{}\n", hex(&key)).as_bytes())?;
+                    file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;
                     file.sync_all()
                 });
                 written.with_context(of)?;
@@ -96,10 +91,10 @@ impl OwnTokens {
         let expires = now.checked_add(lifetime).ok()?;
         let said = format!(
             "{BEGINNING}.{}.{}",
-            hex(subscriber.as_bytes()),
+            hex::encode(subscriber.as_bytes()),
             expires.as_second()
         );
-        let signature = hex(&self.signed(&said)?.finalize().into_bytes());
+        let signature = hex::encode(self.signed(&said)?.finalize().into_bytes());
         Some(OwnToken {
             token: format!("{said}.{signature}"),
             expires: Timestamp::from_second(expires.as_second()).ok()?,
@@ -127,7 +122,7 @@ impl OwnTokens {
             return Ok(None);
         };
         let said = &token[..token.len() - signature.len() - 1];
-        let signature = unhex(signature).ok_or(NOT_OURS)?;
+        let signature = hex::decode(signature).map_err(|_| NOT_OURS)?;
         let signed = self.signed(said).ok_or(NOT_OURS)?;
         // In a time that does not depend on how much of it is right.
         signed.verify_slice(&signature).map_err(|_| NOT_OURS)?;
@@ -135,7 +130,9 @@ impl OwnTokens {
         if expires <= now.as_second() {
             return Err("this token has ended: ask for a new one");
         }
-        let subscriber = unhex(subscriber).and_then(|bytes| String::from_utf8(bytes).ok());
+        let subscriber = hex::decode(subscriber)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         subscriber.map(Some).ok_or(NOT_OURS)
     }
 }
@@ -162,8 +159,8 @@ mod tests {
             anna
         );
         assert!(tokens.at(&made.token, made.expires).is_err());
-        let other = hex(b"bert");
-        let forged = made.token.replace(&hex(b"anna.k-7"), &other);
+        let other = hex::encode(b"bert");
+        let forged = made.token.replace(&hex::encode(b"anna.k-7"), &other);
         assert!(tokens.at(&forged, now).is_err());
         let longer = made.token.replace("1790000900", "1890000900");
         assert!(longer != made.token && tokens.at(&longer, now).is_err());

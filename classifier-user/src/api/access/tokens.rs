@@ -2,7 +2,6 @@
 //! `SHA-256 ROLE NAME [EXPIRES]`. It is read again when it changes; a file with mistakes never replaces a good one.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -93,15 +92,6 @@ fn stamp(metadata: &Metadata) -> Stamp {
     )
 }
 
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Bytes nobody can guess.
 pub(super) fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
@@ -110,7 +100,7 @@ pub(super) fn random() -> io::Result<[u8; 32]> {
 }
 
 fn hash(token: &str) -> String {
-    hex(&Sha256::digest(token.as_bytes()))
+    hex::encode(Sha256::digest(token.as_bytes()))
 }
 
 fn is_name(name: &str) -> bool {
@@ -255,7 +245,7 @@ pub fn add(
             name: name.to_owned(),
         });
     }
-    let token = format!("{BEGINNING}{}", hex(&random().map_err(io(path))?));
+    let token = format!("{BEGINNING}{}", hex::encode(random().map_err(io(path))?));
     let line = Token {
         hash: hash(&token),
         role,

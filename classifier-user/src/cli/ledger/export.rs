@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::agent::records::statement::parse_time;
 use crate::ledger::Reader;
-use crate::ledger::chain::hex;
 use crate::ledger::usage::{AnyRecord, Which};
 use crate::ledger::verify::Sums;
 use crate::report::record_rows;
@@ -202,7 +201,7 @@ fn whole(
     let inner = inner.into_inner().with_context(failed)?;
     inner.sync_all().with_context(failed)?;
     fs::rename(&part, path).with_context(failed)?;
-    Ok((bytes, hex(&hash.finalize())))
+    Ok((bytes, hex::encode(hash.finalize())))
 }
 
 /// Which records are copied, and what they come to.

@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::super::chain::{self, Seal, Written, hex};
+use super::super::chain::{self, Seal, Written};
 use super::super::{Result, failed};
 use super::{Batch, Found};
 
@@ -65,16 +65,16 @@ impl Found<'_> {
         if found != content {
             self.problem(format!(
                 "records {first} to {last} are not those that were written: their hash is {}, and was {}",
-                hex(&found),
-                hex(&content)
+                hex::encode(found),
+                hex::encode(content)
             ));
         }
         let chained = chain::chained(&self.chain, first, last, &content);
         if chained != claimed {
             self.problem(format!(
                 "the chain is broken at the batch of records {first} to {last}: its hash is {}, and was {}",
-                hex(&chained),
-                hex(&claimed)
+                hex::encode(chained),
+                hex::encode(claimed)
             ));
         }
         // From here on as it was written: one break is told once.
@@ -82,7 +82,7 @@ impl Found<'_> {
         if let Some(noted) = self.noted.take_if(|noted| noted.seq == last as u64)
             && noted.hash != claimed
         {
-            let now = hex(&claimed);
+            let now = hex::encode(claimed);
             self.problem(format!(
                 "what was recorded until {last} is not what it was when the head {noted} was noted: now it is {now}"
             ));

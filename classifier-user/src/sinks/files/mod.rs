@@ -151,7 +151,7 @@ impl Files {
             return Ok(());
         };
         let mut manifest = open.manifest;
-        manifest.sha256 = hex(&open.hash.finalize());
+        manifest.sha256 = hex::encode(open.hash.finalize());
         manifest.fingerprint = open.fingerprint;
         manifest.file = format!(
             "{}.{:012}-{:012}.{}",
@@ -292,10 +292,6 @@ fn stem(node: &str) -> String {
         }
     }
     stem
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SinkError {

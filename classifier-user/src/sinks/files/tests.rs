@@ -45,7 +45,7 @@ fn finished(directory: &Path) -> BTreeMap<String, Vec<String>> {
     for name in names.iter().filter(|name| name.ends_with(manifest::SUFFIX)) {
         let manifest = Manifest::read(&directory.join(name)).unwrap();
         let bytes = fs::read(directory.join(&manifest.file)).unwrap();
-        assert_eq!(manifest.sha256, hex(&Sha256::digest(&bytes)));
+        assert_eq!(manifest.sha256, hex::encode(Sha256::digest(&bytes)));
         assert_eq!(manifest.size, bytes.len() as u64);
         let before = previous.as_ref().map(|before| Previous {
             file: before.file.clone(),
