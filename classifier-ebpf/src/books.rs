@@ -49,11 +49,14 @@ pub enum Cell {
     UntaggedPackets,
     /// Events that found no room: news that nobody will hear. What was counted is not touched by it.
     EventsLost,
+    /// Packets that were to be counted aside and found no room there: they stand in the rows they came too early for, and
+    /// so in records of the policy before the one that judged them.
+    UnsplitPackets,
     /// First of the unattributed counters: packets and bytes of class 0, of class 1, ...
     Unattributed = 24,
 }
 
-const _: () = assert!((Cell::EventsLost as u32) < Cell::Unattributed as u32);
+const _: () = assert!((Cell::UnsplitPackets as u32) < Cell::Unattributed as u32);
 
 /// 64-bit words of one set of books.
 pub const BOOKS_WORDS: usize = Cell::Unattributed as usize + 2 * MAX_CLASSES as usize;

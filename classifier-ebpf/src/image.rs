@@ -79,6 +79,9 @@ pub mod at {
     pub const LOW: u32 = 7;
     /// Which kinds of events are wanted, a bit for each.
     pub const EVENTS: u32 = 14;
+    /// Serial number of the image if its packets are to be counted aside, else zero. User space changes it while the
+    /// image is in force.
+    pub const ASIDE: u32 = 15;
     /// First word of the remotes' IPv4 top level.
     pub const REMOTES4: u32 = 8;
     /// First word of the remotes' IPv6 top level.
@@ -116,6 +119,15 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn serial(self) -> u32 {
         self.0.head(at::SERIAL)
+    }
+
+    /// Whether rows are kept still: what packets count is to stand aside, under this serial number.
+    #[inline(always)]
+    pub fn aside(self) -> Option<u32> {
+        match self.0.head(at::ASIDE) {
+            0 => None,
+            serial => Some(serial),
+        }
     }
 
     /// What an IPv4 address is as a remote.

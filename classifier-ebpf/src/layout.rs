@@ -3,7 +3,7 @@
 //! every policy image carries it, so that old and new never read each other's memory.
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;
@@ -100,6 +100,7 @@ impl RowHead {
 
 /// One (class, charged) pair of a row: what was counted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 pub struct Meter {
     /// IP bytes the subscriber sent.
     pub bytes_up: u64,
@@ -110,6 +111,51 @@ pub struct Meter {
     /// Packets the subscriber received.
     pub packets_down: u64,
 }
+
+/// Where a packet is counted while its row is kept still: which image says so, and which meter of which row it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Aside {
+    /// Serial number of the image, as many bits of it as a key has.
+    pub serial: u32,
+    /// The row's first line.
+    pub line: u32,
+    /// The meter.
+    pub meter: u32,
+}
+
+impl Aside {
+    const SERIAL_BITS: u32 = 24;
+
+    /// As it stands in memory: the key of a map.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(self) -> u64 {
+        let serial = self.serial & ((1 << Self::SERIAL_BITS) - 1);
+        (serial as u64) << 40 | ((self.meter & 255) as u64) << 32 | self.line as u64
+    }
+    /// From how it stands in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_key(key: u64) -> Self {
+        Self {
+            serial: (key >> 40) as u32,
+            line: key as u32,
+            meter: (key >> 32) as u32 & 255,
+        }
+    }
+    /// Whether an image of this serial number says so.
+    #[must_use]
+    pub const fn is_of(self, serial: u32) -> bool {
+        self.serial == serial & ((1 << Self::SERIAL_BITS) - 1)
+    }
+}
+const _: () = assert!(MAX_METERS <= 255);
+
+/// Meters that packets can count in aside at the same time. The table takes 16 bytes of each, and what is in it.
+pub const ASIDE_ENTRIES: u32 = 1 << 20;
+
+/// Keys that are merged by one run of the program for it.
+pub const MERGED_AT_ONCE: u32 = 128;
 
 /// 64-bit words of half a line.
 pub const HALF_WORDS: u32 = HALF_BYTES / 8;

@@ -7,7 +7,8 @@
 use core::cell::Cell;
 use core::ptr;
 
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
@@ -15,11 +16,11 @@ use classifier::charge::Direction;
 use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
-    CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
-    MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
+    ASIDE_ENTRIES, Aside, CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS,
+    HALVES_BYTES, HEAD_BYTES, MAX_CHUNKS, MAX_INTERFACES, Meter, RowHead, bucket_word, meter_word,
 };
 use classifier::packet::Packet;
-use classifier::verdict::Tables;
+use classifier::verdict::{Room, Tables};
 
 use crate::constants::{CONFIG_IMAGE_MASK, CONFIG_INTERFACE};
 
@@ -47,6 +48,11 @@ static FRAME: Array<FrameSlot, 1> = Array::new();
 /// What is news. Nothing is lost with an event but the event.
 #[btf_map]
 static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
+
+/// What packets count while rows are kept still. Takes memory for what is in it only.
+#[btf_map]
+static ASIDE: HashMap<u64, Meter, { ASIDE_ENTRIES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
 /// is then used, not on a copy.
@@ -104,6 +110,65 @@ unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
     unsafe {
         core::sync::atomic::AtomicU64::from_ptr(at)
             .fetch_add(n, core::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// Counts a packet aside: 0 where its meter has others there, 1 where it is the first, 2 where there is no room. A function
+/// of its own: few packets come here, and those that do not must not make way for it.
+#[inline(never)]
+fn add_aside(key: u64, down: u64, bytes: u64, packets: u64) -> u64 {
+    let mut was = 0;
+    let meter = match ASIDE.get_ptr_mut(key) {
+        Some(meter) => meter,
+        None => {
+            let empty = Meter::default();
+            // Of several CPUs that come first one is.
+            if ASIDE.insert(key, empty, u64::from(BPF_NOEXIST)).is_ok() {
+                was = 1;
+            }
+            match ASIDE.get_ptr_mut(key) {
+                Some(meter) => meter,
+                None => return 2,
+            }
+        }
+    };
+    let meter = meter.cast::<u64>();
+    let at = if down == 0 { 0 } else { 2 };
+    // SAFETY: a meter is four counters, two for what goes up and two for what comes down.
+    unsafe {
+        atomic_add(meter.add(at), bytes);
+        atomic_add(meter.add(at + 1), packets);
+    }
+    was
+}
+
+/// Adds what stands aside in a meter to its row, and takes it away there: in one go, whoever ends the process that asks
+/// for it.
+#[inline(always)]
+pub(crate) fn merge(key: u64) {
+    let place = Aside::of_key(key);
+    let Some(meter) = ASIDE.get_ptr_mut(key) else {
+        return;
+    };
+    let Some(chunk) = ROWS.get_value_ptr_mut(place.line / CHUNK_LINES, &0) else {
+        return;
+    };
+    let line = MapLine {
+        chunk: chunk.cast(),
+        offset: place.line % CHUNK_LINES * HALF_BYTES,
+    };
+    let meter = meter.cast::<u64>();
+    for (at, down) in [(0, false), (2, true)] {
+        let word = meter_word(place.meter, down);
+        for i in 0..2 {
+            // SAFETY: as in `add_aside`; packets may still count there. `at` stays in the chunk.
+            unsafe {
+                let from = meter.add(at + i as usize);
+                let n = ptr::read_volatile(from);
+                atomic_add(line.at(word + i), n);
+                atomic_add(from, n.wrapping_neg());
+            }
+        }
     }
 }
 
@@ -280,6 +345,15 @@ impl Tables for KernelTables {
     fn add(&self, line: MapLine, word: u32, n: u64) {
         // SAFETY: `at` stays in the chunk.
         unsafe { atomic_add(line.at(word), n) }
+    }
+
+    #[inline(always)]
+    fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room {
+        match add_aside(place.key(), u64::from(down), bytes, packets) {
+            0 => Room::More,
+            1 => Room::First,
+            _ => Room::None,
+        }
     }
 
     #[inline(always)]

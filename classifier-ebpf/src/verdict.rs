@@ -6,7 +6,7 @@ use crate::books::Cell;
 use crate::charge::{Charge, Direction, charge};
 use crate::events::{Event, Kind};
 use crate::image::{Binding, Image, Remote, Words};
-use crate::layout::{LOWER_HALF, RowHead, meter_word};
+use crate::layout::{Aside, LOWER_HALF, RowHead, meter_word};
 use crate::packet::{Ip, Packet, Parsed, parse};
 use crate::tag::{self, Payer, Tag, Tagging};
 use crate::web::is_web;
@@ -31,6 +31,8 @@ pub trait Tables {
     fn row(&self, line: Self::Line) -> RowHead;
     /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line's upper half, atomically.
     fn add(&self, line: Self::Line, word: u32, n: u64);
+    /// Counts a packet aside, in one direction.
+    fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room;
     /// What such a counter has counted.
     fn counted(&self, line: Self::Line, word: u32) -> u64;
     /// What is left in the bucket at a position of a block; it may be below zero.
@@ -41,6 +43,17 @@ pub trait Tables {
     fn report(&self, event: Event);
     /// Adds to a counter of the books in force for this interface and direction.
     fn tally(&self, cell: u32, n: u64);
+}
+
+/// Whether there was room for a packet that is counted aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It is the first in its meter there.
+    First,
+    /// Its meter has others there.
+    More,
+    /// There was none: it is not counted.
+    None,
 }
 
 /// What an interface is configured to do. The kernel asks constants of the program's load, each where it matters, so
@@ -325,13 +338,7 @@ fn decide<T: Tables, S: Settings>(
         unpriced(tables, size);
         return None;
     };
-    let word = meter_word(charge.meter, hook.direction.is_down());
-    // Said before it is counted: whoever sees the count finds the event.
-    if tables.counted(line, word + 1) == 0 {
-        first(image, tables, (binding, line), charge);
-    }
-    tables.add(line, word, n);
-    tables.add(line, word + 1, size.packets);
+    count(image, tables, (binding, line), charge, hook.direction, size);
     let Payer::Dropped = charge.payer else {
         tables.tally(Cell::AttributedPackets.index(), size.packets);
         tables.tally(Cell::AttributedBytes.index(), n);
@@ -350,6 +357,39 @@ fn decide<T: Tables, S: Settings>(
         }
     }
     Some((refused(hook), Payer::Dropped))
+}
+
+/// Counts a packet in its meter: in the row, or aside while rows are kept still so that what another policy counted in
+/// them can be read.
+#[inline(always)]
+fn count<T: Tables>(
+    image: Image<T::Words>,
+    tables: &T,
+    (binding, line): (Binding, T::Line),
+    charge: Charge,
+    direction: Direction,
+    size: Size,
+) {
+    let n = u64::from(size.bytes);
+    let word = meter_word(charge.meter, direction.is_down());
+    if let Some(serial) = image.aside() {
+        let place = Aside {
+            serial,
+            line: binding.line(),
+            meter: charge.meter,
+        };
+        match tables.add_aside(place, direction.is_down(), n, size.packets) {
+            Room::First => return first(image, tables, (binding, line), charge),
+            Room::More => return,
+            Room::None => tables.tally(Cell::UnsplitPackets.index(), size.packets),
+        }
+    }
+    // Said before it is counted: whoever sees the count finds the event.
+    if tables.counted(line, word + 1) == 0 {
+        first(image, tables, (binding, line), charge);
+    }
+    tables.add(line, word, n);
+    tables.add(line, word + 1, size.packets);
 }
 
 /// What becomes of what is to be dropped.

@@ -25,6 +25,7 @@ pub mod balance;
 pub mod bill;
 pub mod clock;
 pub mod counters;
+pub mod dice;
 pub mod disk;
 pub mod egress;
 pub mod frames;

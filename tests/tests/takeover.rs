@@ -5,36 +5,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Result;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::dice::Dice;
 use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, lines, taken_in, under_load, up, volume};
 use zerorate_tests::traffic::udp;
-
-/// Random numbers, good enough to hit another moment each time.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let seed = now.map_or(1, |since| since.as_nanos() as u64 | 1);
-        // Shown where a test fails.
-        eprintln!("seed {seed}");
-        Self(seed)
-    }
-
-    /// Some time below `most`.
-    fn time_below(&mut self, most: Duration) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        Duration::from_micros(self.0 % most.as_micros() as u64)
-    }
-}
 
 /// Another policy: the internet's address is a messenger's, and they have one bucket more.
 fn other_policy() -> String {

@@ -3,8 +3,10 @@
 use super::nat::Translates;
 use super::preflight::Unfit;
 use crate::accounts::Full;
+use crate::datapath::aside_map::MergeError;
 use crate::datapath::links::AttachError;
 use crate::datapath::maps::MapsError;
+use crate::datapath::object::LoadError;
 use crate::diagnostic::Diagnostics;
 use crate::history::HistoryError;
 use crate::image::TooLarge;
@@ -52,6 +54,12 @@ pub enum NodeError {
     /// The kernel would not.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The kernel would not.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel would not.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// A version cannot be kept, or is not there.
     #[error(transparent)]
     History(#[from] HistoryError),

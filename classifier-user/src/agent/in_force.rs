@@ -15,6 +15,7 @@ use super::at_once::Sight;
 use super::error::NodeError;
 use super::node::{InForce, Node, gateway_addresses};
 use super::preflight;
+use super::records::recording::judged;
 use crate::accounts::{Account, Change, Summary};
 use crate::config::Config;
 use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
@@ -171,6 +172,7 @@ impl Node {
         now: Timestamp,
     ) -> Result<(), NodeError> {
         let serial = self.serial + 1;
+        let split = self.is_to_split(&judged(&policy, now))?;
         self.make_room(&change)?;
         self.note_image(serial, &policy, now)?;
         let any_attached = self.interfaces.any_attached();
@@ -196,7 +198,10 @@ impl Node {
             })
         })?;
         self.adopt(&mut change, serial);
-        self.maps.set_serial(serial)?;
+        self.maps.set_serials(self.serials_for(serial, split))?;
+        if split {
+            prepared.count_aside(Some(serial));
+        }
         let prepared = Arc::new(prepared);
         self.at_once.also_sees(Sight {
             subscribers: self.accounts.subscribers.clone(),
@@ -205,15 +210,20 @@ impl Node {
         let map = target(&larger, &self.maps);
         map.publish(&prepared)?;
         map.read_back(&prepared, serial)?;
-        self.live = Some(prepared);
+        self.live = Some(Arc::clone(&prepared));
         self.at_once.sees(self.sight().into_iter().collect());
         self.unpublished = false;
+        let grown = larger.is_some();
         if let Some(larger) = larger {
             larger.replace(&mut self.maps.image);
         }
         if self.in_force.is_some() {
             // Programs that were loaded over a smaller image map. At the start all are attached after this.
             self.interfaces.look_after(&self.maps);
+            if split && grown {
+                // The last packets of programs that were just replaced.
+                self.maps.image.publish(&prepared)?;
+            }
         }
         self.in_force = Some(InForce {
             until: policy
@@ -225,7 +235,13 @@ impl Node {
             since: now,
             image_bytes,
         });
+        if split {
+            self.take_in_older(serial);
+        }
         self.divide(Some(serial));
+        if split {
+            self.end_split(&prepared, serial);
+        }
         Ok(())
     }
 }

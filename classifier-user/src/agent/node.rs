@@ -29,6 +29,7 @@ use super::schedule::Schedule;
 use super::sources::{Refused, Sources};
 use crate::accounts::Accounts;
 use crate::config::Config;
+use crate::datapath::aside_map::Merger;
 use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
 use crate::engine::lines::Lines;
@@ -61,6 +62,10 @@ pub struct Node {
     pub(super) serial: u32,
     /// The image in force, for changes in place; `None` before the first.
     pub(super) live: Option<Arc<LiveImage>>,
+    /// Adds to rows what was counted aside.
+    pub(super) merger: Merger,
+    /// Something was in the way of that.
+    pub(super) unsettled: bool,
     /// What cannot wait for the node's lock.
     pub(super) at_once: Arc<AtOnce>,
     /// The ledger knows a change that the image in force does not: something was in the way of publishing it.
@@ -132,7 +137,7 @@ impl Node {
         let (mut ledger, recalled) = opened?;
         let (mut maps, accounts) = match Maps::open(&config.pin_dir)? {
             Some(maps) if recalled.epoch == Some(maps.epoch()) => {
-                let counting = maps.serial()?;
+                let counting = maps.serials()?.last;
                 if counting > recalled.serial {
                     return Err(NodeError::Outdated {
                         ledger: config.ledger.display().to_string(),
@@ -188,8 +193,9 @@ impl Node {
         let mut lines = maps.rows.lines()?;
         maps.rows.grow(&mut lines, accounts.next_line)?;
         let interfaces = Interfaces::new(&config, ledger.interfaces(&names(&config))?);
-        let recording =
-            Recording::recall(&config, &ledger, &accounts, maps.epoch(), maps.serial()?)?;
+        let in_rows = maps.serials()?.in_rows;
+        let recording = Recording::recall(&config, &ledger, &accounts, maps.epoch(), in_rows)?;
+        let merger = Merger::load(&maps)?;
         let news = News::take_over(&mut maps, &lines, &accounts, &config.events)?;
         let mut node = Self {
             config,
@@ -200,6 +206,8 @@ impl Node {
             news,
             in_force: None,
             live: None,
+            merger,
+            unsettled: false,
             at_once: Arc::default(),
             unpublished: false,
             ledger,
@@ -229,6 +237,7 @@ impl Node {
             );
             node.audit(&act, last.clone(), version, &Err(error));
         }
+        node.resume_split()?;
         let reloaded = node.load(inputs)?;
         log_reload(&reloaded);
         node.audit(&act, last, None, &Ok(reloaded));
@@ -241,6 +250,7 @@ impl Node {
     /// the way is logged, shown by `status`, and tried again at the next look.
     pub fn keep_up(&mut self) {
         self.history.write_down();
+        self.settle();
         let Some(in_force) = &self.in_force else {
             return;
         };

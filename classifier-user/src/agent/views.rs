@@ -66,6 +66,9 @@ pub struct Status {
     /// Packets that could not be given their tag.
     #[serde(default)]
     pub untagged_packets: u64,
+    /// Packets recorded under the policy before the one that judged them, for want of room while it took its place.
+    #[serde(default)]
+    pub unsplit_packets: u64,
     /// Events that were lost because there was no room for them.
     pub events_lost: u64,
     /// Why the latest reload was refused, if it was.
@@ -164,6 +167,7 @@ impl Node {
             unpriced_packets: sum(Cell::UnpricedPackets),
             marked_packets: sum(Cell::MarkedPackets),
             untagged_packets: sum(Cell::UntaggedPackets),
+            unsplit_packets: sum(Cell::UnsplitPackets),
             events_lost: lost(&counted),
             refused: self.refused.clone(),
             feeds: self.feeds.clone(),

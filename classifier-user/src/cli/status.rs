@@ -161,6 +161,15 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
             ),
         )?;
     }
+    if status.unsplit_packets != 0 {
+        line(
+            "UNSPLIT",
+            format!(
+                "{} packets are recorded under the policy before the one that judged them",
+                status.unsplit_packets
+            ),
+        )?;
+    }
     if status.events_lost != 0 {
         line(
             "events",

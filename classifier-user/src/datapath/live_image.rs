@@ -79,6 +79,14 @@ impl LiveImage {
             .try_for_each(|net| bindings::suspend(&mut *room, net, line, suspended))
     }
 
+    /// Has packets counted aside, or in their rows. Where the image is in force it holds for all packets after the next
+    /// one is published, this one again or another.
+    pub fn count_aside(&self, serial: Option<u32>) {
+        let mut room = self.room();
+        let word = room.get(at::ASIDE / 2) & u64::from(u32::MAX);
+        room.set(at::ASIDE / 2, u64::from(serial.unwrap_or(0)) << 32 | word);
+    }
+
     /// Lets what was given back be used again. To be called when no packet can be reading it any more: when an image
     /// was published since, this one again or another.
     pub fn rested(&self) {

@@ -1,6 +1,6 @@
 //! The maps of a node, pinned in a directory named by their layout, so that counting does not depend on any
-//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, `books`, the [`EventsMap`], `frame`, and `node`, which
-//! says whose they are.
+//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, the [`AsideMap`], `books`, the [`EventsMap`], `frame`,
+//! and `node`, which says whose they are.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -13,6 +13,7 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use classifier::books::{BOOKS_WORDS, Books};
 use classifier::layout::{FrameSlot, LAYOUT_VERSION, MAX_INTERFACES};
 
+use super::aside_map::{self, AsideMap};
 use super::events_map::{self, EventsMap};
 use super::image_map::{ImageMap, MAX_IMAGE_WORDS};
 use super::rows_map::{self, RowsMap};
@@ -89,6 +90,8 @@ pub struct Maps {
     pub image: ImageMap,
     /// Rows and bucket blocks.
     pub rows: RowsMap,
+    /// What is counted while rows are kept still.
+    pub aside: AsideMap,
     /// What the programs have to tell.
     pub events: EventsMap,
     books: MapData,
@@ -96,8 +99,17 @@ pub struct Maps {
     epoch: u64,
 }
 
-/// What the map `node` holds: magic, layout, epoch, and the serial number of the last image.
-type Identity = [u64; 4];
+/// What the map `node` holds: magic, layout, epoch, and the serial numbers.
+type Identity = [u64; 5];
+
+/// Serial numbers of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Serials {
+    /// Of the last one that was about to be published here.
+    pub last: u32,
+    /// Of the one that counted what is in the rows and in no record. Another one only while rows are kept still.
+    pub in_rows: u32,
+}
 
 impl fmt::Debug for Maps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,6 +148,7 @@ impl Maps {
     fn create_in(directory: &Path, image_words: u32, epoch: u64) -> Result<Self, MapsError> {
         let image = ImageMap::create(directory, image_words)?;
         let rows = RowsMap::create(directory)?;
+        let aside = AsideMap::create(directory)?;
         let events = EventsMap::create(directory)?;
         let books = array(
             c"zr_books",
@@ -150,7 +163,7 @@ impl Maps {
         let pinned = node.try_clone().map_err(doing("making the map `node`"))?;
         let mut node: Array<_, Identity> =
             Map::from_map_data(MapData::from_fd(node)?)?.try_into()?;
-        node.set(0, [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch, 0], 0)?;
+        node.set(0, [NODE_MAGIC, u64::from(LAYOUT_VERSION), epoch, 0, 0], 0)?;
         // Last: maps without it are not a node's.
         pin(&pinned, &directory.join("node"))?;
         let books = MapData::from_fd(books)?;
@@ -158,6 +171,7 @@ impl Maps {
             directory: directory.to_owned(),
             image,
             rows,
+            aside,
             events,
             books,
             node,
@@ -190,7 +204,7 @@ impl Maps {
         };
         let node: Array<_, Identity> =
             Map::from_map_data(MapData::from_fd(open("node")?)?)?.try_into()?;
-        let [magic, layout, epoch, _] = node.get(&0, 0)?;
+        let [magic, layout, epoch, ..] = node.get(&0, 0)?;
         if magic != NODE_MAGIC || layout != u64::from(LAYOUT_VERSION) {
             return Err(foreign("its map `node` was not written by zerorate"));
         }
@@ -198,6 +212,7 @@ impl Maps {
             image: ImageMap::open(&directory)?
                 .ok_or_else(|| foreign("it holds no policy image map"))?,
             rows: RowsMap::open(&directory)?,
+            aside: AsideMap::open(&directory)?,
             events: EventsMap::open(&directory)?,
             books: MapData::from_fd(open("books")?)?,
             node,
@@ -212,24 +227,29 @@ impl Maps {
         self.epoch
     }
 
-    /// Serial number of the last image that was about to be published here.
+    /// Serial numbers of images.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn serial(&self) -> Result<u32, MapsError> {
-        Ok(self.node.get(&0, 0)?[3] as u32)
+    pub fn serials(&self) -> Result<Serials, MapsError> {
+        let [.., last, in_rows] = self.node.get(&0, 0)?;
+        Ok(Serials {
+            last: last as u32,
+            in_rows: in_rows as u32,
+        })
     }
 
-    /// Notes the serial number of an image that is about to be published.
+    /// Notes serial numbers: before an image is published, and when what it counts is to stand in the rows.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn set_serial(&mut self, serial: u32) -> Result<(), MapsError> {
+    pub fn set_serials(&mut self, serials: Serials) -> Result<(), MapsError> {
         let identity = [
             NODE_MAGIC,
             u64::from(LAYOUT_VERSION),
             self.epoch,
-            u64::from(serial),
+            u64::from(serials.last),
+            u64::from(serials.in_rows),
         ];
         Ok(self.node.set(0, identity, 0)?)
     }
@@ -242,10 +262,11 @@ impl Maps {
 
     /// The pins, by the names the eBPF object knows the maps by.
     #[must_use]
-    pub fn pins(&self) -> [(&'static str, PathBuf); 5] {
+    pub fn pins(&self) -> [(&'static str, PathBuf); 6] {
         [
             ("IMAGE", self.image.path()),
             ("ROWS", self.directory.join(rows_map::PIN)),
+            ("ASIDE", self.directory.join(aside_map::PIN)),
             ("BOOKS", self.directory.join("books")),
             ("FRAME", self.directory.join("frame")),
             ("EVENTS", self.directory.join(events_map::PIN)),

@@ -80,6 +80,8 @@ pub enum Entry {
     Egress,
     /// Ingress of an interface behind its XDP program, whose marks it takes.
     Tag,
+    /// Adds to rows what was counted aside.
+    Merge,
     /// Like `Access`, where frames have to be in one piece.
     AccessWhole,
     /// Like `Core`, where frames have to be in one piece.
@@ -97,6 +99,7 @@ impl Entry {
             Self::Core => "core",
             Self::Egress => "egress",
             Self::Tag => "tag",
+            Self::Merge => "merge",
             Self::AccessWhole => "access_whole",
             Self::CoreWhole => "core_whole",
             Self::AccessFrame => "access_frame",

@@ -20,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 
 /// `BPF_F_MMAPABLE` (Linux 5.5).
 const MMAPABLE: u32 = 1024;
+/// Bytes of an array's index.
+const INDEX_BYTES: u32 = 4;
 
 /// Shape of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +68,6 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
 fn new_map(attr: &mut bpf_attr, name: &CStr) -> io::Result<OwnedFd> {
     // SAFETY: the union was zeroed, and this is the member that BPF_MAP_CREATE reads.
     let create = unsafe { &mut attr.__bindgen_anon_1 };
-    // A ring has neither keys nor values.
-    if create.map_type != bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 {
-        create.key_size = 4;
-    }
     let kept = name.to_bytes().len().min(create.map_name.len() - 1);
     for (to, from) in create.map_name.iter_mut().zip(&name.to_bytes()[..kept]) {
         *to = *from as _;
@@ -98,9 +96,29 @@ pub fn create_array(shape: Shape<'_>) -> io::Result<OwnedFd> {
     } else {
         0
     };
+    create.key_size = INDEX_BYTES;
     create.value_size = shape.value_bytes;
     create.max_entries = shape.entries;
     new_map(&mut attr, shape.name)
+}
+
+/// Makes a hash table of so many entries at most, which takes memory for those it has.
+pub fn create_hash(
+    name: &CStr,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
+) -> io::Result<OwnedFd> {
+    const BPF_F_NO_PREALLOC: u32 = 1;
+    let mut attr = zeroed();
+    // SAFETY: zeroed above; the member BPF_MAP_CREATE reads.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_HASH as u32;
+    create.map_flags = BPF_F_NO_PREALLOC;
+    create.key_size = key_bytes;
+    create.value_size = value_bytes;
+    create.max_entries = entries;
+    new_map(&mut attr, name)
 }
 
 /// Makes a ring buffer (Linux 5.8) of so many bytes.
@@ -127,6 +145,7 @@ pub fn create_array_of_maps(name: &CStr, entries: u32, inner: impl AsFd) -> io::
     // SAFETY: zeroed above; the member BPF_MAP_CREATE reads.
     let create = unsafe { &mut attr.__bindgen_anon_1 };
     create.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS as u32;
+    create.key_size = INDEX_BYTES;
     create.value_size = 4;
     create.max_entries = entries;
     create.inner_map_fd = inner.as_fd().as_raw_fd() as u32;

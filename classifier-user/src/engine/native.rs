@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use classifier::books::BOOKS_WORDS;
 use classifier::events::Event;
-use classifier::layout::{RowHead, bucket_word};
+use classifier::layout::{Aside, RowHead, bucket_word};
 use classifier::packet::Packet;
-use classifier::verdict::{Hook, Tables, Verdict, verdict};
+use classifier::verdict::{Hook, Room, Tables, Verdict, verdict};
 
 use super::lines::Lines;
 use crate::image::Compiled;
@@ -83,6 +83,10 @@ impl<'a> Tables for NativeTables<'a> {
     }
     fn add(&self, line: u32, word: u32, n: u64) {
         self.lines.word(line, word).fetch_add(n, Ordering::Relaxed);
+    }
+    fn add_aside(&self, _: Aside, _: bool, _: u64, _: u64) -> Room {
+        // Nobody keeps rows still here: whoever compiles an image for this engine publishes none over another.
+        Room::None
     }
     fn level(&self, block: u32, position: u32) -> i64 {
         self.lines.level(block, position)

@@ -177,7 +177,7 @@ impl Node {
     }
 
     /// Reads all rows that moved, but for new ones.
-    fn cut_all(&mut self, cause: Cause, new: &NewRows) {
+    pub(super) fn cut_all(&mut self, cause: Cause, new: &NewRows) {
         let now = Moment::now();
         let catalog = &self.accounts.catalog;
         let recording = &mut self.recording;

@@ -5,4 +5,5 @@ pub mod notes;
 mod outages;
 pub(in crate::agent) mod recorder;
 pub(in crate::agent) mod recording;
+mod split;
 pub mod statement;

@@ -296,6 +296,18 @@ impl Recording {
         judged.map(|judged| &**judged)
     }
 
+    /// Serial number of the image whose what is counted is.
+    pub(in crate::agent) const fn serial(&self) -> u32 {
+        self.terms.serial
+    }
+
+    /// Notes that what is counted is another image's, while rows that ended under the one before wait for their last
+    /// records.
+    pub(in crate::agent) fn judge_on(&mut self, serial: u32, judged: Judged) {
+        self.terms.serial = serial;
+        self.terms.judged.insert(serial, Arc::new(judged));
+    }
+
     /// Notes that another image is in force.
     pub(in crate::agent) fn judge(&mut self, serial: u32, judged: Judged) {
         let book = &mut self.terms;

@@ -178,6 +178,12 @@ pub(super) fn told_of_interfaces(told: &mut Told, measures: &Measures) {
             "Packets that could not be given their tag",
         ),
         (
+            "zerorate_interface_unsplit_packets",
+            None,
+            Cell::UnsplitPackets,
+            "Packets recorded under the policy before the one that judged them",
+        ),
+        (
             "zerorate_interface_unpriced_packets",
             None,
             Cell::UnpricedPackets,
