@@ -1,6 +1,6 @@
 //! The interfaces a node counts on: attached at the start, looked after while they come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::thread;
@@ -31,6 +31,8 @@ pub struct Interfaces {
     uncounted: Vec<String>,
     /// Numbers in the books, of interfaces of earlier configurations too.
     numbers: BTreeMap<String, u32>,
+    /// Those whose program was not in place for some of the time since that was last noted.
+    disturbed: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,18 @@ impl Interfaces {
             wanted: wanted.collect(),
             uncounted: uncounted.map(|interface| interface.name.clone()).collect(),
             numbers,
+            disturbed: BTreeSet::new(),
         }
+    }
+
+    /// Interfaces whose program was not in place for some of the time since that was last noted.
+    pub(super) const fn disturbed(&self) -> &BTreeSet<String> {
+        &self.disturbed
+    }
+
+    /// That has been noted.
+    pub(super) fn noted(&mut self) {
+        self.disturbed.clear();
     }
 
     pub(super) const fn numbers(&self) -> &BTreeMap<String, u32> {
@@ -155,6 +168,7 @@ impl Interfaces {
             };
             let how = match arrival {
                 Arrival::New => {
+                    self.disturbed.insert(wanted.place.interface.clone());
                     new.push((wanted.place.interface.clone(), wanted.place.point()));
                     "attached"
                 }
@@ -203,7 +217,9 @@ impl Interfaces {
     /// map no longer published in.
     pub(super) fn look_after(&mut self, maps: &Maps) {
         for wanted in &mut self.wanted {
-            wanted.look_after(maps);
+            if wanted.look_after(maps) {
+                self.disturbed.insert(wanted.place.interface.clone());
+            }
         }
         let current = |wanted: &Wanted| match &wanted.state {
             State::Attached(attached, _) => attached.is_current(maps),
@@ -245,7 +261,8 @@ impl Wanted {
         self.told = None;
     }
 
-    fn look_after(&mut self, maps: &Maps) {
+    /// Whether its program was not in place.
+    fn look_after(&mut self, maps: &Maps) -> bool {
         let mut since = None;
         match &mut self.state {
             State::Attached(attached, log) => {
@@ -253,7 +270,7 @@ impl Wanted {
                 if attached.is_alive(maps.path()) {
                     self.seen = Timestamp::now();
                     if attached.is_current(maps) {
-                        return;
+                        return false;
                     }
                 } else {
                     let interface = &self.place.interface;
@@ -303,6 +320,7 @@ impl Wanted {
                 }
             }
         }
+        since.is_some()
     }
 }
 

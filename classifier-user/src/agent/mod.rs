@@ -16,6 +16,7 @@ pub(crate) mod measures;
 pub mod nat;
 pub mod node;
 pub mod preflight;
+mod reconcile;
 pub mod records;
 pub mod reload;
 mod schedule;
@@ -42,6 +43,7 @@ use self::sources::Want;
 use self::triggers::{Files, Links};
 use crate::api::server::{self, Server, Shared, SharedNode, with};
 use crate::config::{Config, OnExit};
+use crate::fault;
 use crate::history::Action;
 use crate::metrics;
 use crate::report::Direction;
@@ -56,6 +58,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// # Errors
 /// When it cannot start, or cannot go on.
 pub fn run(config: &Path) -> anyhow::Result<()> {
+    fault::check()?;
     let config = Config::load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

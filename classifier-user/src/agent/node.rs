@@ -23,6 +23,7 @@ use super::events::News;
 use super::feeds::FeedStatus;
 use super::interfaces::Interfaces;
 use super::preflight;
+use super::reconcile::Readings;
 use super::records::recording::Recording;
 use super::reload::log_reload;
 use super::schedule::Schedule;
@@ -86,6 +87,8 @@ pub struct Node {
     pub(super) feeds: Vec<FeedStatus>,
     /// Where records are brought.
     pub(super) sinks: Board,
+    /// What was read of interfaces.
+    pub(super) readings: Readings,
 }
 
 /// What packets are judged by.
@@ -222,6 +225,7 @@ impl Node {
             refused: None,
             feeds: Vec::new(),
             sinks: Board::default(),
+            readings: Readings::default(),
         };
         node.ends = Ends::of(&node.accounts);
         node.levels = Levels::of(&node.accounts);
@@ -242,6 +246,8 @@ impl Node {
         log_reload(&reloaded);
         node.audit(&act, last, None, &Ok(reloaded));
         node.interfaces.attach_all(&node.maps)?;
+        node.readings = Readings::from(node.ledger.readings()?);
+        node.reconcile();
         node.news.replaced();
         Ok(node)
     }

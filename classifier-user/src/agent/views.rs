@@ -12,7 +12,7 @@ use super::feeds::FeedStatus;
 use super::node::Node;
 use crate::accounts::usage;
 use crate::config::Role;
-use crate::datapath::links::Attached;
+use crate::datapath::links::{self, Attached};
 use crate::datapath::maps::MapsError;
 use crate::datapath::object::Entry;
 use crate::datapath::way::{Point, Way};
@@ -128,6 +128,16 @@ pub(crate) struct Counted {
     pub(super) books: Books,
 }
 
+/// What a place is called.
+pub(super) const fn hook(way: Way, place: &links::Place) -> &'static str {
+    match (way, place.point()) {
+        (Way::Native, _) => "xdp-native",
+        (Way::Generic, _) => "xdp-generic",
+        (_, Point::Egress) => "tc-egress",
+        _ => TAG_HOOK,
+    }
+}
+
 impl Node {
     /// Status of the node.
     ///
@@ -204,13 +214,7 @@ impl Node {
                     "access"
                 }
                 .into(),
-                hook: match (way, place.point()) {
-                    (Way::Native, _) => "xdp-native",
-                    (Way::Generic, _) => "xdp-generic",
-                    (_, Point::Egress) => "tc-egress",
-                    _ => TAG_HOOK,
-                }
-                .into(),
+                hook: hook(way, place).into(),
                 mode: way.name().into(),
                 attached: attached.is_some(),
                 ifindex: attached.map(Attached::ifindex),

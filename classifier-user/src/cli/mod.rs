@@ -11,6 +11,7 @@ pub mod explain;
 pub mod import;
 pub mod ledger;
 pub mod policy;
+pub mod reconcile;
 pub mod record;
 pub mod records;
 pub mod replay;
@@ -44,6 +45,7 @@ enum Command {
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
+    Reconcile(reconcile::Args),
     Ledger(ledger::Args),
     Events(events::Args),
     Api(api::Args),
@@ -69,6 +71,7 @@ impl Cli {
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
+            Command::Reconcile(args) => reconcile::run(&args),
             Command::Ledger(args) => ledger::run(&args),
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),

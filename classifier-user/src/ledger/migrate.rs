@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::chain::{self, Seal};
 use super::walk::walk;
-use super::{LedgerError, Result, SCHEMA, TABLES, endowments, failed, notes, usage};
+use super::{LedgerError, Result, SCHEMA, TABLES, endowments, failed, notes, reconciled, usage};
 
 /// Records that an old ledger's are sealed by, at most so many at once.
 const SEALED_AT_ONCE: i64 = 10_000;
@@ -55,13 +55,14 @@ pub(super) fn make(path: &Path) -> Result<()> {
     let connection = Connection::open(&new).map_err(failed(path))?;
     connection
         .execute_batch(&format!(
-            "BEGIN; {TABLES} {} {} {} {} {} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
+            "BEGIN; {TABLES} {} {} {} {} {} {} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
             usage::TABLES,
             usage::GAPS,
             chain::TABLES,
             notes::TABLES,
             endowments::TABLE,
             usage::PAST,
+            reconciled::TABLES,
         ))
         .map_err(failed(path))?;
     connection
@@ -178,12 +179,13 @@ fn seal_records(transaction: &Transaction<'_>) -> std::result::Result<(), Ledger
             "ALTER TABLE usage ADD COLUMN gap INTEGER;
              ALTER TABLE usage ADD COLUMN clock INTEGER NOT NULL DEFAULT 0;
              ALTER TABLE session ADD COLUMN lost INTEGER;
-             {} {} {} {} {}",
+             {} {} {} {} {} {}",
             usage::GAPS,
             chain::TABLES,
             notes::TABLES,
             endowments::TABLE,
-            usage::PAST
+            usage::PAST,
+            reconciled::TABLES,
         ))
         .map_err(failed(&path))?;
     let mut next = 1;

@@ -14,6 +14,7 @@ mod error;
 mod migrate;
 pub mod notes;
 mod reader;
+mod reconciled;
 pub mod records;
 pub mod schedule;
 pub mod usage;
@@ -35,6 +36,7 @@ pub use self::error::LedgerError;
 use self::error::failed;
 pub use self::reader::Reader;
 use crate::accounts::{Accounts, Bucket, Catalog, Change, KnownClass, Layout};
+use crate::fault::{self, Point};
 use crate::lock::Lock;
 use crate::subscribers::Wish;
 
@@ -269,7 +271,9 @@ impl Ledger {
         let ready = ready();
         written?;
         let ready = ready?;
+        fault::at(Point::BeforeChangeCommit);
         transaction.commit().map_err(failed(path))?;
+        fault::at(Point::AfterChangeCommit);
         self.bucket_lists = lists;
         Ok(ready)
     }
@@ -278,7 +282,10 @@ impl Ledger {
         let path = &self.reader.path;
         let transaction = self.reader.connection.transaction().map_err(failed(path))?;
         work(&transaction).map_err(failed(path))?;
-        transaction.commit().map_err(failed(path))
+        fault::at(Point::BeforeOrderCommit);
+        transaction.commit().map_err(failed(path))?;
+        fault::at(Point::AfterOrderCommit);
+        Ok(())
     }
 
     /// A table of numbered things, which must be numbered without gaps.

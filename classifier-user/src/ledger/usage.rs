@@ -68,7 +68,13 @@ CREATE TABLE gap (number INTEGER PRIMARY KEY, start INTEGER NOT NULL, ended INTE
 pub(super) const GROWING: [&str; 3] = ["usage", "session", "batch"];
 
 /// Those of them that are about the counters of one epoch.
-pub(super) const OF_AN_EPOCH: [&str; 4] = ["taken", "closing", "past", "past_sum"];
+pub(super) const OF_AN_EPOCH: [&str; 5] = [
+    "taken",
+    "closing",
+    "past",
+    "past_sum",
+    super::reconciled::OF_AN_EPOCH,
+];
 
 /// Why a record ends where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

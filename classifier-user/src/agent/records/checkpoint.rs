@@ -13,6 +13,7 @@ use super::recording::{NewRows, Waiting, judged};
 use crate::accounts::activity::Moment;
 use crate::agent::node::Node;
 use crate::engine::lines::Lines;
+use crate::fault::{self, Point};
 use crate::ledger::LedgerError;
 use crate::ledger::usage::{Cause, Closing, Cut, End, Terms};
 
@@ -56,6 +57,7 @@ impl Node {
         recording.due = recording.watch.active().into();
         recording.due_until = Some(recording.looked);
         recording.steps_due = recording.clock_step;
+        self.reconcile();
     }
 
     /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
@@ -115,6 +117,7 @@ impl Node {
 
     /// What is to be written next.
     fn next_cuts(&mut self) -> Vec<Cut> {
+        fault::at(Point::BeforeRead);
         let mut cuts = Vec::new();
         while cuts.len() < AT_ONCE {
             match self.recording.waiting.pop_front() {
@@ -135,6 +138,9 @@ impl Node {
             && let Some(line) = self.recording.due.pop_front()
         {
             cuts.extend(self.cut(line, Cause::Interval, Timestamp::now(), None));
+        }
+        if !cuts.is_empty() {
+            fault::at(Point::AfterRead);
         }
         cuts
     }
@@ -244,6 +250,7 @@ impl Node {
 
     /// Records everything that moved until now.
     pub(in crate::agent) fn record_to_the_end(&mut self) {
+        self.reconcile();
         self.cut_all(Cause::Shutdown, &NewRows::default());
         self.recording.due.clear();
         self.recording.due_until = Some(self.recording.looked);

@@ -8,6 +8,7 @@ mod metrics;
 mod notes;
 mod own;
 mod policy;
+mod reconciliation;
 mod records;
 mod scheduled;
 mod sessions;
@@ -61,6 +62,7 @@ pub(super) fn table() -> Table {
         .add(billing, routes!(scheduled::give_up))
         .add(read, routes!(sessions::list))
         .add(read, routes!(records::list))
+        .add(read, routes!(reconciliation::list))
         .add(billing, routes!(notes::outage))
         .add(billing, routes!(notes::correction))
         .add(read, routes!(consumers::list))

@@ -1,0 +1,70 @@
+//! The kernel's counters of interfaces beside the books.
+
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::api::extract::{Json, Query};
+use crate::api::problem::{Answer, Problem};
+use crate::api::records::reading;
+use crate::api::server::{LedgerPath, Shared, with};
+use crate::reconcile::Reconciliation;
+
+/// Which intervals.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Period {
+    /// Those that ended after this, RFC 3339; the last day, if it is not said.
+    from: Option<Timestamp>,
+    /// And not after this; up to now, if it is not said.
+    to: Option<Timestamp>,
+    /// Of this interface only.
+    interface: Option<String>,
+}
+
+/// What passed interfaces, as the kernel counted it and as the books did: interval by interval, oldest first; and what was
+/// counted since the last one, up to now.
+#[utoipa::path(
+    get,
+    path = "/v1/reconciliation",
+    tag = "node",
+    params(Period),
+    responses((status = 200, body = Vec<Reconciliation>))
+)]
+pub(super) async fn list(
+    State(node): State<Shared>,
+    State(ledger): State<LedgerPath>,
+    Query(period): Query<Period>,
+) -> Answer<Json<Vec<Reconciliation>>> {
+    const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+    let now = Timestamp::now();
+    let to = period.to.unwrap_or(now);
+    let from = period
+        .from
+        .unwrap_or_else(|| to.saturating_sub(DAY).unwrap_or(to));
+    if from > to {
+        return Err(Problem::invalid(format!("from {from} is after to {to}")));
+    }
+    // First: what is written down meanwhile is told twice by nobody.
+    let pending = with(node, |node| node.unreconciled()).await;
+    let pending = pending.map_err(Problem::internal)?;
+    let rows = reading(ledger, move |reader| reader.reconciliations(from, to)).await;
+    let mut rows = rows.map_err(Problem::internal)?;
+    let is_told = |row: &Reconciliation| {
+        rows.iter()
+            .any(|told| told.interface == row.interface && told.to > row.from)
+    };
+    let pending: Vec<_> = pending
+        .into_iter()
+        .filter(|row| row.to > from && row.from <= to && !is_told(row))
+        .collect();
+    if period.to.is_none() {
+        rows.extend(pending);
+    }
+    if let Some(interface) = period.interface {
+        rows.retain(|row| row.interface == interface);
+    }
+    Ok(Json(rows))
+}
