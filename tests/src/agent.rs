@@ -93,6 +93,14 @@ impl Agent {
     /// # Errors
     /// If it runs already.
     pub fn spawn(&mut self) -> Result<()> {
+        self.spawn_with(&[])
+    }
+
+    /// The same with environment variables.
+    ///
+    /// # Errors
+    /// If it runs already.
+    pub fn spawn_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
         ensure!(self.child.is_none(), "the agent is running");
         let log = File::options()
             .append(true)
@@ -107,6 +115,7 @@ impl Agent {
         }
         command.arg("run").arg("--config").arg(self.config());
         command
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -50,6 +50,7 @@ pub mod xdp;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod sinks;
 mod skip;
 
 pub use skip::{SKIPS_VARIABLE, can_use_namespaces, skip};

@@ -1,17 +1,15 @@
 //! Records in a real PostgreSQL: whatever becomes of server, connections and agent, the tables are the ledger.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
-use serde_json::Value;
+use anyhow::{Context as _, Result};
 use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::postgres::{Postgres, has_postgres};
 use zerorate_tests::records::ledger;
+use zerorate_tests::sinks::postgres::{check, rows};
 use zerorate_tests::town::{self, under_load};
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
@@ -20,79 +18,6 @@ const OFTEN: &str = "[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"";
 
 fn sink(url: &str) -> String {
     format!("[[sink]]\nkind = \"postgres\"\nname = \"billing\"\nurl = \"{url}\"")
-}
-
-/// Times to the microsecond, which is what PostgreSQL keeps.
-fn in_microseconds(value: &mut Value) {
-    if let Some(time) = value
-        .as_str()
-        .and_then(|text| text.parse::<Timestamp>().ok())
-    {
-        *value = time.as_microsecond().into();
-    }
-}
-
-/// Rows of a node's tables, by number.
-fn rows(server: &Postgres, node: &str) -> Result<BTreeMap<u64, Value>> {
-    let mut found = BTreeMap::new();
-    for table in ["usage_record", "account_record"] {
-        let query = format!("SELECT row_to_json(r) FROM {table} r WHERE node = '{node}'");
-        for line in server.sql(&query)?.lines() {
-            let mut row: Value = serde_json::from_str(line)?;
-            for time in ["start", "end", "last_activity", "time"] {
-                if let Some(value) = row.get_mut(time) {
-                    in_microseconds(value);
-                }
-            }
-            let seq = row["seq"].as_u64().context("no number")?;
-            ensure!(
-                found.insert(seq, row).is_none(),
-                "record {seq} is there twice"
-            );
-        }
-    }
-    Ok(found)
-}
-
-/// That a row has everything a record says.
-fn same(row: &Value, record: &Value) -> bool {
-    let Some(fields) = record.as_object() else {
-        return false;
-    };
-    fields.iter().all(|(name, value)| {
-        let mut value = value.clone();
-        if ["start", "end", "last_activity", "time"].contains(&&**name) {
-            in_microseconds(&mut value);
-        }
-        let column = match &**name {
-            "left" => "left_bytes",
-            name => name,
-        };
-        let is_usage = record["kind"] == "usage";
-        let told = row.get(column).or_else(|| row["more"].get(name));
-        match (told, name.as_str()) {
-            (None, "kind") => is_usage,
-            (told, _) => told == Some(&value),
-        }
-    })
-}
-
-/// Waits until the tables are the ledger; how many records that are.
-fn check(server: &Postgres, agent: &Agent, node: &str) -> Result<usize> {
-    let mut lengths = (0, 0);
-    until("the tables are the ledger", || {
-        let (rows, ledger) = (rows(server, node)?, ledger(agent)?);
-        lengths = (rows.len(), ledger.len());
-        for (seq, row) in &rows {
-            let record = ledger
-                .get(seq)
-                .context("a record that is not in the ledger")?;
-            ensure!(same(row, record), "not the same:\n{row}\n{record}");
-        }
-        Ok(rows.len() == ledger.len())
-    })
-    .with_context(|| format!("{lengths:?}\n{}", agent.log()))?;
-    Ok(lengths.0)
 }
 
 fn failing(agent: &Agent) -> Result<Option<String>> {

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
 use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Maps;
+use crate::fault::{self, Point};
 use crate::image::Source;
 use crate::policy::Policy;
 
@@ -208,7 +209,9 @@ impl Node {
             image: Arc::clone(&prepared),
         });
         let map = target(&larger, &self.maps);
+        fault::at(Point::BeforePublish);
         map.publish(&prepared)?;
+        fault::at(Point::AfterPublish);
         map.read_back(&prepared, serial)?;
         self.live = Some(Arc::clone(&prepared));
         self.at_once.sees(self.sight().into_iter().collect());

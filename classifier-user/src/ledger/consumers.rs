@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{nanoseconds, timestamp};
 use super::{Ledger, LedgerError, Reader, Result, failed};
+use crate::fault::{self, Point};
 
 /// Most consumers a ledger knows.
 pub const MOST: usize = 1_000;
@@ -150,6 +151,7 @@ impl Ledger {
             None => {}
         }
         let time = Timestamp::now();
+        fault::at(Point::BeforeAcknowledge);
         self.write(|transaction| {
             transaction
                 .execute(
@@ -158,6 +160,7 @@ impl Ledger {
                 )
                 .map(drop)
         })?;
+        fault::at(Point::AfterAcknowledge);
         Ok(Consumer {
             name: name.to_owned(),
             acknowledged: seq,

@@ -16,6 +16,7 @@ use crate::agent::error::NodeError;
 use crate::agent::node::Node;
 use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Serials;
+use crate::fault::{self, Point};
 use crate::ledger::usage::{Cause, Judged};
 
 impl Node {
@@ -53,6 +54,7 @@ impl Node {
     pub(in crate::agent) fn end_split(&mut self, image: &LiveImage, serial: u32) {
         // Otherwise a next agent would take it for the new policy's. What cannot be written is kept until it can be.
         while self.write_records() {}
+        fault::at(Point::AfterSplitRecorded);
         if let Err(error) = self.try_end_split(image, serial) {
             self.unsettled = true;
             error!(
@@ -70,7 +72,9 @@ impl Node {
         // For the grace period: after it nobody counts aside.
         self.maps.image.publish(image)?;
         image.rested();
+        fault::at(Point::AfterSplitReleased);
         self.merger.finish(&mut self.maps.aside, |_| true)?;
+        fault::at(Point::AfterSplitMerged);
         self.unsettled = false;
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::past;
 use super::read::addresses;
 use super::{Accounted, Backwards, Cut, End, Gap, GapReason, Judged, Taken, Terms, codec};
 use crate::accounts::usage::{ByLayout, add_meters};
+use crate::fault::{self, Point};
 
 /// Why cuts could not be written.
 enum Failed {
@@ -68,6 +69,7 @@ impl Ledger {
     ) -> Result<Vec<Backwards>> {
         let path = &self.reader.path;
         let epoch = self.number("epoch")?.unwrap_or(0) as i64;
+        fault::at(Point::BeforeRecords);
         let transaction = self.reader.connection.transaction().map_err(failed(path))?;
         let written = write(&transaction, cuts, numbers, epoch);
         let written = written.and_then(|wrong| {
@@ -78,7 +80,9 @@ impl Ledger {
         });
         match written {
             Ok(wrong) => {
+                fault::at(Point::BeforeRecordsCommit);
                 transaction.commit().map_err(failed(path))?;
+                fault::at(Point::AfterRecordsCommit);
                 Ok(wrong)
             }
             Err(error) => {

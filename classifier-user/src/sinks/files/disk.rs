@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
+use crate::fault::{self, Point};
+
 /// A file that is written.
 pub(super) type Out = BufWriter<File>;
 
@@ -71,7 +73,10 @@ impl Disk {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.count()?;
-        fs::rename(from, to)
+        fault::at(Point::BeforeRename);
+        fs::rename(from, to)?;
+        fault::at(Point::AfterRename);
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {

@@ -22,6 +22,7 @@ use self::schema::{Month, PARTITIONED, STEPS};
 use super::runner::{Sink, SinkError};
 use super::{fingerprint, same_record};
 use crate::config;
+use crate::fault::{self, Point};
 use crate::ledger::Reader;
 use crate::ledger::usage::AnyRecord;
 
@@ -170,6 +171,7 @@ impl Postgres {
                 self.node, self.position
             )));
         }
+        fault::at(Point::BeforeSend);
         for (table, _) in PARTITIONED {
             self.copy(&transaction, table, &rows)
                 .await
@@ -185,10 +187,12 @@ impl Postgres {
             )
             .await
             .map_err(|error| self.failed(&error))?;
+        fault::at(Point::BeforeSendCommit);
         transaction
             .commit()
             .await
             .map_err(|error| self.failed(&error))?;
+        fault::at(Point::AfterSendCommit);
         Ok(last.seq())
     }
 
