@@ -3,8 +3,10 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -230,6 +232,11 @@ fn cargo_test(run: &Run<'_>) -> Result<Tally> {
     }
     cargo.args(run.test_arguments);
     cargo.env("ZERORATE_BIN", run.workspace.binary("debug"));
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        // Most of the time a test waits, for packets, agents and the kernel's grace periods.
+        let cpus = thread::available_parallelism().map_or(2, NonZero::get);
+        cargo.env("RUST_TEST_THREADS", (2 * cpus).to_string());
+    }
     cargo.env("ZERORATE_SKIPS", &skip_file);
     if let Some(data) = data_dir(run.workspace) {
         cargo.env("ZERORATE_DATA", data);
