@@ -261,6 +261,21 @@ fn compare_plans(old: &Policy, new: &Policy, terms: &mut Terms) {
             .to_owned()
         };
         terms.compare(
+            || subject("valid"),
+            a.validity().to_string(),
+            b.validity().to_string(),
+        );
+        terms.compare(
+            || subject("successor"),
+            show_successor(old, a),
+            show_successor(new, b),
+        );
+        terms.compare(
+            || subject("closed"),
+            a.closed.to_string(),
+            b.closed.to_string(),
+        );
+        terms.compare(
             || subject("count"),
             a.count.as_str().to_owned(),
             b.count.as_str().to_owned(),
@@ -318,6 +333,13 @@ fn compare_chains(old: (&Policy, &Plan), new: (&Policy, &Plan), terms: &mut Term
         let subject = format!("plan {}: chain of {}", new.1.name, classes.join(", "));
         terms.push(subject, What::Changed { from, to });
     }
+}
+
+fn show_successor(policy: &Policy, plan: &Plan) -> String {
+    plan.end.map_or_else(
+        || "none".to_owned(),
+        |end| policy.plans[end.successor].name.clone(),
+    )
 }
 
 fn show_cycle(plan: &Plan) -> String {

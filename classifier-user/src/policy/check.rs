@@ -40,7 +40,7 @@ pub(super) fn check(
     };
     let mut version = Version::new();
     version.add(source);
-    let plans = check_plans(&raw.plans, &classes, out);
+    let plans = check_plans(&raw.plans, &classes, terms.now, out);
     let sound = out.errors() == 0;
     let upkeep = Upkeep::of_policy(&raw.upkeep);
     let guard = upkeep.guard;

@@ -17,6 +17,7 @@ mod findings;
 mod guard;
 mod hosting;
 mod imports;
+mod lifetime;
 mod list;
 mod lookup;
 pub mod model;
@@ -52,6 +53,7 @@ pub use expect::{CLASS_WARNINGS, PLAN_WARNINGS};
 pub use findings::{KINDS, Kind};
 pub use guard::{Breach, Guard, Share, TooFar, breaches};
 pub use imports::{Declared, Feed};
+pub use lifetime::{NotAdmitted, PlanEnd};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListFile, ListedPrefix, Place, Plan, Policy,
     PrefixSet, Price, Validity,

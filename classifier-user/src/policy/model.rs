@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::cycle::Cycle;
 use super::expect::PlanPlace;
 use super::guard::Guard;
+use super::lifetime::PlanEnd;
 use super::terms::{Overrun, Renew, Settlement};
 use super::volume::UNITS;
 
@@ -114,14 +115,14 @@ impl fmt::Display for Place {
 /// `valid_from` ≤ t < `valid_until`; a missing bound is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validity {
-    /// First instant at which the set exists.
+    /// First instant at which the set or plan exists.
     pub from: Option<Timestamp>,
     /// First instant at which it no longer does.
     pub until: Option<Timestamp>,
 }
 
 impl Validity {
-    /// Whether the set exists at `t`.
+    /// Whether the set or plan exists at `t`.
     pub fn contains(&self, t: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= t) && self.until.is_none_or(|until| t < until)
     }
@@ -165,6 +166,12 @@ impl fmt::Display for Validity {
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// First instant at which somebody may be on it.
+    pub valid_from: Option<Timestamp>,
+    /// When it ends, and what comes after it, if it does.
+    pub end: Option<PlanEnd>,
+    /// Whether nobody is newly put on it.
+    pub closed: bool,
     /// Which directions draw buckets down.
     pub count: Count,
     /// After how long buckets that it grants volumes begin anew.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::imports::{RawImport, read_made};
+use super::lifetime::RawLifetime;
 use super::model::Place;
 use super::section::{At, Entry, Section, kind_of};
 use super::source::SourceFile;
@@ -65,6 +66,7 @@ pub(super) struct RawSet {
 
 pub(super) struct RawPlan {
     pub(super) name: At<String>,
+    pub(super) life: RawLifetime,
     pub(super) count: Option<At<String>>,
     pub(super) cycle: Option<At<String>>,
     pub(super) renew: Option<At<String>>,
@@ -205,6 +207,7 @@ fn read_plans(policy: &mut Section<'_>) -> Vec<RawPlan> {
         if let Some(mut plan) = policy.child(&entry, title, PLAN) {
             let mut raw = RawPlan {
                 name: entry.key.clone(),
+                life: RawLifetime::read(&mut plan),
                 count: plan.text("count", "both"),
                 cycle: plan.text("cycle", "30d"),
                 renew: plan.text("renew", "billing"),
