@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, ToSpan as _};
 use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
@@ -31,9 +31,10 @@ fn plan(agent: &Agent, id: &str) -> Result<String> {
 
 /// What a command is refused with.
 fn refusal(agent: &Agent, arguments: &[&str]) -> Result<String> {
-    let output = agent.command(arguments).output()?;
-    assert!(!output.status.success(), "{arguments:?} is not refused");
-    Ok(String::from_utf8(output.stderr)?)
+    match agent.ask(arguments) {
+        Ok(said) => bail!("{arguments:?} is not refused: {said}"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
 }
 
 #[test]
@@ -225,5 +226,5 @@ fn a_closed_plan_takes_nobody_new_and_keeps_who_is_on_it() -> Result<()> {
     // Who leaves it does not come back.
     agent.ask(&["subscriber", "plan", "alice", "small"])?;
     assert!(refusal(&agent, &["subscriber", "plan", "alice", "basic"])?.contains(is_closed));
-    agent.check_order()
+    Ok(())
 }
