@@ -11,6 +11,7 @@ pub mod explain;
 pub mod import;
 pub mod ledger;
 pub mod policy;
+pub mod publish;
 pub mod record;
 pub mod records;
 pub mod replay;
@@ -48,6 +49,7 @@ enum Command {
     Events(events::Args),
     Api(api::Args),
     Policy(policy::Args),
+    Publish(publish::Args),
     Detach(detach::Args),
 }
 
@@ -73,6 +75,7 @@ impl Cli {
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
+            Command::Publish(args) => publish::run(&args),
             Command::Detach(args) => detach::run(&args),
         }
     }

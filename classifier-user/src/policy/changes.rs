@@ -208,6 +208,11 @@ fn compare_classes(old: &Policy, new: &Policy, terms: &mut Terms) {
     for (old, new) in pairs {
         let subject = |what| format!("class {}: {what}", new.name);
         terms.compare(
+            || subject("title"),
+            old.titles.to_string(),
+            new.titles.to_string(),
+        );
+        terms.compare(
             || subject("rating_group"),
             old.rating_group.to_string(),
             new.rating_group.to_string(),
@@ -230,6 +235,11 @@ fn compare_sets(old: &Policy, new: &Policy, terms: &mut Terms) {
     );
     for (a, b) in pairs {
         let subject = |what| format!("set {}: {what}", b.name);
+        terms.compare(
+            || subject("title"),
+            a.titles.to_string(),
+            b.titles.to_string(),
+        );
         terms.compare(
             || subject("class"),
             old.classes[a.class].name.clone(),
@@ -260,6 +270,11 @@ fn compare_plans(old: &Policy, new: &Policy, terms: &mut Terms) {
             }
             .to_owned()
         };
+        terms.compare(
+            || subject("title"),
+            a.titles.to_string(),
+            b.titles.to_string(),
+        );
         terms.compare(
             || subject("valid"),
             a.validity().to_string(),

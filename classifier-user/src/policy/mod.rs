@@ -34,6 +34,7 @@ mod source;
 mod space;
 mod special;
 mod terms;
+mod titles;
 mod upkeep;
 mod version;
 mod volume;
@@ -63,6 +64,7 @@ pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
 pub use space::Space;
 pub use terms::{LIMIT, Overrun, Renew, Settlement};
+pub use titles::Titles;
 pub use volume::{
     InvalidPrice, InvalidVolume, MAX_VOLUME, UNITS, parse_price, parse_volume, show_volume,
 };

@@ -26,6 +26,11 @@ pub const MAX_BUCKETS: usize = 8;
 /// Most buckets of a gate.
 pub const MAX_GATE: usize = 4;
 
+/// Whether a plan names a bucket.
+pub(super) fn has_bucket(plan: &RawPlan, name: &str) -> bool {
+    plan.buckets.iter().any(|bucket| bucket.name.value == name)
+}
+
 /// The plans, sorted by name. After an error they are incomplete, and only good for their names.
 pub(super) fn check_plans(
     raw: &[RawPlan],
@@ -74,6 +79,7 @@ fn check_plan(raw: &RawPlan, classes: &[Class], now: Timestamp, out: &mut Diagno
     let chains = check_charge(raw, &numbers, limit, classes, &mut expect, out);
     let plan = Plan {
         name: raw.name.value.clone(),
+        titles: raw.titles.clone(),
         valid_from: raw.life.valid_from(),
         // Found when all plans are known.
         end: None,

@@ -1,6 +1,7 @@
 //! Plans that begin, end and are closed: what `check`, `explain`, `diff` and `replay` say of them.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -110,9 +111,7 @@ fn diff_says_what_becomes_of_plans() {
     let dir = sample();
     let new = dir.path().join("new");
     fs::create_dir(&new).unwrap();
-    for file in ["portals.txt"] {
-        fs::copy(dir.path().join(file), new.join(file)).unwrap();
-    }
+    fs::copy(dir.path().join("portals.txt"), new.join("portals.txt")).unwrap();
     fs::write(new.join("policy.toml"), ending()).unwrap();
     let said = stdout(&zerorate(dir.path(), &["diff", ".", "new"]));
     let expected = [
@@ -121,4 +120,53 @@ fn diff_says_what_becomes_of_plans() {
         "plan open: closed: false -> true",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn replay_puts_each_packet_under_the_plan_of_its_time() {
+    // Six packets of 1,000 bytes, one a second, from 2023-11-14T22:13:20Z on; the plan ends with the third.
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example");
+    let policy = fs::read_to_string(example.join("policy/policy.toml")).unwrap();
+    let end = "[plans.small]\nvalid_until = 2023-11-14T22:13:23Z\nsuccessor = \"open\"\nexpect = [\"expired\"]";
+    let open = "[plans.open.charge]\n\"*\" = \"metered\"\n[plans.open]\nexpect = [\"metered-in-advance\"]\n";
+    let dir = sample();
+    write(
+        &dir,
+        &format!("{}\n{open}", policy.replace("[plans.small]", end)),
+    );
+    let [subscribers, capture] = ["subscribers.csv", "chat.pcap"].map(|name| example.join(name));
+    let output = zerorate(
+        dir.path(),
+        &[
+            "replay",
+            "--policy",
+            ".",
+            "--subscribers",
+            subscribers.to_str().unwrap(),
+            "--pcap",
+            capture.to_str().unwrap(),
+            "--format",
+            "json",
+        ],
+    );
+    let lines = stdout(&output);
+    let usage: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["kind"] == "usage")
+        .map(|line| {
+            let name = |name: &str| line[name].as_str().unwrap().to_owned();
+            (
+                name("plan"),
+                name("charged"),
+                line["bytes_down"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [("open", "metered", 3_000), ("small", "messengers", 3_000)];
+    let expected =
+        expected.map(|(plan, charged, bytes)| (plan.to_owned(), charged.to_owned(), bytes));
+    let mut sorted = usage;
+    sorted.sort();
+    assert_eq!(sorted, expected, "{}", stderr(&output));
 }
