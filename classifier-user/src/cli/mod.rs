@@ -16,6 +16,7 @@ pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;
+pub mod statement;
 pub mod status;
 pub mod subscriber;
 pub mod usage;
@@ -42,6 +43,7 @@ enum Command {
     Replay(replay::Args),
     Status(status::Args),
     Usage(usage::Args),
+    Statement(statement::Args),
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
@@ -68,6 +70,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),
+            Command::Statement(args) => statement::run(&args),
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use changes::{Changed, Deed};
 pub use content::{Content, Kind, Names, Package, PlanFacts, Service, Titled};
 pub use files::{Previous, PublishError, RECORD, previous, write};
+pub(crate) use page::document;
 pub use page::page;
 
 use crate::policy::Policy;
