@@ -203,9 +203,7 @@ fn a_statement_in_every_language_has_the_numbers_of_the_json() -> Result<()> {
         .setting("timezone = \"Asia/Almaty\"")
         .setting("watch = false")
         .start()?;
-    let grant = [
-        "bucket", "grant", "bob", "main", "--amount", "1000 UZS", "--id", "g-1",
-    ];
+    let grant = ["bucket", "grant", "bob", "main", "1000 UZS", "--id", "g-1"];
     agent.ask(&grant)?;
     let bob = lab.subscriber("bob").v4();
     udp(&bob, &lab.remote(town::INTERNET), 50, 972)?;
