@@ -154,6 +154,15 @@ fn what_was_asked_by_command_outlives_the_end_of_a_plan() -> Result<()> {
     agent.write_subscribers(&SUBSCRIBERS.replace("alice,basic", "alice,plus"))?;
     agent.reload()?;
     assert_eq!(state(&agent)?, suspended);
+    // Nor is the plan that ended needed any more.
+    let whole = ending(ends);
+    let (before, behind) = whole.split_once("[plans.basic]").context("no basic")?;
+    let (_, behind) = behind
+        .split_once("[plans.small.buckets]")
+        .context("no small")?;
+    agent.write_policy(&format!("{before}[plans.small.buckets]{behind}"))?;
+    agent.reload()?;
+    assert_eq!(state(&agent)?, suspended);
     agent.ask(&["subscriber", "resume", "alice"])?;
     assert_eq!(plan(&agent, "alice")?, "plus");
     agent.check_order()

@@ -1,6 +1,8 @@
 //! Who may be put on which plan: nobody newly on one that is closed or has ended, whether a command, the API or the
 //! subscribers' file asks for it. Who is on a closed plan stays.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::node::Node;
@@ -8,7 +10,7 @@ use super::service::ServiceError;
 use crate::accounts::Accounts;
 use crate::diagnostic::{Diagnostics, quote};
 use crate::policy::{NotAdmitted, Policy, suggest};
-use crate::subscribers::Subscriber;
+use crate::subscribers::{Subscriber, Wish};
 
 /// Sees that a list of subscribers puts nobody newly on a plan that takes nobody.
 ///
@@ -54,6 +56,18 @@ impl From<NotAdmitted> for ServiceError {
 }
 
 impl Node {
+    /// What was asked for subscribers, with the successors of plans that have ended, where it names such.
+    pub(super) fn succeeded(
+        &self,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Vec<(Arc<str>, Option<Wish>)> {
+        let wishes = self.wishes.iter();
+        wishes
+            .filter_map(|(id, wish)| Some((Arc::clone(id), Some(wish.succeeded(policy, now)?))))
+            .collect()
+    }
+
     /// Sees that a subscriber can be put on a plan of the policy in force at a time.
     pub(super) fn check_plan(
         &self,

@@ -254,7 +254,10 @@ impl Node {
                 .accounts
                 .carry_on(&policy, now)
                 .map_err(NodeError::from)
-                .and_then(|change| self.put_in_force(Arc::clone(&policy), change, now));
+                .and_then(|mut change| {
+                    change.wishes = self.succeeded(&policy, now);
+                    self.put_in_force(Arc::clone(&policy), change, now)
+                });
             if let Err(error) = &result {
                 let text = format!("{BEHIND}: {error}");
                 // Tried at every look, said once.

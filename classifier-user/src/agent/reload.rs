@@ -176,6 +176,8 @@ impl Node {
         let policy = Arc::new(checked.policy);
         let policy_version = policy.version.clone();
         let mut change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        change.wishes = self.succeeded(&policy, now);
+        // Behind those, so that it is what holds.
         let overtaken = listed.overtaken.iter();
         change
             .wishes

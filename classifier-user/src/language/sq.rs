@@ -59,7 +59,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     restrictions: "Kufizimet",
     by_volume: "Llogaritet vëllimi i të dhënave të bartura: paketat IP bashkë me kokat e tyre.",
     by_address: "Shërbimi njihet sipas adresave të tij në rrjet. Kur pronari e bart në adresa të tjera, trafiku i tij është trafik i zakonshëm derisa lista të përditësohet.",
-    by_tunnel: "Trafiku përmes VPN-së ose proksit është trafik i zakonshëm, cilitdo shërbim që i drejtohet.",
+    by_tunnel: "Trafiku përmes VPN-së ose një proxy-t është trafik i zakonshëm, cilitdo shërbim që i drejtohet.",
     cut_off: "Kur paketat dhe paratë shpenzohen, qasja ndalet.",
     essential: "Gjithmonë të arritshme",
     changes: "Çfarë ka ndryshuar",

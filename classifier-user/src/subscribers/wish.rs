@@ -33,6 +33,20 @@ pub struct Wish {
     pub now: Option<Listed>,
 }
 
+impl Wish {
+    /// The same with what came after plans that have ended, if there are such in what is asked for: the policy need not keep
+    /// a plan for it.
+    #[must_use]
+    pub fn succeeded(&self, policy: &Policy, t: Timestamp) -> Option<Self> {
+        let asked = self.now.as_ref()?;
+        let now = asked.at(policy, t);
+        (now.plan != asked.plan).then(|| Self {
+            line: self.line.as_ref().map(|line| line.at(policy, t)),
+            now: Some(now),
+        })
+    }
+}
+
 impl Listed {
     /// What a line of the file says.
     #[must_use]
