@@ -3,7 +3,8 @@
 //! A policy's way: [`policy`] reads and checks it, [`accounts`] gives its names and the [`subscribers`] their
 //! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
 //! counted in; [`agent`] keeps it all up to date; [`ledger`] and [`history`] remember; [`api`] and [`cli`] tell; [`replay`] does
-//! the same with a capture. [`import`] makes prefix lists of what others publish.
+//! the same with a capture. [`import`] makes prefix lists of what others publish; [`publish`] makes the pages that
+//! subscribers read, in every [`language`].
 #![deny(unsafe_code)]
 
 pub mod accounts;
@@ -19,11 +20,13 @@ mod fault;
 pub mod history;
 pub mod image;
 pub mod import;
+pub mod language;
 pub mod ledger;
 mod lock;
 pub mod metrics;
 pub mod netlink;
 pub mod policy;
+pub mod publish;
 pub mod reconcile;
 pub mod replay;
 pub mod report;

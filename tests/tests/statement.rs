@@ -185,3 +185,75 @@ fn adjacent_periods_add_up() -> Result<()> {
     assert!(said.contains("--subscriber"), "{said}");
     agent.check_order()
 }
+
+#[test]
+fn a_statement_in_every_language_has_the_numbers_of_the_json() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let priced = town::POLICY
+        .replace("main = \"500kB\"", "main = { price = \"630.50 UZS/MB\" }")
+        .replace(
+            "[plans.small.buckets]",
+            "[plans.small]\ntitle.kk = \"Шағын <жоспар>\"\n[plans.small.buckets]",
+        );
+    let agent = town::agent(&lab)
+        .policy(&priced)
+        .setting("timezone = \"Asia/Almaty\"")
+        .setting("watch = false")
+        .start()?;
+    let grant = ["bucket", "grant", "bob", "main", "1000 UZS", "--id", "g-1"];
+    agent.ask(&grant)?;
+    let bob = lab.subscriber("bob").v4();
+    udp(&bob, &lab.remote(town::INTERNET), 50, 972)?;
+    udp(&bob, &lab.remote(town::GOVERNMENT), 20, 972)?;
+    lab.settle()?;
+
+    let zone = jiff::tz::TimeZone::get("Asia/Almaty")?;
+    let today = Timestamp::now().to_zoned(zone).date();
+    let month = today.strftime("%Y-%m").to_string();
+    let statement = Statement::of(&agent, "bob", &["--from", &format!("{month}-01")])?;
+    let asked = ["statement", "bob", "--period", &month];
+    let json = agent.ask(&[&asked[..], &["--format", "json"]].concat())?;
+    let lines = json.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>()?;
+    let usage: Vec<_> = lines
+        .iter()
+        .filter(|line| line["kind"] == "usage")
+        .collect();
+    let sums: u64 = usage
+        .iter()
+        .filter_map(|line| line["bytes_up"].as_u64())
+        .sum();
+    assert_eq!(sums, 70_000);
+    assert_eq!(
+        sums,
+        statement
+            .volumes
+            .values()
+            .map(|flow| flow.up.bytes)
+            .sum::<u64>()
+    );
+    let paid = usage.iter().find(|line| line["charged"] == "main");
+    let paid = paid.context("nothing was drawn")?;
+    assert_eq!(paid["price"], "630.50 UZS/MB");
+    // 50,000 bytes.
+    assert_eq!(paid["amount"], "31.52 UZS");
+    for language in ["kk", "ru", "uz", "sq", "en"] {
+        let page = agent.ask(&[&asked[..], &["--lang", language, "--format", "html"]].concat())?;
+        for line in &usage {
+            let value = format!("<data value=\"{}\">", line["bytes_up"]);
+            assert!(page.contains(&value), "{language}: no {value} in {page}");
+        }
+        assert!(page.contains("<data value=\"31.52 UZS\">"), "{page}");
+        let csv = agent.ask(&[&asked[..], &["--lang", language, "--format", "csv"]].concat())?;
+        assert!(csv.contains(",50000,50000,31.52 UZS"), "{csv}");
+    }
+    let page = agent.ask(&[&asked[..], &["--lang", "kk", "--format", "html"]].concat())?;
+    assert!(page.contains("Шағын &lt;жоспар&gt;"), "{page}");
+    let refused = agent.ask(&["statement", "bob", "--period", "2026-13"]);
+    let refused = format!("{:#}", refused.err().context("a month of no year")?);
+    assert!(refused.contains("write a month as in 2026-11"), "{refused}");
+    agent.check_order()
+}

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Catalog, EndedRow, Free, Numbers, Row};
+use super::{Account, Catalog, EndedRow, Free, Full, Numbers, Row};
 use crate::engine::lines::Lines;
 use crate::ledger::records::Entry;
 use crate::subscribers::Wish;
@@ -49,6 +49,8 @@ pub struct Change {
     pub next_session: u64,
     /// What changed, for the log.
     pub summary: Summary,
+    /// Who cannot go to the successor of a plan that has ended, and so stays on it, and why.
+    pub stranded: Vec<Full>,
     /// When.
     pub at: Timestamp,
     /// It is about one subscriber: `bindings` says nothing of the others.

@@ -16,6 +16,7 @@ mod cycles;
 mod endowment;
 mod free;
 mod planning;
+mod succession;
 pub mod usage;
 
 use std::collections::{HashMap, HashSet};

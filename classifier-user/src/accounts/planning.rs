@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::endowment::{Endowment, Newly};
+use super::succession::{as_it_is, reason as reason_of_end};
 use super::{
     Account, Accounts, Bucket, Cause, Change, EndedRow, Full, Row, Session, Summary, row_head,
 };
@@ -86,13 +87,25 @@ impl Accounts {
         Ok(planning.finish())
     }
 
-    /// The change to the same policy with the same subscribers, at another time or behind another gateway.
+    /// The change to the same policy with the same subscribers, at another time or behind another gateway: who is on a plan
+    /// that has ended goes to its successor.
     ///
     /// # Errors
     /// None that the policy did not meet before.
     pub fn carry_on(&self, policy: &Policy, at: Timestamp) -> Result<Change, Full> {
         let mut planning = Planning::new(self, policy, at)?;
-        planning.change.bindings = self.bindings();
+        let moves = planning.successions();
+        if moves.is_empty() {
+            planning.change.bindings = self.bindings();
+            return Ok(planning.finish());
+        }
+        for (id, account, session) in self.present() {
+            let Some(plan) = moves.get(&session.row.layout) else {
+                planning.change.bindings.extend(account.bindings());
+                continue;
+            };
+            planning.subscriber(&as_it_is(id, session, *plan))?;
+        }
         Ok(planning.finish())
     }
 }
@@ -146,6 +159,7 @@ impl<'a> Planning<'a> {
                 reused: Vec::new(),
                 next_session: accounts.next_session,
                 summary: Summary::default(),
+                stranded: Vec::new(),
                 at,
                 of_one: false,
                 wishes: Vec::new(),
@@ -156,27 +170,32 @@ impl<'a> Planning<'a> {
     }
 
     fn subscriber(&mut self, subscriber: &Subscriber) -> Result<(), Full> {
-        let layout = self.change.numbers.layouts[subscriber.plan];
         let suspended = subscriber.state == State::Suspended;
         let known = self.accounts.subscribers.get_key_value(&*subscriber.id);
         let (id, before) = match known {
             Some((id, account)) => (id, Some(account)),
             None => (&subscriber.id, None),
         };
-        let mut account = self.account(id, before, subscriber.plan)?;
+        let (plan, mut account) = self.on_its_plan(id, before, subscriber.plan)?;
+        let layout = self.change.numbers.layouts[plan];
+        let mut reason = self.cause.reason.clone();
         let mut other_service = false;
         let summary = &mut self.change.summary;
         let session = match before.and_then(|account| account.session.as_ref()) {
             Some(session) => {
                 let layouts = &self.change.catalog.layouts;
-                let plan = |layout: u32| &layouts[layout as usize].plan;
+                let plan_of = |layout: u32| &layouts[layout as usize].plan;
                 let (other_state, other_plan) = (
                     session.suspended != suspended,
-                    plan(session.row.layout) != plan(layout),
+                    plan_of(session.row.layout) != plan_of(layout),
                 );
                 summary.state_changed += usize::from(other_state);
                 summary.replanned += usize::from(other_plan);
                 other_service = other_state || other_plan;
+                if other_plan && let Some(ended) = reason_of_end(self.policy, subscriber.plan, plan)
+                {
+                    reason = Some(ended);
+                }
                 if !same_addresses(&session.addresses, subscriber) {
                     summary.readdressed += 1;
                     self.end(id, session);
@@ -227,14 +246,14 @@ impl<'a> Planning<'a> {
         }
         // Who is new in a file is in its sessions' records; whom somebody adds by name is recorded.
         if other_service || change.of_one {
-            self.record(id, &account, State::as_str(subscriber.state));
+            self.record(id, &account, State::as_str(subscriber.state), reason);
         }
         self.change.subscribers.push((Arc::clone(id), account));
         Ok(())
     }
 
     /// Notes what a subscriber has now.
-    fn record(&mut self, id: &str, account: &Account, state: &str) {
+    fn record(&mut self, id: &str, account: &Account, state: &str, reason: Option<String>) {
         let Some(session) = &account.session else {
             return;
         };
@@ -243,7 +262,7 @@ impl<'a> Planning<'a> {
             kind: "state".to_owned(),
             subscriber: id.to_owned(),
             id: self.cause.id.clone(),
-            reason: self.cause.reason.clone(),
+            reason,
             what: What::State {
                 plan: layout.plan.clone(),
                 state: state.to_owned(),
@@ -323,7 +342,7 @@ impl<'a> Planning<'a> {
         self.change.summary.removed += 1;
         self.end(id, session);
         self.change.unbound.extend(&session.addresses);
-        self.record(id, account, "removed");
+        self.record(id, account, "removed", self.cause.reason.clone());
         let gone = Account {
             session: None,
             ..account.clone()

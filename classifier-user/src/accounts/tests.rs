@@ -255,3 +255,66 @@ fn class_names_run_out_with_a_message() {
     let text = desk.plan(&policy, ANN).unwrap_err().to_string();
     assert!(text.starts_with("class `more` is one too many"), "{text}");
 }
+
+/// [`POLICY`] with a plan `a` that ends, and `b` after it.
+fn ending() -> String {
+    POLICY.replace(
+        "[plans.a]\n",
+        "[plans.a]\nvalid_until = 1970-01-01T00:01:40Z\nsuccessor = \"b\"\nexpect = [\"expired\"]\n",
+    )
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+#[test]
+fn who_is_on_a_plan_that_ends_goes_to_its_successor_and_is_recorded() {
+    let mut desk = Desk::new();
+    desk.apply(&ending(), &format!("{ANN}bob,b,active,10.0.0.2\n"));
+    let policy = policy::load(desk.directory.path()).unwrap().policy;
+    let row = desk.session("ann").row;
+    let before = desk.accounts.carry_on(&policy, at(99)).unwrap();
+    assert!(before.summary.is_empty() && before.ended.is_empty());
+
+    let mut change = desk.accounts.carry_on(&policy, at(100)).unwrap();
+    assert_eq!(change.summary.replanned, 1);
+    assert_eq!(change.ended[0].row, row);
+    assert_eq!(change.ended.len(), 1, "bob's goes on");
+    assert_eq!(change.bindings.len(), 2, "whoever moves, all are known");
+    let [entry] = &*change.entries else {
+        panic!("{:?}", change.entries);
+    };
+    let reason = entry.reason.as_deref();
+    assert_eq!(
+        reason,
+        Some("plan a ended at 1970-01-01T00:01:40Z: b follows")
+    );
+    desk.accounts.adopt(&mut change);
+    assert_eq!(desk.session("ann").number, 1, "another plan is no session");
+    // What is listed is what is in force already.
+    let listed = subscribers::load(&desk.directory.path().join("s.csv"), &policy).unwrap();
+    let again = desk.accounts.plan(&policy, &listed.subscribers, at(101));
+    assert!(again.unwrap().is_empty());
+    assert!(desk.accounts.carry_on(&policy, at(200)).unwrap().is_empty());
+}
+
+#[test]
+fn who_has_no_room_for_a_successors_buckets_stays_and_holds_nobody_up() {
+    // Eight names in a life: seven of plan c, and one of plan a.
+    let seven: String = (0..7).map(|n| format!("old{n} = \"1kB\"\n")).collect();
+    let policy = ending().replace(
+        "[plans.b.charge]\n\"*\" = \"metered\"",
+        "[plans.b.buckets]\nother = \"1kB\"\n[plans.b.charge]\n\"*\" = [\"other\", \"drop\"]",
+    );
+    let charge = "[plans.c.charge]\n\"*\" = [\"old0\", \"drop\"]";
+    let policy = format!("{policy}[plans.c.buckets]\n{seven}{charge}\n");
+    let mut desk = Desk::new();
+    desk.apply(&policy, "ann,c,active,10.0.0.1\n");
+    desk.apply(&policy, &format!("{ANN}bob,a,active,10.0.0.2\n"));
+    let policy = policy::load(desk.directory.path()).unwrap().policy;
+    let change = desk.accounts.carry_on(&policy, at(100)).unwrap();
+    assert_eq!(change.summary.replanned, 1, "bob goes");
+    assert!(matches!(&*change.stranded, [Full::Buckets { subscriber, .. }] if subscriber == "ann"));
+    assert_eq!(change.bindings.len(), 2);
+}

@@ -123,11 +123,12 @@ impl Node {
     }
 
     /// Writes down that time made the version in force another thing.
-    pub(super) fn audit_boundary(&mut self) {
+    pub(super) fn audit_boundary(&mut self, changes: Vec<String>) {
         let version = self.version_in_force();
         let act = Act::itself(Action::Boundary, CLOCK);
         let mut entry = self.entry(&act, version.clone(), version);
         entry.result = Outcome::InForce;
+        entry.changes = changes;
         self.history.note(entry);
     }
 

@@ -36,6 +36,9 @@ impl Node {
         mut change: Change,
         now: Timestamp,
     ) -> Result<Summary, NodeError> {
+        for full in &change.stranded {
+            tracing::error!("stays on a plan that has ended: {full}");
+        }
         let gateway = gateway_addresses();
         let summary = change.summary;
         let ended = !change.ended.is_empty();

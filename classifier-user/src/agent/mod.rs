@@ -4,6 +4,7 @@
 //! subscribers in force, looks after interfaces, and answers questions.
 
 pub mod activation;
+mod admission;
 pub mod at_once;
 mod billing;
 pub mod charging;

@@ -263,14 +263,18 @@ impl Node {
         let now = Timestamp::now();
         let boundary = !in_force.is_of(now);
         let moved = in_force.gateway != gateway_addresses();
+        let since = in_force.since;
         if boundary || moved || self.unpublished {
             let policy = Arc::clone(&in_force.policy);
             let result = self
                 .accounts
                 .carry_on(&policy, now)
                 .map_err(NodeError::from)
-                .and_then(|change| self.put_in_force(policy, change, now));
-            if let Err(error) = result {
+                .and_then(|mut change| {
+                    change.wishes = self.succeeded(&policy, now);
+                    self.put_in_force(Arc::clone(&policy), change, now)
+                });
+            if let Err(error) = &result {
                 let text = format!("{BEHIND}: {error}");
                 // Tried at every look, said once.
                 if self.refused.as_ref() != Some(&text) {
@@ -281,9 +285,18 @@ impl Node {
             }
             // A file that was refused is as wrong as before.
             self.refused.take_if(|text| text.starts_with(BEHIND));
+            let replanned = result.map_or(0, |summary| summary.replanned);
+            if replanned > 0 {
+                // Another plan may have another price.
+                self.keep_money(None);
+            }
             if boundary {
-                self.audit_boundary();
+                let moved = successions(&policy, since, now, replanned);
                 info!("a validity boundary has passed: the policy of this time is in force");
+                for line in &moved {
+                    info!("policy: {line}");
+                }
+                self.audit_boundary(moved);
             }
             if moved {
                 info!("the gateway's own addresses changed: the image knows them");
@@ -336,6 +349,21 @@ impl Node {
     pub(super) fn numbered_interfaces(&self) -> &BTreeMap<String, u32> {
         self.interfaces.numbers()
     }
+}
+
+/// What became of plans that ended in a time, a line each, and how many subscribers went to another plan.
+fn successions(policy: &Policy, since: Timestamp, now: Timestamp, replanned: usize) -> Vec<String> {
+    let ended = policy.plans.iter().filter_map(|plan| {
+        let end = plan.end.filter(|end| since < end.at && end.at <= now)?;
+        let successor = &policy.plans[end.successor].name;
+        Some(format!(
+            "plan {} ended at {}: its successor is {successor}",
+            plan.name, end.at
+        ))
+    });
+    let went =
+        (replanned > 0).then(|| format!("subscribers that went to a successor: {replanned}"));
+    ended.chain(went).collect()
 }
 
 fn names(config: &Config) -> Vec<String> {

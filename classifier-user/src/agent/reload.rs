@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::activation::Act;
+use super::admission;
 use super::charging::cycles::Ends;
 use super::charging::prices;
 use super::error::NodeError;
@@ -79,8 +80,9 @@ impl Node {
     /// What is wrong with the files.
     pub fn preview(&self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
         let Inputs { checked, lines, .. } = inputs?;
-        let listed = lines.finish(&checked.policy, &self.wishes, true)?;
         let now = Timestamp::now();
+        let listed = lines.finish(&checked.policy, &self.wishes, true, now)?;
+        admission::check(&self.accounts, &checked.policy, &listed.subscribers, now)?;
         let change = self
             .accounts
             .plan(&checked.policy, &listed.subscribers, now)?;
@@ -99,7 +101,7 @@ impl Node {
             forced: None,
         };
         if let Some(before) = &self.in_force {
-            let on = listed.by_plan(&checked.policy);
+            let on = listed.by_plan(&checked.policy, now);
             let changes = Changes::between(&before.policy, &checked.policy, now).to_string();
             let effects = policy::effects(&before.policy, &checked.policy, Some(&on));
             let effects = effects.iter().map(ToString::to_string);
@@ -130,7 +132,12 @@ impl Node {
         } = inputs;
         // Who could not start could not be told to change its wishes either.
         let strict = self.in_force.is_some();
-        let listed = lines.finish(&checked.policy, &self.wishes, strict)?;
+        let now = Timestamp::now();
+        let listed = lines.finish(&checked.policy, &self.wishes, strict, now)?;
+        if strict {
+            // At a start nobody knows who is new.
+            admission::check(&self.accounts, &checked.policy, &listed.subscribers, now)?;
+        }
         let limit = self.config.limits.subscribers;
         if limit != 0 && listed.subscribers.len() > limit {
             return Err(NodeError::TooMany {
@@ -158,7 +165,6 @@ impl Node {
             })
         }));
         warnings.extend(self.config.tags.without_class(&checked.policy));
-        let now = Timestamp::now();
         let breaches = self.breaches(&checked.policy, now);
         if !breaches.is_empty() && forced.is_none() {
             return Err(NodeError::Guarded(breaches));
@@ -170,6 +176,8 @@ impl Node {
         let policy = Arc::new(checked.policy);
         let policy_version = policy.version.clone();
         let mut change = self.accounts.plan(&policy, &listed.subscribers, now)?;
+        change.wishes = self.succeeded(&policy, now);
+        // Behind those, so that it is what holds.
         let overtaken = listed.overtaken.iter();
         change
             .wishes

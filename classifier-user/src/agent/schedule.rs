@@ -44,7 +44,7 @@ impl Node {
             return Err(ServiceError::Invalid(past));
         }
         if let Step::Plan(plan) = &planned.step {
-            self.check_plan(plan)?;
+            self.check_plan(id, plan, at)?;
         }
         let number = self.ledger.schedule(at, &planned)?;
         self.schedule.0.insert((at, number), planned.clone());

@@ -14,7 +14,7 @@ use crate::accounts::Cause;
 use crate::balance::MAX_REASON;
 use crate::diagnostic::quote;
 use crate::ledger::LedgerError;
-use crate::policy::{parse_prefix, suggest};
+use crate::policy::parse_prefix;
 use crate::subscribers::{ID_HELP, Listed, State, Wish, sorted, wrong_id};
 
 /// What a subscriber is to be; what is not said stays.
@@ -201,6 +201,7 @@ impl Node {
             return Err(NodeError::Behind { why }.into());
         };
         let policy = Arc::clone(&in_force.policy);
+        let now = Timestamp::now();
         let id: Arc<str> = id.into();
         let subscriber = match &wanted {
             Some(listed) => {
@@ -211,11 +212,15 @@ impl Node {
                     self.check_overlap(&id, &listed.addresses)?;
                 }
                 let subscriber = listed.subscriber(&id, &policy);
-                Some(subscriber.map_err(|error| ServiceError::Invalid(error.to_string()))?)
+                let subscriber =
+                    subscriber.map_err(|error| ServiceError::Invalid(error.to_string()))?;
+                if self.listed(&id).is_none_or(|now| now.plan != listed.plan) {
+                    self.check_plan(&id, &listed.plan, now)?;
+                }
+                Some(subscriber)
             }
             None => None,
         };
-        let now = Timestamp::now();
         let cause = Cause { id: None, reason };
         let mut change = self
             .accounts
@@ -227,7 +232,8 @@ impl Node {
         };
         let subscriber_id = Arc::clone(&id);
         // Who is again what the file says needs no wish.
-        let wish = (line != wanted).then_some(Wish { line, now: wanted });
+        let as_listed = line.as_ref().map(|line| line.at(&policy, now)) == wanted;
+        let wish = (!as_listed).then_some(Wish { line, now: wanted });
         change.wishes.push((id, wish));
         let done = self.put_in_force(policy, change, now);
         // Another plan may have another price.
@@ -237,23 +243,6 @@ impl Node {
             Err(error) if self.unpublished => Err(ServiceError::Late(error)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Sees that the policy in force has a plan.
-    pub(super) fn check_plan(&self, plan: &str) -> Result<(), ServiceError> {
-        let plans = self
-            .in_force
-            .iter()
-            .flat_map(|in_force| &in_force.policy.plans);
-        let names: Vec<&str> = plans.map(|plan| &*plan.name).collect();
-        if names.contains(&plan) {
-            return Ok(());
-        }
-        let help = suggest(plan, "plans", names.iter().copied());
-        Err(ServiceError::Invalid(format!(
-            "the policy has no plan {}; {help}",
-            quote(plan)
-        )))
     }
 
     fn check_overlap(&self, id: &str, addresses: &[IpNet]) -> Result<(), ServiceError> {

@@ -111,12 +111,13 @@ fn check(args: &Args, found: &mut Findings) -> Option<Vec<(&'static str, String)
     let mut summary = summarise(&checked);
     let mut on = None;
     if let Some(path) = &args.subscribers {
-        match subscribers::load(path, &checked.policy) {
+        match subscribers::load_at(path, &checked.policy, terms.now) {
             Ok(loaded) => {
                 found.tell(&loaded.warnings);
                 summary.push(("subscribers", loaded.subscribers.len().to_string()));
-                let by_plan = loaded.by_plan(&checked.policy);
-                found.tell(&checked.policy.unused_plans(&by_plan));
+                let by_plan = loaded.by_plan(&checked.policy, terms.now);
+                let unused = checked.policy.unused_plans(&by_plan, terms.now);
+                found.tell(&unused);
                 on = Some(by_plan);
             }
             Err(diagnostics) => found.refuse(&diagnostics),

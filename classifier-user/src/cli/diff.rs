@@ -60,18 +60,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let Some((old, new)) = load(&args.old_dir, &args.new_dir) else {
         return Ok(ExitCode::FAILURE);
     };
+    let at = args.at.unwrap_or_else(Timestamp::now);
     let on = match &args.subscribers {
         None => None,
         // As they are, not as they are to be: who is on a plan that goes is wrong with the new policy.
-        Some(path) => match subscribers::load(path, &new) {
-            Ok(loaded) => Some(loaded.by_plan(&new)),
+        Some(path) => match subscribers::load_at(path, &new, at) {
+            Ok(loaded) => Some(loaded.by_plan(&new, at)),
             Err(diagnostics) => {
                 eprintln!("{diagnostics}");
                 return Ok(ExitCode::FAILURE);
             }
         },
     };
-    let at = args.at.unwrap_or_else(Timestamp::now);
     let difference = thread::scope(|scope| {
         let weights = scope.spawn(|| Weights::between(&old, &new, at));
         let breaches = scope.spawn(|| policy::breaches(&old, &new, at));

@@ -2,6 +2,7 @@
 //! each plan; now, or as it was. And the reverse: what a set, a class or a whole prefix is, and what a usage record came from.
 
 mod address;
+mod lifetime;
 mod record;
 mod reverse;
 mod source;
@@ -18,6 +19,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use self::address::{Answer, print_table};
+use self::lifetime::Life;
 use self::source::{Found, Source};
 use crate::policy::{self, Plan, Policy, parse_prefix};
 
@@ -108,7 +110,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let answer = Answer::new(&policy, remote.addr(), at, in_force);
     let charges: Vec<Charge<'_>> = plans
         .into_iter()
-        .map(|plan| Charge::new(&answer, plan))
+        .map(|plan| Charge::new(&answer, &policy, plan, at))
         .collect();
     match args.format {
         Format::Table => print_table(&answer, &charges),
@@ -145,7 +147,8 @@ fn explain_class(
         println!("\nThe default class: every remote address that no set names.");
     }
     for plan in plans {
-        let charge = Charge::of(&class.name, class.essential, index, plan);
+        let life = Life::of(policy, plan, at);
+        let charge = Charge::of(&class.name, class.essential, index, plan, life);
         match format {
             Format::Table => print_charge(class.essential, &charge),
             Format::Json => println!("{}", serde_json::to_string(&charge)?),
@@ -201,15 +204,18 @@ struct Charge<'a> {
     limit: Option<&'a str>,
     /// Whether a suspended subscriber reaches the class.
     when_suspended: &'static str,
+    #[serde(flatten)]
+    life: Life<'a>,
 }
 
 impl<'a> Charge<'a> {
-    fn new(answer: &Answer<'a>, plan: &'a Plan) -> Self {
-        Self::of(answer.class, answer.essential, answer.index, plan)
+    fn new(answer: &Answer<'a>, policy: &'a Policy, plan: &'a Plan, at: Timestamp) -> Self {
+        let life = Life::of(policy, plan, at);
+        Self::of(answer.class, answer.essential, answer.index, plan, life)
     }
 
     /// Who pays for the class of this number.
-    fn of(class: &'a str, essential: bool, index: usize, plan: &'a Plan) -> Self {
+    fn of(class: &'a str, essential: bool, index: usize, plan: &'a Plan, life: Life<'a>) -> Self {
         let chain = plan.chains[index].words(plan);
         let ungated = chain == ["free"];
         let gate = plan.gate.iter().filter(|_| !ungated);
@@ -229,6 +235,7 @@ impl<'a> Charge<'a> {
             } else {
                 "drop"
             },
+            life,
         }
     }
 }
@@ -238,6 +245,7 @@ fn print_charge(essential: bool, charge: &Charge<'_>) {
     let shut = if essential { "free" } else { "dropped" };
     println!();
     row("plan", charge.plan);
+    charge.life.print();
     row("chain", &charge.chain.join(" > "));
     if essential {
         row(

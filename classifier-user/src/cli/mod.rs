@@ -11,11 +11,13 @@ pub mod explain;
 pub mod import;
 pub mod ledger;
 pub mod policy;
+pub mod publish;
 pub mod reconcile;
 pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;
+pub mod statement;
 pub mod status;
 pub mod subscriber;
 pub mod usage;
@@ -42,6 +44,7 @@ enum Command {
     Replay(replay::Args),
     Status(status::Args),
     Usage(usage::Args),
+    Statement(statement::Args),
     Subscriber(subscriber::Args),
     Bucket(bucket::Args),
     Record(record::Args),
@@ -50,6 +53,7 @@ enum Command {
     Events(events::Args),
     Api(api::Args),
     Policy(policy::Args),
+    Publish(publish::Args),
     Detach(detach::Args),
 }
 
@@ -68,6 +72,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Usage(args) => usage::run(&args),
+            Command::Statement(args) => statement::run(&args),
             Command::Subscriber(args) => subscriber::run(&args),
             Command::Bucket(args) => bucket::run(&args),
             Command::Record(args) => record::run(&args),
@@ -76,6 +81,7 @@ impl Cli {
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
+            Command::Publish(args) => publish::run(&args),
             Command::Detach(args) => detach::run(&args),
         }
     }

@@ -114,7 +114,7 @@ fn is_same(old: &[u8], new: &str) -> bool {
 }
 
 /// Writes a file under another name beside `path`, and gives it the name when it is on the disk.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),

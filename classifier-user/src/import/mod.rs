@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use input::MAX_BYTES;
+pub(crate) use list::replace;
 pub use list::{List, Provenance, Written};
 pub use names::{Learned, LearnedList};
 pub use request::{FORMATS, Format, InvalidChoice, KEEP_DAYS, KEYS, Key, Request};

@@ -208,6 +208,11 @@ fn compare_classes(old: &Policy, new: &Policy, terms: &mut Terms) {
     for (old, new) in pairs {
         let subject = |what| format!("class {}: {what}", new.name);
         terms.compare(
+            || subject("title"),
+            old.titles.to_string(),
+            new.titles.to_string(),
+        );
+        terms.compare(
             || subject("rating_group"),
             old.rating_group.to_string(),
             new.rating_group.to_string(),
@@ -230,6 +235,11 @@ fn compare_sets(old: &Policy, new: &Policy, terms: &mut Terms) {
     );
     for (a, b) in pairs {
         let subject = |what| format!("set {}: {what}", b.name);
+        terms.compare(
+            || subject("title"),
+            a.titles.to_string(),
+            b.titles.to_string(),
+        );
         terms.compare(
             || subject("class"),
             old.classes[a.class].name.clone(),
@@ -260,6 +270,26 @@ fn compare_plans(old: &Policy, new: &Policy, terms: &mut Terms) {
             }
             .to_owned()
         };
+        terms.compare(
+            || subject("title"),
+            a.titles.to_string(),
+            b.titles.to_string(),
+        );
+        terms.compare(
+            || subject("valid"),
+            a.validity().to_string(),
+            b.validity().to_string(),
+        );
+        terms.compare(
+            || subject("successor"),
+            show_successor(old, a),
+            show_successor(new, b),
+        );
+        terms.compare(
+            || subject("closed"),
+            a.closed.to_string(),
+            b.closed.to_string(),
+        );
         terms.compare(
             || subject("count"),
             a.count.as_str().to_owned(),
@@ -318,6 +348,13 @@ fn compare_chains(old: (&Policy, &Plan), new: (&Policy, &Plan), terms: &mut Term
         let subject = format!("plan {}: chain of {}", new.1.name, classes.join(", "));
         terms.push(subject, What::Changed { from, to });
     }
+}
+
+fn show_successor(policy: &Policy, plan: &Plan) -> String {
+    plan.end.map_or_else(
+        || "none".to_owned(),
+        |end| policy.plans[end.successor].name.clone(),
+    )
 }
 
 fn show_cycle(plan: &Plan) -> String {

@@ -15,6 +15,7 @@ use super::read::{RawClass, RawPolicy};
 use super::section::At;
 use super::sets::{Around, check_sets, inside};
 use super::source::SourceFile;
+use super::titles::Named;
 use super::upkeep::Upkeep;
 use super::version::Version;
 use crate::diagnostic::{Diagnostics, quote};
@@ -40,7 +41,8 @@ pub(super) fn check(
     };
     let mut version = Version::new();
     version.add(source);
-    let plans = check_plans(&raw.plans, &classes, out);
+    let plans = check_plans(&raw.plans, &classes, terms.now, out);
+    let bucket_titles = raw.bucket_titles.check(&raw.plans, out);
     let sound = out.errors() == 0;
     let upkeep = Upkeep::of_policy(&raw.upkeep);
     let guard = upkeep.guard;
@@ -79,17 +81,38 @@ pub(super) fn check(
     let beside = hosting.filter(|path| !files.contains(path)).collect();
     Some(Policy {
         name: raw.name.as_ref()?.value.clone(),
+        titles: raw.titles.clone(),
         basis: raw.basis.clone(),
         default_class: default_class?,
         classes,
         sets: sets.sets,
         plans,
+        bucket_titles,
+        named: named(raw),
         plan_places: raw.plans.iter().map(PlanPlace::of).collect(),
         guard,
         version: version.finish(),
         files,
         beside,
     })
+}
+
+/// Everything that people are told of by a title.
+fn named(raw: &RawPolicy) -> Vec<Named> {
+    let policy = raw
+        .name
+        .iter()
+        .map(|name| Named::new("policy", name, &raw.titles));
+    let classes = raw.classes.iter().flatten();
+    let classes = classes.map(|class| Named::new("class", &class.name, &class.titles));
+    let sets = raw.sets.iter().filter_map(|set| {
+        let name = set.name.as_ref()?;
+        Some(Named::new("set", name, &set.titles))
+    });
+    let plans = raw.plans.iter();
+    let plans = plans.map(|plan| Named::new("plan", &plan.name, &plan.titles));
+    let named = policy.chain(classes).chain(sets).chain(plans);
+    named.chain(raw.bucket_titles.named(&raw.plans)).collect()
 }
 
 /// The list of shared hosting: the one that was asked for, or else the one the policy names.
@@ -131,6 +154,7 @@ fn check_classes(listed: &[RawClass], out: &mut Diagnostics) -> Vec<Class> {
         .iter()
         .map(|class| Class {
             name: class.name.value.clone(),
+            titles: class.titles.clone(),
             rating_group: class.rating_group.as_ref().map_or(0, |group| group.value),
             essential: class.essential,
         })

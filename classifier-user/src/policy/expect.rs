@@ -1,8 +1,11 @@
 //! Warnings about plans and classes, which these acknowledge one by one like sets do: `expect = ["unused-bucket"]`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::model::{Place, Policy};
+use jiff::Timestamp;
+
+use super::lifetime::{EXPIRED, FUTURE};
+use super::model::{Place, Plan, Policy};
 use super::names::suggest;
 use super::read::RawPlan;
 use super::section::At;
@@ -12,8 +15,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, quote};
 pub const CLASS_WARNINGS: [&str; 4] = ["shared-rating-group", "ipv4-only", "ipv6-only", "no-set"];
 
 /// Warnings that a plan can expect.
-pub const PLAN_WARNINGS: [&str; 8] = [
+pub const PLAN_WARNINGS: [&str; 10] = [
     "essential-drop",
+    EXPIRED,
+    FUTURE,
     "idle-credit",
     "idle-cycle",
     "idle-renew",
@@ -138,12 +143,18 @@ impl PlanPlace {
 }
 
 impl Policy {
-    /// Warnings about plans that no subscriber is on, where `on` says how many are on each; sorted by place.
+    /// Warnings about plans that no subscriber is on at `now`, where `on` says how many are on each; sorted by place. Those
+    /// that time brings subscribers, or took them from, are no matter of use.
     #[must_use]
-    pub fn unused_plans(&self, on: &HashMap<String, usize>) -> Vec<Diagnostic> {
+    pub fn unused_plans(&self, on: &HashMap<String, usize>, now: Timestamp) -> Vec<Diagnostic> {
         let mut out = Diagnostics::default();
+        let is_used = |name: &str| on.get(name).is_some_and(|&count| count > 0);
+        let awaited = self.awaited(is_used, now);
         for plan in &self.plan_places {
-            let used = on.get(&plan.name).is_some_and(|&count| count > 0);
+            let used = is_used(&plan.name);
+            if !used && awaited.contains(&*plan.name) {
+                continue;
+            }
             let title = format!("plan {}", quote(&plan.name));
             match &plan.idle {
                 None if !used => out.warn(
@@ -159,5 +170,25 @@ impl Policy {
             }
         }
         out.sorted().iter().cloned().collect()
+    }
+
+    /// Plans without subscribers that had some, or are to have some.
+    fn awaited(&self, is_used: impl Fn(&str) -> bool, now: Timestamp) -> HashSet<&str> {
+        let outside = |plan: &&Plan| !plan.validity().contains(now);
+        let mut awaited: HashSet<&str> = self
+            .plans
+            .iter()
+            .filter(outside)
+            .map(|plan| &*plan.name)
+            .collect();
+        for plan in self.plans.iter().filter(|plan| is_used(&plan.name)) {
+            let mut next = plan.end;
+            while let Some(end) = next {
+                let successor = &self.plans[end.successor];
+                awaited.insert(&successor.name);
+                next = successor.end;
+            }
+        }
+        awaited
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::model::{Class, ListedPrefix, Plan, Policy, PrefixSet};
+use super::model::{Class, ListedPrefix, Plan, Policy, PrefixSet, Validity};
 use super::prefix::Range;
 
 impl Policy {
@@ -56,11 +56,13 @@ impl Policy {
             .flat_map(|set| set.prefixes.iter().map(move |prefix| (set, prefix)))
     }
 
-    /// Every instant at which a set begins or ceases to exist, sorted, each once: between two
+    /// Every instant at which a set or a plan begins or ceases to exist, sorted, each once: between two
     /// neighbours the policy does not change.
     pub fn boundaries(&self) -> Vec<Timestamp> {
-        let bounds = |set: &PrefixSet| [set.validity.from, set.validity.until];
-        let mut instants: Vec<_> = self.sets.iter().flat_map(bounds).flatten().collect();
+        let sets = self.sets.iter().map(|set| set.validity);
+        let all = sets.chain(self.plans.iter().map(Plan::validity));
+        let bounds = |validity: Validity| [validity.from, validity.until];
+        let mut instants: Vec<_> = all.flat_map(bounds).flatten().collect();
         instants.sort_unstable();
         instants.dedup();
         instants

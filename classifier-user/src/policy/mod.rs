@@ -17,6 +17,7 @@ mod findings;
 mod guard;
 mod hosting;
 mod imports;
+mod lifetime;
 mod list;
 mod lookup;
 pub mod model;
@@ -33,6 +34,7 @@ mod source;
 mod space;
 mod special;
 mod terms;
+mod titles;
 mod upkeep;
 mod version;
 mod volume;
@@ -52,6 +54,7 @@ pub use expect::{CLASS_WARNINGS, PLAN_WARNINGS};
 pub use findings::{KINDS, Kind};
 pub use guard::{Breach, Guard, Share, TooFar, breaches};
 pub use imports::{Declared, Feed};
+pub use lifetime::{NotAdmitted, PlanEnd};
 pub use model::{
     Bucket, Chain, ChainEnd, Class, Count, Grant, ListFile, ListedPrefix, Place, Plan, Policy,
     PrefixSet, Price, Validity,
@@ -61,6 +64,7 @@ pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
 pub use space::Space;
 pub use terms::{LIMIT, Overrun, Renew, Settlement};
+pub use titles::Titles;
 pub use volume::{
     InvalidPrice, InvalidVolume, MAX_VOLUME, UNITS, parse_price, parse_volume, show_volume,
 };

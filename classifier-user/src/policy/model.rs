@@ -2,6 +2,7 @@
 //! with. It can only be made by [`super::load`], so whoever holds one holds a policy that was found
 //! free of errors.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use jiff::Timestamp;
 use super::cycle::Cycle;
 use super::expect::PlanPlace;
 use super::guard::Guard;
+use super::lifetime::PlanEnd;
 use super::terms::{Overrun, Renew, Settlement};
+use super::titles::{Named, Titles};
 use super::volume::UNITS;
 
 /// A checked policy. Classes and plans are sorted by name; indices below are indices into these
@@ -21,6 +24,8 @@ use super::volume::UNITS;
 pub struct Policy {
     /// `name` of the policy file.
     pub name: String,
+    /// What people are told it is called.
+    pub titles: Titles,
     /// `basis`: the text the policy rests on.
     pub basis: Option<String>,
     /// Index of the class of every address no set names.
@@ -33,6 +38,10 @@ pub struct Policy {
     pub plans: Vec<Plan>,
     /// What a reload may not do to the free space of each plan.
     pub guard: Guard,
+    /// What people are told buckets are called, by name.
+    pub(super) bucket_titles: BTreeMap<String, Titles>,
+    /// Everything that has a title, or could have.
+    pub(super) named: Vec<Named>,
     /// Where plans stand, for what can only be said of them beside subscribers.
     pub(super) plan_places: Vec<PlanPlace>,
     /// First 16 hex digits of the SHA-256 over the policy file and its lists, in the order they are
@@ -49,6 +58,8 @@ pub struct Policy {
 pub struct Class {
     /// Its name.
     pub name: String,
+    /// What people are told it is called.
+    pub titles: Titles,
     /// The number billing knows it by.
     pub rating_group: u32,
     /// Whether it stays reachable for a suspended subscriber.
@@ -60,6 +71,8 @@ pub struct Class {
 pub struct PrefixSet {
     /// Its name.
     pub name: String,
+    /// What people are told it is called.
+    pub titles: Titles,
     /// Index of its class.
     pub class: usize,
     /// Where the list comes from.
@@ -114,14 +127,14 @@ impl fmt::Display for Place {
 /// `valid_from` ≤ t < `valid_until`; a missing bound is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validity {
-    /// First instant at which the set exists.
+    /// First instant at which the set or plan exists.
     pub from: Option<Timestamp>,
     /// First instant at which it no longer does.
     pub until: Option<Timestamp>,
 }
 
 impl Validity {
-    /// Whether the set exists at `t`.
+    /// Whether the set or plan exists at `t`.
     pub fn contains(&self, t: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= t) && self.until.is_none_or(|until| t < until)
     }
@@ -165,6 +178,14 @@ impl fmt::Display for Validity {
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// What people are told it is called.
+    pub titles: Titles,
+    /// First instant at which somebody may be on it.
+    pub valid_from: Option<Timestamp>,
+    /// When it ends, and what comes after it, if it does.
+    pub end: Option<PlanEnd>,
+    /// Whether nobody is newly put on it.
+    pub closed: bool,
     /// Which directions draw buckets down.
     pub count: Count,
     /// After how long buckets that it grants volumes begin anew.

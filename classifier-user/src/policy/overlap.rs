@@ -161,6 +161,7 @@ mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
+    use crate::policy::Titles;
     use crate::policy::guard::Guard;
     use crate::policy::model::Place;
 
@@ -190,6 +191,7 @@ mod tests {
                     });
                     PrefixSet {
                         name: String::new(),
+                        titles: Titles::default(),
                         class,
                         source: None,
                         validity: Validity {

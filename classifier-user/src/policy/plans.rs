@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::chains::check_charge;
 use super::cycle::{Cycle, MAX_CYCLE_DAYS, MAX_CYCLE_MONTHS};
 use super::expect::{Expect, PLAN_WARNINGS, UNUSED_PLAN};
+use super::lifetime::check_ends;
 use super::model::{Bucket, Chain, ChainEnd, Class, Count, Grant, Plan};
 use super::names::{RESERVED_BUCKETS, check_name, suggest};
 use super::reach;
@@ -23,8 +26,18 @@ pub const MAX_BUCKETS: usize = 8;
 /// Most buckets of a gate.
 pub const MAX_GATE: usize = 4;
 
+/// Whether a plan names a bucket.
+pub(super) fn has_bucket(plan: &RawPlan, name: &str) -> bool {
+    plan.buckets.iter().any(|bucket| bucket.name.value == name)
+}
+
 /// The plans, sorted by name. After an error they are incomplete, and only good for their names.
-pub(super) fn check_plans(raw: &[RawPlan], classes: &[Class], out: &mut Diagnostics) -> Vec<Plan> {
+pub(super) fn check_plans(
+    raw: &[RawPlan],
+    classes: &[Class],
+    now: Timestamp,
+    out: &mut Diagnostics,
+) -> Vec<Plan> {
     if let Some(first_too_many) = raw.get(MAX_PLANS) {
         out.error(
             first_too_many.name.place.clone(),
@@ -38,13 +51,14 @@ pub(super) fn check_plans(raw: &[RawPlan], classes: &[Class], out: &mut Diagnost
     }
     let mut plans: Vec<Plan> = raw
         .iter()
-        .map(|plan| check_plan(plan, classes, out))
+        .map(|plan| check_plan(plan, classes, now, out))
         .collect();
     plans.sort_by(|a, b| a.name.cmp(&b.name));
+    check_ends(raw, &mut plans, out);
     plans
 }
 
-fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
+fn check_plan(raw: &RawPlan, classes: &[Class], now: Timestamp, out: &mut Diagnostics) -> Plan {
     let errors_before = out.errors();
     check_name("plan", &raw.name, out);
     let buckets = check_buckets(&raw.buckets, &raw.name.value, out);
@@ -65,6 +79,11 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
     let chains = check_charge(raw, &numbers, limit, classes, &mut expect, out);
     let plan = Plan {
         name: raw.name.value.clone(),
+        titles: raw.titles.clone(),
+        valid_from: raw.life.valid_from(),
+        // Found when all plans are known.
+        end: None,
+        closed: raw.life.closed,
         count: check_count(raw.count.as_ref(), out),
         cycle: check_cycle(raw, out),
         renew: Word::check(raw.renew.as_ref(), out),
@@ -78,14 +97,16 @@ fn check_plan(raw: &RawPlan, classes: &[Class], out: &mut Diagnostics) -> Plan {
     };
     // After an error something else may be the reason.
     if !raw.broken && out.errors() == errors_before {
+        raw.life.warn(&plan.name, now, &mut expect, out);
         warn_of_idle_cycle(raw, &plan, &mut expect, out);
         warn_of_idle_terms(raw, &plan, &mut expect, out);
         warn_of_unused(&plan, &raw.buckets, &mut expect, out);
         reach::check(raw, &plan, classes, &mut expect, out);
     }
     let complete = !raw.broken && out.errors() == errors_before;
-    // Whether subscribers use it is known where they are.
-    expect.finish(&PLAN_WARNINGS, complete, &[UNUSED_PLAN], out);
+    // Whether subscribers use it is known where they are, and time goes on.
+    let pending: Vec<_> = raw.life.pending().chain([UNUSED_PLAN]).collect();
+    expect.finish(&PLAN_WARNINGS, complete, &pending, out);
     plan
 }
 

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::imports::{RawImport, read_made};
+use super::lifetime::RawLifetime;
 use super::model::Place;
 use super::section::{At, Entry, Section, kind_of};
 use super::source::SourceFile;
+use super::titles::{RawBucketTitles, Titles};
 use super::upkeep::RawUpkeep;
 use crate::diagnostic::{Diagnostics, quote};
 
@@ -20,6 +22,8 @@ const PREFIXES: &str = r#"["203.0.113.0/24"]"#;
 
 pub(super) struct RawPolicy {
     pub(super) name: Option<At<String>>,
+    pub(super) titles: Titles,
+    pub(super) bucket_titles: RawBucketTitles,
     pub(super) basis: Option<String>,
     pub(super) default_class: Option<At<String>>,
     /// What holds for every set that does not say otherwise.
@@ -34,6 +38,7 @@ pub(super) struct RawPolicy {
 
 pub(super) struct RawClass {
     pub(super) name: At<String>,
+    pub(super) titles: Titles,
     pub(super) rating_group: Option<At<u32>>,
     pub(super) essential: bool,
     pub(super) expect: Vec<At<String>>,
@@ -44,6 +49,7 @@ pub(super) struct RawClass {
 pub(super) struct RawSet {
     pub(super) place: Place,
     pub(super) name: Option<At<String>>,
+    pub(super) titles: Titles,
     pub(super) class: Option<At<String>>,
     pub(super) source: Option<String>,
     pub(super) prefixes: Vec<At<String>>,
@@ -65,6 +71,8 @@ pub(super) struct RawSet {
 
 pub(super) struct RawPlan {
     pub(super) name: At<String>,
+    pub(super) titles: Titles,
+    pub(super) life: RawLifetime,
     pub(super) count: Option<At<String>>,
     pub(super) cycle: Option<At<String>>,
     pub(super) renew: Option<At<String>>,
@@ -119,6 +127,8 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
     let mut policy = Section::new(source, document.get_ref(), "the policy", place, out);
     let raw = RawPolicy {
         name: policy.required_text("name", "xk-order"),
+        titles: Titles::read(&mut policy, "the policy"),
+        bucket_titles: RawBucketTitles::read(&mut policy),
         basis: policy
             .text("basis", "Order of 17 March 2020")
             .map(|at| at.value),
@@ -143,13 +153,15 @@ fn read_classes(policy: &mut Section<'_>) -> Option<Vec<RawClass>> {
         let title = format!("class {}", quote(&entry.key.value));
         let mut read = RawClass {
             name: entry.key.clone(),
+            titles: Titles::default(),
             rating_group: None,
             essential: false,
             expect: Vec::new(),
             broken: false,
         };
         let errors_before = policy.out().errors();
-        if let Some(mut class) = policy.child(&entry, title, CLASS) {
+        if let Some(mut class) = policy.child(&entry, title.clone(), CLASS) {
+            read.titles = Titles::read(&mut class, &title);
             read.rating_group = class.required_u32("rating_group", 10);
             read.essential = class.flag("essential").unwrap_or(false);
             read.expect = class.texts("expect", r#"["ipv4-only"]"#);
@@ -175,6 +187,7 @@ fn read_set(
     let mut set = Section::new(source, table, title.clone(), place.clone(), out);
     let mut raw = RawSet {
         name: set.required_text("name", "state-portals"),
+        titles: Titles::read(&mut set, &title),
         class: set.required_text("class", "government"),
         source: set
             .text("source", "where the list comes from")
@@ -202,9 +215,11 @@ fn read_plans(policy: &mut Section<'_>) -> Vec<RawPlan> {
     for entry in policy.entries("plans", PLAN).unwrap_or_default() {
         let title = format!("plan {}", quote(&entry.key.value));
         let errors_before = policy.out().errors();
-        if let Some(mut plan) = policy.child(&entry, title, PLAN) {
+        if let Some(mut plan) = policy.child(&entry, title.clone(), PLAN) {
             let mut raw = RawPlan {
                 name: entry.key.clone(),
+                titles: Titles::read(&mut plan, &title),
+                life: RawLifetime::read(&mut plan),
                 count: plan.text("count", "both"),
                 cycle: plan.text("cycle", "30d"),
                 renew: plan.text("renew", "billing"),

@@ -101,6 +101,7 @@ pub(super) fn check_sets(
                 .as_ref()
                 .map(|name| name.value.clone())
                 .unwrap_or_default(),
+            titles: set.titles.clone(),
             class,
             source: set.source.clone(),
             validity,

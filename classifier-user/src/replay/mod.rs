@@ -1,7 +1,8 @@
 //! Replay: a capture through the verdict, with a policy and subscribers, and what it would have cost.
 //!
 //! Each packet is judged at its own time: there is one image per interval between validity boundaries. Every
-//! bucket is granted once, at the beginning, and none restarts.
+//! bucket is granted once, at the beginning, and none restarts. Who is on a plan that ends is on its successor in the
+//! intervals behind the end.
 
 pub mod capture;
 mod kernel;
@@ -91,10 +92,17 @@ impl Replay {
         let mut accounts = Accounts::new();
         let mut change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
         let boundaries = policy.boundaries();
-        let starts = std::iter::once(Timestamp::MIN).chain(boundaries.iter().copied());
-        let images = starts
-            .map(|start| Source::new(policy, &change, start, &[], 0).compile())
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut images = vec![Source::new(policy, &change, Timestamp::MIN, &[], 0).compile()?];
+        let mut before = Vec::new();
+        for &start in &boundaries {
+            if policy.plans.iter().any(|plan| plan.ends_at(start)) {
+                let laid_out = change.clone();
+                accounts.adopt(&mut change);
+                before.push(laid_out);
+                change = accounts.plan(policy, subscribers, start)?;
+            }
+            images.push(Source::new(policy, &change, start, &[], 0).compile()?);
+        }
         let engine = match engine {
             EngineKind::Native => {
                 let lines = Lines::on_heap(change.next_line);
@@ -108,7 +116,9 @@ impl Replay {
                 Engine::Kernel(Box::new(KernelEngine::new(&images, change.next_line)?))
             }
         };
-        change.write_new(engine.lines());
+        for change in before.iter().chain([&change]) {
+            change.write_new(engine.lines());
+        }
         accounts.adopt(&mut change);
         Ok(Self {
             role,

@@ -7,10 +7,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DROPPED, Traffic};
+use crate::balance::money::Amount;
 use crate::ledger::notes::{Fault, Scope};
 use crate::ledger::records::Record;
 
+mod layout;
+mod priced;
 mod print;
+mod sheet;
+
+pub use priced::{ByName, Called};
+pub use sheet::{Entry, Grid, Sheet};
 
 /// What a subscriber used in a period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,6 +36,9 @@ pub struct Statement {
     pub outages: Vec<OutageRow>,
     /// What was done for and to it: orders on buckets, changes of plan, state and addresses.
     pub records: Vec<Record>,
+    /// What people are told classes, plans and buckets are called; absent where the policy has no titles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<Called>,
 }
 
 /// An outage that touched a subscriber's sessions.
@@ -158,6 +168,12 @@ pub struct StatementRow {
     pub traffic: Traffic,
     /// Bytes that left the bucket.
     pub bytes_drawn: u64,
+    /// The price of the bucket under that plan, as the policy in force has it; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
+    /// What those bytes cost at that price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
 }
 
 /// Adds up what was recorded.
@@ -199,6 +215,8 @@ impl Sum {
                     charged,
                     traffic,
                     bytes_drawn,
+                    price: None,
+                    amount: None,
                 },
             )
             .filter(|row| row.traffic != Traffic::default())

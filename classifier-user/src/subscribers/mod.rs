@@ -5,6 +5,7 @@
 //! policies, everything wrong is reported at once, with its place.
 
 mod fields;
+mod lifetimes;
 mod overlap;
 mod schedule;
 mod wish;
@@ -21,6 +22,7 @@ use crate::policy::{
     parse_prefix, suggest,
 };
 use fields::{Field, InvalidLine, split};
+use jiff::Timestamp;
 pub use schedule::{Planned, Scheduled, Step};
 use serde::{Deserialize, Serialize};
 pub use wish::{Listed, UnknownPlan, Wish, sorted};
@@ -79,12 +81,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// How many there are on each plan, by its name.
+    /// How many are on each plan at a time, by its name.
     #[must_use]
-    pub fn by_plan(&self, policy: &Policy) -> HashMap<String, usize> {
+    pub fn by_plan(&self, policy: &Policy, now: Timestamp) -> HashMap<String, usize> {
         let mut on: HashMap<String, usize> = HashMap::new();
         for subscriber in &self.subscribers {
-            let plan = &policy.plans[subscriber.plan];
+            let plan = &policy.plans[policy.plan_at(subscriber.plan, now)];
             *on.entry(plan.name.clone()).or_default() += 1;
         }
         on
@@ -96,7 +98,15 @@ impl Loaded {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
-    Lines::read(path, policy).finish(policy, &BTreeMap::new(), true)
+    load_at(path, policy, Timestamp::now())
+}
+
+/// Reads and checks the subscriber file at `path` against the plans of `policy` as they are at a time.
+///
+/// # Errors
+/// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
+pub fn load_at(path: &Path, policy: &Policy, now: Timestamp) -> Result<Loaded, Diagnostics> {
+    Lines::read(path, policy).finish(policy, &BTreeMap::new(), true, now)
 }
 
 /// The lines of a subscriber file, read and not yet held against each other.
@@ -127,8 +137,8 @@ impl Lines {
     }
 
     /// Lays what was asked for subscribers otherwise over the lines, and checks them all against the plans of the policy
-    /// they were read with. A wish the policy cannot fulfil is an error where that is `strict`; otherwise a warning,
-    /// and the line holds.
+    /// they were read with, as they are at `now`. A wish the policy cannot fulfil, and a plan that is to begin, are errors
+    /// where that is `strict`; otherwise warnings, and the line holds.
     ///
     /// # Errors
     /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
@@ -137,12 +147,14 @@ impl Lines {
         policy: &Policy,
         wishes: &BTreeMap<Arc<str>, Wish>,
         strict: bool,
+        now: Timestamp,
     ) -> Result<Loaded, Diagnostics> {
         let Self {
             mut subscribers,
             mut out,
         } = self;
-        let overtaken = wish::lay_over(&mut subscribers, wishes, policy, strict, &mut out);
+        let overtaken = wish::lay_over(&mut subscribers, wishes, policy, (strict, now), &mut out);
+        lifetimes::check(&subscribers, policy, strict, now, &mut out);
         overlap::check(&subscribers, &mut out);
         Ok(Loaded {
             subscribers,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{State, Subscriber};
@@ -32,6 +33,20 @@ pub struct Wish {
     pub now: Option<Listed>,
 }
 
+impl Wish {
+    /// The same with what came after plans that have ended, if there are such in what is asked for: the policy need not keep
+    /// a plan for it.
+    #[must_use]
+    pub fn succeeded(&self, policy: &Policy, t: Timestamp) -> Option<Self> {
+        let asked = self.now.as_ref()?;
+        let now = asked.at(policy, t);
+        (now.plan != asked.plan).then(|| Self {
+            line: self.line.as_ref().map(|line| line.at(policy, t)),
+            now: Some(now),
+        })
+    }
+}
+
 impl Listed {
     /// What a line of the file says.
     #[must_use]
@@ -41,6 +56,15 @@ impl Listed {
             plan: policy.plans[subscriber.plan].name.clone(),
             state: subscriber.state,
             addresses: sorted(nets.collect()),
+        }
+    }
+
+    /// The same as it holds at a time: on what came after its plan, where that has ended.
+    #[must_use]
+    pub fn at(&self, policy: &Policy, t: Timestamp) -> Self {
+        Self {
+            plan: policy.plan_name_at(&self.plan, t).to_owned(),
+            ..self.clone()
         }
     }
 
@@ -105,7 +129,7 @@ pub(super) fn lay_over(
     subscribers: &mut Vec<Subscriber>,
     wishes: &BTreeMap<Arc<str>, Wish>,
     policy: &Policy,
-    strict: bool,
+    (strict, now): (bool, Timestamp),
     out: &mut Diagnostics,
 ) -> Vec<Arc<str>> {
     if wishes.is_empty() {
@@ -114,12 +138,15 @@ pub(super) fn lay_over(
     let mut lines = HashMap::new();
     for subscriber in &*subscribers {
         if wishes.contains_key(&subscriber.id) {
-            lines.insert(Arc::clone(&subscriber.id), Listed::of(subscriber, policy));
+            let line = Listed::of(subscriber, policy).at(policy, now);
+            lines.insert(Arc::clone(&subscriber.id), line);
         }
     }
-    let (kept, overtaken): (Vec<_>, Vec<_>) = wishes
-        .iter()
-        .partition(|(id, wish)| wish.line.as_ref() == lines.get(*id));
+    let (kept, overtaken): (Vec<_>, Vec<_>) = wishes.iter().partition(|(id, wish)| {
+        // A plan that has ended in between is no change of the line.
+        let line = wish.line.as_ref().map(|line| line.at(policy, now));
+        line.as_ref() == lines.get(*id)
+    });
     let mut wanted: BTreeMap<&Arc<str>, &Option<Listed>> =
         kept.into_iter().map(|(id, wish)| (id, &wish.now)).collect();
     let mut wished = |id: &Arc<str>, listed: &Listed, line: Option<Subscriber>| match listed

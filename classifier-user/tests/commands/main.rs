@@ -4,6 +4,7 @@
 
 mod check;
 mod explain;
+mod plans_in_time;
 
 use std::fs;
 use std::path::Path;

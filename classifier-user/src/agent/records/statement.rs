@@ -107,7 +107,7 @@ impl Node {
         let (usage, dropped) = sum.rows(id);
         let now_is = self.subscriber(id);
         let zone = self.config.timezone.iana_name().unwrap_or("UTC").to_owned();
-        Ok(Some(Statement {
+        let mut statement = Statement {
             head: Head {
                 subscriber: id.to_owned(),
                 node: self.config.node.clone(),
@@ -125,7 +125,12 @@ impl Node {
             dropped,
             outages,
             records,
-        }))
+            called: None,
+        };
+        if let Some(in_force) = &self.in_force {
+            statement.told_by(&in_force.policy);
+        }
+        Ok(Some(statement))
     }
 
     /// One subscriber, with the time and speed of its session.

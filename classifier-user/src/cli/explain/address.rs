@@ -64,6 +64,7 @@ impl<'a> Answer<'a> {
             name,
             rating_group,
             essential,
+            ..
         } = &policy.classes[index];
         let (active, inactive): (Vec<_>, Vec<_>) = policy
             .listings_of(remote)

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::lifetime::Life;
 use super::source::{Found, Source};
 use super::{Charge, Format, find_plan, print_charge, reverse, row};
 use crate::ledger::Reader;
@@ -51,7 +52,8 @@ pub(super) fn explain(source: &Source, ledger: &Path, seq: u64, format: Format) 
         )
     };
     let plan = find_plan(&policy, &record.plan)?;
-    let charge = Charge::of(&class.name, class.essential, index, plan);
+    let life = Life::of(&policy, plan, at);
+    let charge = Charge::of(&class.name, class.essential, index, plan, life);
     let explained = Explained {
         seq: record.seq,
         subscriber: &record.subscriber,

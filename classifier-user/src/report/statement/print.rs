@@ -31,7 +31,7 @@ enum Own<'a> {
 }
 
 /// Every field a line has.
-const COLUMNS: [&str; 50] = [
+const COLUMNS: [&str; 51] = [
     "kind",
     "subscriber",
     "node",
@@ -59,6 +59,7 @@ const COLUMNS: [&str; 50] = [
     "class",
     "rating_group",
     "charged",
+    "price",
     "bytes_up",
     "packets_up",
     "bytes_down",
