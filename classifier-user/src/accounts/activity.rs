@@ -30,9 +30,16 @@ impl Moment {
     /// This one.
     #[must_use]
     pub fn now() -> Self {
-        Self {
-            wall: Timestamp::now(),
-            clock: Some(Instant::now()),
+        // Where the process is held up between the two clocks they would seem to be set against each other.
+        const TOGETHER: Duration = Duration::from_millis(10);
+        loop {
+            let (before, wall, clock) = (Instant::now(), Timestamp::now(), Instant::now());
+            if clock.duration_since(before) < TOGETHER {
+                return Self {
+                    wall,
+                    clock: Some(clock),
+                };
+            }
         }
     }
 
