@@ -4,17 +4,21 @@ pub mod agent;
 pub mod api;
 pub mod bucket;
 pub mod check;
+pub mod completion;
 pub mod detach;
 pub mod diff;
 pub mod events;
 pub mod explain;
 pub mod import;
 pub mod ledger;
+pub mod man;
+pub mod new;
 pub mod policy;
 pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;
+pub mod schema;
 pub mod status;
 pub mod subscriber;
 pub mod usage;
@@ -49,6 +53,10 @@ enum Command {
     Api(api::Args),
     Policy(policy::Args),
     Detach(detach::Args),
+    New(new::Args),
+    Schema(schema::Args),
+    Completion(completion::Args),
+    Man(man::Args),
 }
 
 impl Cli {
@@ -74,6 +82,10 @@ impl Cli {
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Detach(args) => detach::run(&args),
+            Command::New(args) => new::run(&args),
+            Command::Schema(args) => schema::run(&args),
+            Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

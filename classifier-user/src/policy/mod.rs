@@ -27,6 +27,7 @@ mod plans;
 mod prefix;
 mod reach;
 mod read;
+mod schema;
 mod section;
 mod sets;
 mod source;
@@ -59,6 +60,7 @@ pub use model::{
 pub use names::{MAX_NAME, RESERVED_BUCKETS};
 pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
+pub use schema::schema;
 pub use space::Space;
 pub use terms::{LIMIT, Overrun, Renew, Settlement};
 pub use volume::{
