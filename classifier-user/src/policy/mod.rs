@@ -23,6 +23,7 @@ pub mod model;
 mod names;
 mod nesting;
 mod overlap;
+mod paid;
 mod plans;
 mod prefix;
 mod reach;
@@ -58,6 +59,7 @@ pub use model::{
     PrefixSet, Price, Validity,
 };
 pub use names::{MAX_NAME, RESERVED_BUCKETS};
+pub use paid::{ClassMap, Paid};
 pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
 pub use schema::schema;

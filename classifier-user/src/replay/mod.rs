@@ -3,19 +3,22 @@
 //! Each packet is judged at its own time: there is one image per interval between validity boundaries. Every
 //! bucket is granted once, at the beginning, and none restarts.
 
+pub mod against;
 pub mod capture;
 mod kernel;
+mod noted;
 
 use classifier::books::{BOOKS_WORDS, Books, Cell};
 use classifier::charge::Direction;
 use classifier::image::Image;
 use classifier::packet::{Frame as FrameView, Parsed, parse};
-use classifier::verdict::{Hook, Plain};
+use classifier::verdict::{Hook, Plain, verdict};
 use jiff::Timestamp;
 
 use self::capture::Frame;
 use self::kernel::{KernelEngine, KernelError};
-use crate::accounts::{Accounts, Full, usage};
+use self::noted::{Noted, Noting};
+use crate::accounts::{Accounts, Change, Full, usage};
 use crate::engine::lines::Lines;
 use crate::engine::native::{HeapBooks, NativeTables};
 use crate::image::{Compiled, Source, TooLarge};
@@ -59,22 +62,105 @@ pub enum ReplayError {
 
 /// A replay in progress.
 pub struct Replay {
+    bench: Bench,
+    engine: Engine,
+}
+
+/// What frames are judged by, whatever carries the verdict out.
+struct Bench {
     role: Role,
     accounts: Accounts,
     /// First instants of all intervals but the first.
     boundaries: Vec<Timestamp>,
     /// One image per interval.
     images: Vec<Compiled>,
-    engine: Engine,
 }
 
 enum Engine {
-    Native {
-        lines: Lines,
-        up: Box<HeapBooks>,
-        down: Box<HeapBooks>,
-    },
+    Native(Native),
     Kernel(Box<KernelEngine>),
+}
+
+/// Memory of this process that is counted in.
+struct Native {
+    lines: Lines,
+    up: Box<HeapBooks>,
+    down: Box<HeapBooks>,
+}
+
+impl Bench {
+    /// Compiles the policy for every interval; subscribers have their places once the change was adopted.
+    fn new(
+        policy: &Policy,
+        subscribers: &[Subscriber],
+        role: Role,
+    ) -> Result<(Self, Change), ReplayError> {
+        let accounts = Accounts::new();
+        let change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
+        let boundaries = policy.boundaries();
+        let starts = std::iter::once(Timestamp::MIN).chain(boundaries.iter().copied());
+        let images = starts
+            .map(|start| Source::new(policy, &change, start, &[], 0).compile())
+            .collect::<Result<Vec<_>, _>>()?;
+        let bench = Self {
+            role,
+            accounts,
+            boundaries,
+            images,
+        };
+        Ok((bench, change))
+    }
+
+    /// Gives subscribers their places, and each bucket its grant.
+    fn adopt(&mut self, mut change: Change, lines: &Lines) {
+        change.write_new(lines);
+        self.accounts.adopt(&mut change);
+    }
+
+    /// The interval a frame belongs to, and its direction.
+    fn place(&self, frame: &Frame) -> (usize, Direction) {
+        let interval = self
+            .boundaries
+            .partition_point(|boundary| *boundary <= frame.time);
+        let direction = match self.role {
+            Role::Access => Direction::Up,
+            Role::Core => Direction::Down,
+            Role::Auto => direction(&self.images[interval], &frame.view()),
+        };
+        (interval, direction)
+    }
+}
+
+impl Native {
+    fn new(change: &Change) -> Self {
+        Self {
+            lines: Lines::on_heap(change.next_line),
+            up: Box::default(),
+            down: Box::default(),
+        }
+    }
+
+    /// Judges and counts one frame; what was counted for it.
+    fn judge(&self, image: &Compiled, direction: Direction, frame: &Frame) -> Noted {
+        let tables = NativeTables {
+            image,
+            lines: &self.lines,
+            books: if direction.is_down() {
+                &self.down
+            } else {
+                &self.up
+            },
+            raised: None,
+        };
+        let hook = Hook {
+            direction,
+            from_gateway: false,
+            settings: Plain::default(),
+        };
+        let noting = Noting::new(tables, direction);
+        verdict(&frame.view(), hook, &noting);
+        noting.noted()
+    }
 }
 
 impl Replay {
@@ -88,35 +174,16 @@ impl Replay {
         role: Role,
         engine: EngineKind,
     ) -> Result<Self, ReplayError> {
-        let mut accounts = Accounts::new();
-        let mut change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
-        let boundaries = policy.boundaries();
-        let starts = std::iter::once(Timestamp::MIN).chain(boundaries.iter().copied());
-        let images = starts
-            .map(|start| Source::new(policy, &change, start, &[], 0).compile())
-            .collect::<Result<Vec<_>, _>>()?;
+        let (mut bench, change) = Bench::new(policy, subscribers, role)?;
         let engine = match engine {
-            EngineKind::Native => {
-                let lines = Lines::on_heap(change.next_line);
-                Engine::Native {
-                    lines,
-                    up: Box::default(),
-                    down: Box::default(),
-                }
-            }
+            EngineKind::Native => Engine::Native(Native::new(&change)),
             EngineKind::Kernel => {
-                Engine::Kernel(Box::new(KernelEngine::new(&images, change.next_line)?))
+                let kernel = KernelEngine::new(&bench.images, change.next_line)?;
+                Engine::Kernel(Box::new(kernel))
             }
         };
-        change.write_new(engine.lines());
-        accounts.adopt(&mut change);
-        Ok(Self {
-            role,
-            accounts,
-            boundaries,
-            images,
-            engine,
-        })
+        bench.adopt(change, engine.lines());
+        Ok(Self { bench, engine })
     }
 
     /// Judges and counts one frame.
@@ -124,30 +191,10 @@ impl Replay {
     /// # Errors
     /// When the kernel refuses to run the program.
     pub fn judge(&mut self, frame: &Frame) -> Result<(), ReplayError> {
-        let interval = self
-            .boundaries
-            .partition_point(|boundary| *boundary <= frame.time);
-        let image = &self.images[interval];
-        let direction = match self.role {
-            Role::Access => Direction::Up,
-            Role::Core => Direction::Down,
-            Role::Auto => direction(image, &frame.view()),
-        };
+        let (interval, direction) = self.bench.place(frame);
         match &mut self.engine {
-            Engine::Native { lines, up, down } => {
-                let books = if direction.is_down() { down } else { up };
-                let hook = Hook {
-                    direction,
-                    from_gateway: false,
-                    settings: Plain::default(),
-                };
-                NativeTables {
-                    image,
-                    lines,
-                    books,
-                    raised: None,
-                }
-                .judge(&frame.view(), hook);
+            Engine::Native(native) => {
+                native.judge(&self.bench.images[interval], direction, frame);
             }
             Engine::Kernel(kernel) => kernel.judge(interval, direction, frame)?,
         }
@@ -160,7 +207,7 @@ impl Replay {
     /// When the kernel's books cannot be read.
     pub fn report(&self) -> Result<Report, ReplayError> {
         let (up, down) = match &self.engine {
-            Engine::Native { up, down, .. } => (up.read(), down.read()),
+            Engine::Native(native) => (native.up.read(), native.down.read()),
             Engine::Kernel(kernel) => {
                 (kernel.books(Direction::Up)?, kernel.books(Direction::Down)?)
             }
@@ -168,8 +215,8 @@ impl Replay {
         let both: Books = std::array::from_fn::<_, BOOKS_WORDS, _>(|cell| up[cell] + down[cell]);
         let cell = |cell: Cell| both[cell as usize];
         Ok(Report {
-            usage: usage::usage(&self.accounts, self.engine.lines(), &[]),
-            unattributed: usage::unattributed(&self.accounts, &up, &down),
+            usage: usage::usage(&self.bench.accounts, self.engine.lines(), &[]),
+            unattributed: usage::unattributed(&self.bench.accounts, &up, &down),
             books: vec![BooksRow {
                 place: None,
                 packets: cell(Cell::Packets),
@@ -187,7 +234,7 @@ impl Replay {
 impl Engine {
     fn lines(&self) -> &Lines {
         match self {
-            Self::Native { lines, .. } => lines,
+            Self::Native(native) => &native.lines,
             Self::Kernel(kernel) => kernel.lines(),
         }
     }
