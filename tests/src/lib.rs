@@ -30,6 +30,7 @@ pub mod egress;
 pub mod frames;
 pub mod interrupt;
 pub mod marks;
+pub mod minisign;
 pub mod netns;
 pub mod news;
 pub mod numbers;

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod api;
 pub mod bucket;
+pub mod bundle;
 pub mod check;
 pub mod completion;
 pub mod detach;
@@ -52,6 +53,7 @@ enum Command {
     Events(events::Args),
     Api(api::Args),
     Policy(policy::Args),
+    Bundle(bundle::Args),
     Detach(detach::Args),
     New(new::Args),
     Schema(schema::Args),
@@ -81,6 +83,7 @@ impl Cli {
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
+            Command::Bundle(args) => bundle::run(&args),
             Command::Detach(args) => detach::run(&args),
             Command::New(args) => new::run(&args),
             Command::Schema(args) => schema::run(&args),

@@ -85,6 +85,9 @@ struct PolicyFile {
     upkeep: Upkeep,
     /// List of address space that many services share, for the warning `hosting`: a file in the policy's directory.
     hosting: Option<String>,
+    /// Public keys of minisign that sign lists, by name.
+    #[schemars(extend("propertyNames" = {"pattern": NAME}))]
+    keys: Option<BTreeMap<String, PublicKey>>,
     /// Service classes, by name; at least the default class.
     #[schemars(extend("propertyNames" = {"pattern": NAME}, "minProperties" = 1, "maxProperties" = MAX_CLASSES))]
     classes: BTreeMap<String, ClassTable>,
@@ -94,6 +97,10 @@ struct PolicyFile {
     #[schemars(extend("propertyNames" = {"pattern": NAME}, "maxProperties" = MAX_PLANS))]
     plans: Option<BTreeMap<String, PlanTable>>,
 }
+
+/// A public key of minisign: the second line of its minisign.pub.
+#[derive(JsonSchema)]
+struct PublicKey(#[schemars(regex(pattern = "^[A-Za-z0-9+/]{56}$"))] String);
 
 /// How lists are kept. At the top of the file it holds for each set that does not say otherwise.
 #[derive(JsonSchema)]
@@ -144,13 +151,20 @@ struct SetTable {
     file: Option<String>,
     /// How the list file is made, by `zerorate import --update`.
     import: Option<ImportTable>,
-    /// A source that the agent follows: `mrt:FILE`, a routing table, or `file:FILE`, a list.
-    #[schemars(regex(pattern = "^(mrt|file):.+$"))]
+    /// A source that the agent follows: `mrt:FILE`, a routing table, `file:FILE`, a list, or `https://...`, one on the web.
+    #[schemars(regex(pattern = "^((mrt|file):.+|https://.+)$"))]
     feed: Option<String>,
     /// How often the source is looked at. Default `"5m"`.
     feed_every: Option<String>,
     /// How old the source may be before somebody should look. Default `"24h"`.
     feed_stale_after: Option<String>,
+    /// Of a feed on the web: the authority of the host's certificate, a PEM file. Default: those the system trusts.
+    feed_ca: Option<String>,
+    /// Of a feed on the web: most it may have. Default `"64MB"`.
+    #[schemars(regex(pattern = VOLUME))]
+    feed_max_bytes: Option<String>,
+    /// Of a feed on the web: how long fetching it may take. Default `"30s"`.
+    feed_timeout: Option<String>,
     /// The first instant at which the set exists: `2023-05-22T00:00:00+05:00`, without quotes.
     #[schemars(extend("format" = "date-time"))]
     valid_from: Option<String>,
@@ -169,6 +183,9 @@ struct SetTable {
     /// SHA-256 of the file: another list is an error.
     #[schemars(regex(pattern = "^[0-9A-Fa-f]{64}$"))]
     sha256: Option<String>,
+    /// Who signs the file with minisign, into FILE.minisig beside it: a name of `[keys]`, or a public key. Of a list that is
+    /// made of a source, the source is what is signed.
+    signed_by: Option<String>,
 }
 
 /// How a set's list is made.
@@ -352,8 +369,12 @@ fn needs() -> Value {
         "feed": ["file"],
         "feed_every": ["feed"],
         "feed_stale_after": ["feed"],
+        "feed_ca": ["feed"],
+        "feed_max_bytes": ["feed"],
+        "feed_timeout": ["feed"],
         "ends_with": ["file"],
         "sha256": ["file"],
+        "signed_by": ["file"],
     })
 }
 

@@ -136,7 +136,7 @@ impl Side {
         let native = Native::new(&change);
         bench.adopt(change, &native.lines);
         let mut all: Vec<_> = bench.accounts.rows().collect();
-        all.sort_by(|(_, a), (_, b)| a.cmp(b));
+        all.sort_by_key(|(_, id)| *id);
         let ids = all.iter().map(|(_, id)| (*id).to_owned()).collect();
         let rows = all
             .iter()
