@@ -45,6 +45,7 @@ pub mod town;
 pub mod traffic;
 pub mod veth;
 pub mod wait;
+pub mod web;
 pub mod xdp;
 
 pub mod postgres;
