@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use zerorate_tests::agent::Agent;
 use zerorate_tests::minisign::Signer;
 use zerorate_tests::ping::ping;
@@ -62,7 +62,10 @@ fn version(agent: &Agent) -> Result<String> {
 
 /// Sees that something was refused, with all of these words, and that nothing is in force but what was.
 fn refused<T: std::fmt::Debug>(agent: &Agent, result: Result<T>, words: &[&str]) -> Result<()> {
-    let said = format!("{:#}", result.unwrap_err());
+    let Err(error) = result else {
+        bail!("it was not refused: {result:?}");
+    };
+    let said = format!("{error:#}");
     for word in words {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }

@@ -139,7 +139,10 @@ pub fn is_web(source: &str) -> bool {
 /// # Errors
 /// Why nothing could be fetched from there.
 pub fn check_address(url: &str) -> Result<(), &'static str> {
-    let uri: Uri = url.parse().map_err(|_| "is no address of the web")?;
+    if !is_web(url) {
+        return Err("does not begin with https://");
+    }
+    let uri: Uri = url.parse().map_err(|_| "is none of the web")?;
     let authority = uri.authority().ok_or("names no host")?;
     if authority.host().is_empty() {
         return Err("names no host");
@@ -304,6 +307,8 @@ mod tests {
             ("https://192.0.2.1:8443/kz.txt", true),
             ("https://[2001:db8::1]/kz.txt", true),
             ("https://", false),
+            ("https:kz.txt", false),
+            ("http://lists.example/kz.txt", false),
             ("https:///kz.txt", false),
             ("https://me:secret@lists.example/kz.txt", false),
             ("https://lists.example/a b", false),

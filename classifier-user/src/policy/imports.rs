@@ -93,7 +93,8 @@ fn read_feed(set: &mut Section<'_>, title: &str) -> Option<(Feed, Request, Place
         Some(("file", path)) if !path.is_empty() => (Format::Text, path),
         Some(("https", _)) => {
             if let Err(what) = fetch::check_address(&feed.value) {
-                let message = format!("{} {what}", quote(&feed.value));
+                // Not the address itself: a password in it is not for logs.
+                let message = format!("the address of the feed {what}");
                 let help = "write an address such as https://lists.example/kz.txt";
                 set.out().error(feed.place, "bad-feed", message, help);
                 return None;

@@ -76,7 +76,7 @@ enum Asked {
     Same,
     New {
         etag: Option<String>,
-        made: Result<Refreshed, String>,
+        made: Result<Box<Refreshed>, String>,
     },
 }
 
@@ -91,8 +91,8 @@ fn ask(declared: &Declared, dir: &Path, url: &str, etag: Option<&str>) -> Result
     })
 }
 
-fn make(declared: &Declared, dir: &Path, bytes: Vec<u8>) -> Result<Refreshed, String> {
+fn make(declared: &Declared, dir: &Path, bytes: Vec<u8>) -> Result<Box<Refreshed>, String> {
     let made = update::refresh_fetched(declared, dir, bytes).map_err(|error| error.to_string())?;
     update::check(dir, std::slice::from_ref(&made)).map_err(|error| error.to_string())?;
-    Ok(made)
+    Ok(Box::new(made))
 }
