@@ -7,6 +7,7 @@ mod key;
 mod metrics;
 mod sinks;
 mod tags;
+mod trust;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use self::tags::Tags;
 use crate::datapath::image_map::MAX_IMAGE_WORDS;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
+use crate::trust::Trust;
 
 /// `zerorate.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -75,6 +77,9 @@ pub struct Config {
     /// News from packets.
     #[serde(default)]
     pub events: Events,
+    /// Whose policies come into force.
+    #[serde(default)]
+    pub trust: Trust,
     /// The API.
     #[serde(default)]
     pub api: Api,
@@ -304,6 +309,7 @@ impl Config {
         }
         self.events.check(start, out);
         self.metrics.check(start, out);
+        trust::check(&self.trust, start, out);
         sinks::check(&self.sinks, start, out);
     }
 }

@@ -3,8 +3,8 @@
 //! A policy's way: [`policy`] reads and checks it, [`accounts`] gives its names and the [`subscribers`] their
 //! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
 //! counted in; [`agent`] keeps it all up to date; [`ledger`] and [`history`] remember; [`api`] and [`cli`] tell; [`replay`] does
-//! the same with a capture. [`import`] makes prefix lists of what others publish; [`publish`] makes the pages that
-//! subscribers read, in every [`language`].
+//! the same with a capture. [`import`] makes prefix lists of what others publish, [`trust`] sees who signed them; [`publish`]
+//! makes the pages that subscribers read, in every [`language`].
 #![deny(unsafe_code)]
 
 pub mod accounts;
@@ -32,3 +32,4 @@ pub mod replay;
 pub mod report;
 pub mod sinks;
 pub mod subscribers;
+pub mod trust;

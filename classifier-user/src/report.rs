@@ -8,12 +8,15 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 mod csv_rows;
+pub mod difference;
 pub mod record_rows;
 pub mod rows;
 pub mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use table::grouped;
 
 /// What a report looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

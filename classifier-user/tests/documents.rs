@@ -89,6 +89,7 @@ fn the_example_has_every_key() {
         "[[interface]]",
         "[limits]",
         "[records]",
+        "[trust]",
         "[events]",
         "[api]",
         "[api.limits]",
@@ -171,7 +172,15 @@ fn every_command_that_is_shown_exists() {
                     // `subscriber list` and `policy reload` are two words, `subscriber show ID` three.
                     let nested = matches!(
                         rest.first(),
-                        Some(&("subscriber" | "policy" | "bucket" | "record" | "api" | "ledger"))
+                        Some(
+                            &("subscriber"
+                                | "policy"
+                                | "bucket"
+                                | "bundle"
+                                | "record"
+                                | "api"
+                                | "ledger")
+                        )
                     );
                     let deeper = nested && rest.get(1) == Some(&"token");
                     let depth = 1 + usize::from(nested) + usize::from(deeper);

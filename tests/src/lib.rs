@@ -31,6 +31,7 @@ pub mod egress;
 pub mod frames;
 pub mod interrupt;
 pub mod marks;
+pub mod minisign;
 pub mod netns;
 pub mod news;
 pub mod numbers;
@@ -45,6 +46,7 @@ pub mod town;
 pub mod traffic;
 pub mod veth;
 pub mod wait;
+pub mod web;
 pub mod xdp;
 
 pub mod postgres;

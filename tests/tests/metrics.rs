@@ -191,7 +191,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 /// That every metric that rules, dashboard and document name is one there is, and that the document names all.
 fn check_names(scraped: &str) -> Result<()> {
     let mut there = names(scraped);
-    // Only where a policy has dates, where subscribers or sinks are configured.
+    // Only where a policy has dates, where subscribers, sinks or feeds are configured.
     there.extend([
         "zerorate_policy_changes_timestamp_seconds",
         "zerorate_subscriber_bytes_total",
@@ -202,6 +202,11 @@ fn check_names(scraped: &str) -> Result<()> {
         "zerorate_sink_records_total",
         "zerorate_sink_errors_total",
         "zerorate_sink_failing",
+    ]);
+    there.extend([
+        "zerorate_feed_stale",
+        "zerorate_feed_refused",
+        "zerorate_feed_fresh_timestamp_seconds",
     ]);
     let mut documented = BTreeSet::new();
     for file in [

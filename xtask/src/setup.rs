@@ -92,6 +92,12 @@ const TOOLS: &[Tool] = &[
         package: "bird2",
         need: Need::Test,
     },
+    // Whoever signs lists and policies.
+    Tool {
+        program: "minisign",
+        package: "minisign",
+        need: Need::Test,
+    },
     Tool {
         program: "tshark",
         package: "tshark",

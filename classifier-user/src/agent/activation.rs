@@ -189,11 +189,17 @@ impl Node {
     }
 }
 
-/// Keeps a policy that was handed in, if it could come into force; says what it would change.
+/// Keeps a policy that was handed in, if it could come into force; says what it would change. Of a bundle somebody who is
+/// trusted has to have signed it all.
 ///
 /// # Errors
 /// What is wrong with it; it is not kept then.
-pub async fn stage(node: Shared, act: Act, files: Files) -> Result<Reloaded, NodeError> {
+pub async fn stage(
+    node: Shared,
+    act: Act,
+    files: Files,
+    is_bundle: bool,
+) -> Result<Reloaded, NodeError> {
     act.check()?;
     files.check().map_err(NodeError::Invalid)?;
     let sources = with(Arc::clone(&node), |node| node.sources()).await;
@@ -201,8 +207,11 @@ pub async fn stage(node: Shared, act: Act, files: Files) -> Result<Reloaded, Nod
     let dir = with(Arc::clone(&node), |node| node.history.dir().to_owned()).await;
     let was_kept = kept::is_kept(&dir, &version);
     let inputs = blocking({
-        let (dir, version) = (dir.clone(), version.clone());
+        let (dir, version, force) = (dir.clone(), version.clone(), act.force);
         move || {
+            if is_bundle {
+                sources.verify(&files, force)?;
+            }
             kept::keep(&dir, &version, &files)?;
             sources.read(&Want::Version(version))
         }

@@ -12,6 +12,7 @@ use crate::history::HistoryError;
 use crate::image::TooLarge;
 use crate::ledger::LedgerError;
 use crate::policy::Breach;
+use crate::trust::Untrusted;
 
 /// What a node could not do. Whatever it is, the policy in force stays in force.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum NodeError {
         lines(.0)
     )]
     Guarded(Vec<Breach>),
+    /// Nobody whom this gateway trusts signed it, or it is older than what is in force.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// This machine cannot do it.
     #[error(transparent)]
     Unfit(#[from] Unfit),

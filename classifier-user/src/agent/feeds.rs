@@ -2,6 +2,8 @@
 //! checked with it, it is written and put in force by a reload like any other. Whatever goes wrong on that way, the
 //! list stays what it was, or becomes it again: the last good one.
 
+mod web;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use super::node::Node;
 use super::sources::Want;
 use crate::api::server::{self, Shared, with};
 use crate::history::Action;
+use crate::import::fetch;
 use crate::import::update::{self, Refreshed};
 use crate::policy::{self, Declared, Feed};
 
@@ -37,8 +40,8 @@ pub struct FeedStatus {
     pub feed: String,
     /// When it was last looked at.
     pub looked: Timestamp,
-    /// Of when the list in force is: the time of the source it was made from. `None` where none was taken since the
-    /// agent started.
+    /// Of when the list in force is: the time of the source it was made from; of one on the web, of its host's last good
+    /// answer. `None` where none was taken since the agent started.
     pub fresh: Option<Timestamp>,
     /// Whether it has been older than it may be.
     pub stale: bool,
@@ -53,6 +56,8 @@ struct Followed {
     due: Instant,
     /// What the source was when it was last taken, or refused.
     seen: Option<Stamp>,
+    /// Of a source on the web: what its host sent last.
+    known: web::Known,
     since: Timestamp,
     status: FeedStatus,
 }
@@ -96,7 +101,7 @@ pub(super) async fn run(node: Shared, mut stopped: watch::Receiver<bool>) {
         for feed in &mut followed {
             if feed.due <= Instant::now() {
                 feed.due = Instant::now() + feed.feed.every;
-                look(&node, &dir, feed).await;
+                look(&node, &dir, feed, &mut stopped).await;
             }
             feed.tell_if_stale();
         }
@@ -144,6 +149,7 @@ impl Followed {
             feed,
             due: Instant::now(),
             seen: None,
+            known: web::Known::default(),
             since: now,
             status,
         }
@@ -187,8 +193,12 @@ impl Followed {
 }
 
 /// Looks at a feed's source, and takes what is new.
-async fn look(node: &Shared, dir: &Path, feed: &mut Followed) {
+async fn look(node: &Shared, dir: &Path, feed: &mut Followed, stopped: &mut watch::Receiver<bool>) {
     feed.status.looked = Timestamp::now();
+    let mut sources = feed.declared.request.sources.iter();
+    if let Some(url) = sources.find(|source| fetch::is_web(source)).cloned() {
+        return web::look(node, dir, feed, url, stopped).await;
+    }
     let sources: Vec<PathBuf> = feed
         .declared
         .request

@@ -9,6 +9,7 @@ use classifier::layout::{CHUNK_LINES, LINE_BYTES, MAX_CHUNKS, Meter};
 use jiff::Timestamp;
 
 use super::error::NodeError;
+use super::feeds::FeedStatus;
 use super::node::Node;
 use super::views::{Counted, InterfaceStatus, closing};
 use crate::accounts::usage::{self, ByLayout, add, add_meters};
@@ -94,6 +95,7 @@ pub(crate) struct Measures {
     pub(crate) oldest_unrecorded: Option<Timestamp>,
     pub(crate) ledger_bytes: u64,
     pub(crate) sinks: Vec<SinkStatus>,
+    pub(crate) feeds: Vec<FeedStatus>,
     /// Of those whose usage is to be told by name.
     pub(crate) usage: Vec<UsageRow>,
 }
@@ -221,6 +223,7 @@ impl Node {
             oldest_unrecorded: waiting,
             ledger_bytes: self.ledger.file_bytes(),
             sinks: self.sinks.status(&self.ledger),
+            feeds: self.feeds.clone(),
             usage,
         })
     }

@@ -129,7 +129,7 @@ impl Node {
                 tracing::error!("{error}");
                 None
             });
-        let sources = Sources::of(&config, history.chosen());
+        let sources = Sources::of(&config, &history);
         // Each takes a second with a million subscribers.
         let (inputs, opened) = thread::scope(|scope| {
             let inputs = scope.spawn(|| sources.read_at_start(last.as_deref()));

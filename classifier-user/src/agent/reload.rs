@@ -42,7 +42,7 @@ impl Node {
     /// Where policy and subscribers are read from.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        Sources::of(&self.config, self.history.chosen())
+        Sources::of(&self.config, &self.history)
     }
 
     /// Puts policy and subscribers that were read again in force if they are good and not what is in force.
@@ -79,7 +79,12 @@ impl Node {
     /// # Errors
     /// What is wrong with the files.
     pub fn preview(&self, inputs: Result<Inputs, NodeError>) -> Result<Reloaded, NodeError> {
-        let Inputs { checked, lines, .. } = inputs?;
+        let Inputs {
+            checked,
+            lines,
+            seal,
+            ..
+        } = inputs?;
         let now = Timestamp::now();
         let listed = lines.finish(&checked.policy, &self.wishes, true, now)?;
         admission::check(&self.accounts, &checked.policy, &listed.subscribers, now)?;
@@ -100,6 +105,10 @@ impl Node {
                 .collect(),
             forced: None,
         };
+        let follows = seal.map(|seal| seal.follows(self.history.sealed()));
+        if let Some(Err(older)) = follows {
+            reloaded.guarded.push(older.to_string());
+        }
         if let Some(before) = &self.in_force {
             let on = listed.by_plan(&checked.policy, now);
             let changes = Changes::between(&before.policy, &checked.policy, now).to_string();
@@ -128,6 +137,7 @@ impl Node {
             lines,
             files,
             chosen,
+            seal,
             forced,
         } = inputs;
         // Who could not start could not be told to change its wishes either.
@@ -169,6 +179,9 @@ impl Node {
         if !breaches.is_empty() && forced.is_none() {
             return Err(NodeError::Guarded(breaches));
         }
+        if let (Some(seal), None) = (&seal, &forced) {
+            seal.follows(self.history.sealed())?;
+        }
         let changes = match &self.in_force {
             Some(before) => Changes::between(&before.policy, &checked.policy, now),
             None => Changes::default(),
@@ -202,12 +215,15 @@ impl Node {
             self.history.keep(&policy_version, files)?;
         }
         let chosen_before = self.history.choose(chosen)?;
+        let sealed = seal.or_else(|| self.history.sealed().cloned());
+        let sealed_before = self.history.seal(sealed)?;
         let subscribers = if same {
             Summary::default()
         } else {
             let done = self.put_in_force(policy, change, now);
             if done.is_err() {
                 self.history.choose(chosen_before)?;
+                self.history.seal(sealed_before)?;
             }
             done?
         };

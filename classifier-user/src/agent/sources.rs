@@ -1,15 +1,17 @@
 //! Where policy and subscribers come from: the configured files, or a kept version that holds in their place; at a start the
 //! version that was in force last, where the files are wrong. Reading needs no node, and holds none up.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::error::NodeError;
 use crate::config::Config;
-use crate::history::{Chosen, Files, kept};
+use crate::history::{Chosen, Files, History, kept};
 use crate::policy::{self, Checked, Policy};
 use crate::subscribers;
+use crate::trust::{Seal, Trust};
 
 /// Where policy and subscribers are read from.
 #[derive(Debug, Clone)]
@@ -19,6 +21,10 @@ pub struct Sources {
     history: PathBuf,
     /// The version in force in place of the files, if there is one.
     chosen: Option<Chosen>,
+    /// Whose policies come into force.
+    trust: Trust,
+    /// What somebody signed of what is in force.
+    sealed: Option<Seal>,
 }
 
 /// Which policy is to be read.
@@ -39,6 +45,8 @@ pub struct Inputs {
     pub(super) files: Option<Files>,
     /// What is to hold in place of the files once this is in force.
     pub(super) chosen: Option<Chosen>,
+    /// That somebody who is trusted signed it, if somebody did.
+    pub(super) seal: Option<Seal>,
     pub(super) forced: Option<String>,
 }
 
@@ -67,12 +75,40 @@ impl Inputs {
 }
 
 impl Sources {
-    pub(super) fn of(config: &Config, chosen: Option<&Chosen>) -> Self {
+    pub(super) fn of(config: &Config, history: &History) -> Self {
         Self {
             policy: config.policy.clone(),
             subscribers: config.subscribers.clone(),
             history: config.history(),
-            chosen: chosen.cloned(),
+            chosen: history.chosen().cloned(),
+            trust: config.trust.clone(),
+            sealed: history.sealed().cloned(),
+        }
+    }
+
+    /// Sees that somebody who is trusted signed all of these files, and that they may follow what is in force, unless that is
+    /// overruled.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn verify(&self, files: &Files, force: bool) -> Result<(), NodeError> {
+        // Lists of feeds, too: what is handed in is what was signed.
+        let seal = self.trust.verify(files, &BTreeSet::new())?;
+        if !force {
+            seal.follows(self.sealed.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Who signed a policy. Where nothing has to be signed, what is not says nothing.
+    fn seal(&self, policy: &Policy) -> Result<Option<Seal>, NodeError> {
+        if self.trust.keys.is_empty() {
+            return Ok(None);
+        }
+        match self.trust.verify(&Files::of(policy)?, &kept::fed(policy)) {
+            Ok(seal) => Ok(Some(seal)),
+            Err(error) if self.trust.require_signed => Err(error.into()),
+            Err(_) => Ok(None),
         }
     }
 
@@ -106,7 +142,9 @@ impl Sources {
         {
             return configured.map(|inputs| (inputs, None));
         }
-        let before = match kept::load(&self.history, last) {
+        let before = kept::load(&self.history, last).map_err(NodeError::from);
+        let before = match before.and_then(|before| self.inputs(before, None, self.chosen.clone()))
+        {
             Ok(before) => before,
             Err(error) => {
                 tracing::error!("what was in force last cannot be compared with: {error}");
@@ -115,13 +153,19 @@ impl Sources {
         };
         let refused = match configured {
             Ok(inputs) => {
-                let found = policy::breaches(&before.policy, inputs.policy(), Timestamp::now());
-                if found.is_empty() {
-                    return Ok((inputs, None));
-                }
+                let follows = inputs
+                    .seal
+                    .as_ref()
+                    .map(|seal| seal.follows(self.sealed.as_ref()));
+                let found = policy::breaches(before.policy(), inputs.policy(), Timestamp::now());
+                let error = match follows {
+                    Some(Err(older)) => older.into(),
+                    _ if found.is_empty() => return Ok((inputs, None)),
+                    _ => NodeError::Guarded(found),
+                };
                 Refused {
                     version: Some(inputs.policy().version.clone()),
-                    error: NodeError::Guarded(found),
+                    error,
                 }
             }
             Err(error) => Refused {
@@ -129,10 +173,7 @@ impl Sources {
                 error,
             },
         };
-        Ok((
-            self.inputs(before, None, self.chosen.clone()),
-            Some(refused),
-        ))
+        Ok((before, Some(refused)))
     }
 
     fn read_configured(&self) -> Result<Inputs, NodeError> {
@@ -145,9 +186,10 @@ impl Sources {
             let chosen = self.chosen.as_ref();
             if let Some(chosen) = chosen.filter(|chosen| chosen.files.as_ref() == Some(version)) {
                 let checked = kept::load(&self.history, &chosen.version)?;
-                return Ok(self.inputs(checked, None, Some(chosen.clone())));
+                return self.inputs(checked, None, Some(chosen.clone()));
             }
-            if kept::is_kept(&self.history, version) {
+            // Of a version that is kept, somebody may have signed another bundle since.
+            if kept::is_kept(&self.history, version) && self.trust.keys.is_empty() {
                 break (checked, None);
             }
             match Files::of(&checked.policy) {
@@ -156,7 +198,7 @@ impl Sources {
                 Err(error) => return Err(error.into()),
             }
         };
-        Ok(self.inputs(checked, files, None))
+        self.inputs(checked, files, None)
     }
 
     fn read_version(&self, version: &str) -> Result<Inputs, NodeError> {
@@ -174,17 +216,24 @@ impl Sources {
             since: Timestamp::now(),
             reason: None,
         });
-        Ok(self.inputs(checked, None, chosen))
+        self.inputs(checked, None, chosen)
     }
 
-    fn inputs(&self, checked: Checked, files: Option<Files>, chosen: Option<Chosen>) -> Inputs {
-        Inputs {
+    fn inputs(
+        &self,
+        checked: Checked,
+        files: Option<Files>,
+        chosen: Option<Chosen>,
+    ) -> Result<Inputs, NodeError> {
+        let seal = self.seal(&checked.policy)?;
+        Ok(Inputs {
             lines: subscribers::Lines::read(&self.subscribers, &checked.policy),
             checked,
             files,
             chosen,
+            seal,
             forced: None,
-        }
+        })
     }
 }
 

@@ -1,21 +1,27 @@
-//! `zerorate diff`: what one policy makes other than another one, and what becomes of subscribers' buckets.
+//! `zerorate diff`: what one policy makes other than another one, what becomes of subscribers' buckets, and what it weighs in
+//! traffic.
+
+mod flows;
+mod records;
+mod usage;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::usage::Weighed;
 use super::explain::{Format, parse_time};
 use crate::diagnostic::Diagnostics;
 use crate::policy::{
     self, Becomes, Breach, Changes, Checked, Edit, Edits, Effect, Policy, SetEdits, Space, Weights,
     What,
 };
-use crate::subscribers;
+use crate::subscribers::{self, Loaded};
 
 /// Compare two policies
 ///
@@ -35,6 +41,14 @@ pub struct Args {
     /// its first instant in UTC [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Timestamp>,
+    /// Weigh the change with what was used: a summary of flows, CSV with the columns `subscriber`, `remote` and `bytes`
+    /// (needs --subscribers, for plans), or a ledger. Says how many bytes a day change price, and of how many subscribers
+    #[arg(long, value_name = "FILE")]
+    usage: Option<PathBuf>,
+    /// Days of traffic: of a ledger, so many before --at [default: 7]; those a summary of flows is about, where it has no
+    /// column `day` [default: 1]
+    #[arg(long, value_name = "N", requires = "usage", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    days: Option<u32>,
     /// Also print every prefix that a set lists otherwise: `+ SET PREFIX`, `- SET PREFIX`
     #[arg(long)]
     prefixes: bool,
@@ -50,6 +64,7 @@ struct Difference {
     weights: Weights,
     effects: Vec<Effect>,
     breaches: Vec<Breach>,
+    weighed: Option<Weighed>,
 }
 
 /// Runs the command.
@@ -61,17 +76,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let on = match &args.subscribers {
+    let loaded = match &args.subscribers {
         None => None,
         // As they are, not as they are to be: who is on a plan that goes is wrong with the new policy.
         Some(path) => match subscribers::load_at(path, &new, at) {
-            Ok(loaded) => Some(loaded.by_plan(&new, at)),
+            Ok(loaded) => Some(loaded),
             Err(diagnostics) => {
                 eprintln!("{diagnostics}");
                 return Ok(ExitCode::FAILURE);
             }
         },
     };
+    let on = loaded.as_ref().map(|loaded| loaded.by_plan(&new, at));
+    let weighed = weigh(args, (&old, &new), loaded.as_ref(), at)?;
     let difference = thread::scope(|scope| {
         let weights = scope.spawn(|| Weights::between(&old, &new, at));
         let breaches = scope.spawn(|| policy::breaches(&old, &new, at));
@@ -81,6 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             effects: policy::effects(&old, &new, on.as_ref()),
             weights: joined(weights),
             breaches: joined(breaches),
+            weighed,
         }
     });
     let mut out = BufWriter::new(io::stdout().lock());
@@ -90,6 +108,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The change in traffic, if what was used is given.
+fn weigh(
+    args: &Args,
+    both: (&Policy, &Policy),
+    loaded: Option<&Loaded>,
+    at: Timestamp,
+) -> Result<Option<Weighed>> {
+    let Some(path) = &args.usage else {
+        return Ok(None);
+    };
+    if records::is_ledger(path)? {
+        return records::weigh(path, both, at, args.days).map(Some);
+    }
+    let Some(loaded) = loaded else {
+        bail!("a summary of flows needs --subscribers FILE: it says which plan everybody is on");
+    };
+    flows::weigh(path, both, &loaded.subscribers, at, args.days).map(Some)
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
@@ -136,6 +173,9 @@ impl Difference {
         for breach in &self.breaches {
             writeln!(out, "a reload is refused without --force: {breach}")?;
         }
+        if let Some(weighed) = &self.weighed {
+            weighed.print(out)?;
+        }
         for edit in self.edits.edits.iter().filter(|_| prefixes) {
             if let Some(from) = edit.from {
                 writeln!(out, "- {} {}", self.edits.name(from), edit.net)?;
@@ -155,7 +195,8 @@ impl Difference {
             .chain(plans(&self.weights))
             .chain(terms(&self.changes))
             .chain(self.effects.iter().map(effect))
-            .chain(self.breaches.iter().map(breach));
+            .chain(self.breaches.iter().map(breach))
+            .chain(self.weighed.iter().flat_map(Weighed::rows));
         for value in values {
             writeln!(out, "{value}")?;
         }

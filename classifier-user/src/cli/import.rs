@@ -13,6 +13,7 @@ use super::explain::Format as Output;
 use crate::import::update::{self, Refreshed, Refused};
 use crate::import::{self, Addresses, Format, Imported, Key, List, Request, Written};
 use crate::policy;
+use crate::trust::Key as Signer;
 
 /// Most prefixes that are shown of what comes and of what goes.
 const SHOWN: usize = 20;
@@ -65,10 +66,16 @@ pub struct Args {
     /// How many days an address is kept after its name was last resolved to it (names) [default: 7]
     #[arg(long, value_name = "DAYS")]
     keep_days: Option<u16>,
+    /// Take nothing but what this public key of minisign signed, into SOURCE.minisig beside each source
+    #[arg(long, value_name = "KEY", value_parser = Signer::parse)]
+    signed_by: Option<Signer>,
+    /// Authority of the certificate of a source on the web, a PEM file [default: those the system trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Policy directory: make the lists again that its sets say how to make
     #[arg(long, value_name = "POLICY_DIR", conflicts_with_all = [
         "format", "sources", "out", "country", "holder", "asn", "peer", "service", "region", "list", "allow_incomplete",
-        "allow_empty", "keep_days",
+        "allow_empty", "keep_days", "signed_by", "ca",
     ])]
     update: Option<PathBuf>,
     /// Only this set; may be repeated
@@ -156,6 +163,8 @@ fn request(args: &Args) -> Result<Request> {
         });
         request.choices.insert(key, normal.collect::<Result<_>>()?);
     }
+    request.signed_by.clone_from(&args.signed_by);
+    request.limits.ca.clone_from(&args.ca);
     request.allow_incomplete = args.allow_incomplete;
     request.allow_empty = args.allow_empty;
     if let Some(days) = args.keep_days {

@@ -3,13 +3,17 @@
 pub mod agent;
 pub mod api;
 pub mod bucket;
+pub mod bundle;
 pub mod check;
+pub mod completion;
 pub mod detach;
 pub mod diff;
 pub mod events;
 pub mod explain;
 pub mod import;
 pub mod ledger;
+pub mod man;
+pub mod new;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
@@ -17,6 +21,7 @@ pub mod record;
 pub mod records;
 pub mod replay;
 pub mod run;
+pub mod schema;
 pub mod statement;
 pub mod status;
 pub mod subscriber;
@@ -53,8 +58,13 @@ enum Command {
     Events(events::Args),
     Api(api::Args),
     Policy(policy::Args),
+    Bundle(bundle::Args),
     Publish(publish::Args),
     Detach(detach::Args),
+    New(new::Args),
+    Schema(schema::Args),
+    Completion(completion::Args),
+    Man(man::Args),
 }
 
 impl Cli {
@@ -81,8 +91,13 @@ impl Cli {
             Command::Events(args) => events::run(&args),
             Command::Api(args) => api::run(&args),
             Command::Policy(args) => policy::run(&args),
+            Command::Bundle(args) => bundle::run(&args),
             Command::Publish(args) => publish::run(&args),
             Command::Detach(args) => detach::run(&args),
+            Command::New(args) => new::run(&args),
+            Command::Schema(args) => schema::run(&args),
+            Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! `zerorate replay`: a capture through the verdict, and what it would have cost.
 
 use std::io::{self, BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
-use crate::replay::capture::Capture;
+use crate::policy::Policy;
+use crate::replay::against::Against;
+use crate::replay::capture::{Capture, CaptureError};
 use crate::replay::{EngineKind, Replay, Role};
 use crate::report::Format;
+use crate::subscribers::Subscriber;
 use crate::{policy, subscribers};
 
 /// Replays a capture through the verdict: who would have been charged what.
@@ -20,6 +23,10 @@ pub struct Args {
     /// Policy directory.
     #[arg(long, value_name = "DIR")]
     policy: PathBuf,
+    /// Directory of another policy, such as the one in force: says only what would be charged otherwise than under it, by
+    /// subscriber, class and charge.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Subscribers, CSV with the header `id,plan,state,addresses`.
     #[arg(long, value_name = "FILE")]
     subscribers: PathBuf,
@@ -44,6 +51,9 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = policy::load(&args.policy)?.policy;
     let subscribers = subscribers::load(&args.subscribers, &policy)?.subscribers;
+    if let Some(old) = &args.against {
+        return compare(args, old, (&policy, &subscribers));
+    }
     let capture = Capture::open(&args.pcap).with_context(|| args.pcap.display().to_string())?;
     let mut replay = Replay::new(&policy, &subscribers, args.role, args.engine)?;
     let mut broken = None;
@@ -59,6 +69,35 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     report.sort();
     report.write(&mut out, args.format)?;
     out.flush()?;
+    finish(args, broken)
+}
+
+/// Both policies over the same packets.
+fn compare(args: &Args, old: &Path, new: (&Policy, &[Subscriber])) -> anyhow::Result<ExitCode> {
+    if args.engine == EngineKind::Kernel {
+        bail!(
+            "--against compares packet by packet, and the kernel only tells sums: leave out --engine kernel; both engines \
+             judge alike"
+        );
+    }
+    let old_policy = policy::load(old)?.policy;
+    let subscribers = subscribers::load(&args.subscribers, &old_policy)?.subscribers;
+    let capture = Capture::open(&args.pcap).with_context(|| args.pcap.display().to_string())?;
+    let mut against = Against::new((&old_policy, &subscribers), new, args.role)?;
+    let mut broken = None;
+    for frame in capture {
+        match frame {
+            Ok(frame) => against.judge(&frame),
+            Err(error) => broken = Some(error),
+        }
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    against.report().write(&mut out, args.format)?;
+    out.flush()?;
+    finish(args, broken)
+}
+
+fn finish(args: &Args, broken: Option<CaptureError>) -> anyhow::Result<ExitCode> {
     match broken {
         None => Ok(ExitCode::SUCCESS),
         Some(error) => Err(error).with_context(|| args.pcap.display().to_string()),

@@ -3,7 +3,7 @@
 //! A kept version is a policy directory like any other. Contents that versions share are on the disk once: a version's
 //! files are hard links to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{HistoryError, Result, io_at, sync_dir};
 use crate::policy::{self, Policy};
+use crate::trust::{MANIFEST, SIGNATURE};
 
 pub(super) fn versions_dir(dir: &Path) -> PathBuf {
     dir.join("versions")
@@ -42,12 +43,10 @@ impl Files {
     /// # Errors
     /// When they cannot be read, or are no longer those the policy was read from.
     pub fn of(policy: &Policy) -> Result<Self> {
-        let toml = policy.files.first().map(|path| path.as_path());
-        let root = toml.and_then(Path::parent).unwrap_or(Path::new("."));
+        let root = root(policy);
         let read = |path: &PathBuf| -> Result<(String, String)> {
-            let name = path.strip_prefix(root).unwrap_or(path);
             let text = fs::read_to_string(path).map_err(io_at(path))?;
-            Ok((name.display().to_string(), text))
+            Ok((name_below(root, path), text))
         };
         let each = |paths: &[std::sync::Arc<PathBuf>]| -> Result<Vec<_>> {
             paths.iter().map(|path| read(path)).collect()
@@ -201,7 +200,7 @@ pub fn resolve(dir: &Path, given: &str) -> Result<String> {
 pub fn keep(dir: &Path, version: &str, files: &Files) -> Result<()> {
     let path = path_of(dir, version);
     if path.exists() {
-        return Ok(());
+        return sign_again(dir, &path, files);
     }
     let new = versions_dir(dir).join(format!(".new-{version}"));
     // Somebody may have been interrupted here.
@@ -224,6 +223,52 @@ pub fn keep(dir: &Path, version: &str, files: &Files) -> Result<()> {
     }
     fs::rename(&new, &path).map_err(io_at(&path))?;
     sync_dir(&versions_dir(dir)).map_err(io_at(&path))
+}
+
+/// Puts what somebody signed of a kept version beside it, where it was signed since, or again.
+fn sign_again(dir: &Path, path: &Path, files: &Files) -> Result<()> {
+    for (name, text) in &files.beside {
+        let link = path.join(inside(path, name)?);
+        let is_signed = [MANIFEST, SIGNATURE].contains(&name.as_str());
+        if !is_signed || fs::read(&link).is_ok_and(|found| found == text.as_bytes()) {
+            continue;
+        }
+        let object = object(dir, text)?;
+        let new = path.join(format!(".new-{name}"));
+        let put = || {
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs::hard_link(&object, &new).or_else(|_| fs::copy(&object, &new).map(drop))?;
+            fs::rename(&new, &link)?;
+            sync_dir(path)
+        };
+        put().map_err(io_at(&link))?;
+    }
+    Ok(())
+}
+
+/// Names of the lists the agent makes of feeds, as [`Files`] have them.
+#[must_use]
+pub fn fed(policy: &Policy) -> BTreeSet<String> {
+    let root = root(policy);
+    let lists = policy.sets.iter().filter(|set| set.is_fed);
+    let lists = lists.filter_map(|set| set.list.as_ref());
+    lists.map(|list| name_below(root, &list.path)).collect()
+}
+
+/// The directory a policy was read from.
+fn root(policy: &Policy) -> &Path {
+    let toml = policy.files.first().map(|path| path.as_path());
+    toml.and_then(Path::parent).unwrap_or(Path::new("."))
+}
+
+fn name_below(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// Forgets a version nobody was told of.

@@ -28,6 +28,7 @@ pub use self::state::{Chosen, Scheduled};
 
 use self::audit::Log;
 use self::state::State;
+use crate::trust::Seal;
 
 /// What the history could not do.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +192,24 @@ impl History {
         let before = self.state.chosen.clone();
         if before != chosen {
             self.change(|state| state.chosen = chosen)?;
+        }
+        Ok(before)
+    }
+
+    /// What somebody signed of the policy in force, if it was looked at.
+    #[must_use]
+    pub fn sealed(&self) -> Option<&Seal> {
+        self.state.sealed.as_ref()
+    }
+
+    /// Sets it; the one before.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing has changed then.
+    pub fn seal(&mut self, sealed: Option<Seal>) -> Result<Option<Seal>> {
+        let before = self.state.sealed.clone();
+        if before != sealed {
+            self.change(|state| state.sealed = sealed)?;
         }
         Ok(before)
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::By;
 use super::{HistoryError, Result, io_at, replace};
+use crate::trust::Seal;
 
 const FILE: &str = "state.json";
 
@@ -50,6 +51,9 @@ pub(super) struct State {
     pub(super) chosen: Option<Chosen>,
     pub(super) scheduled: Vec<Scheduled>,
     pub(super) next_number: u64,
+    /// What somebody signed of what is in force.
+    #[serde(default)]
+    pub(super) sealed: Option<Seal>,
 }
 
 impl State {

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::Request;
+use super::fetch::{self, Fetched, Unfetched};
 use crate::diagnostic::{Diagnostics, quote};
 use crate::policy::{Place, SourceFile};
+use crate::trust::{InvalidSignature, SIGNATURE_END};
 
 /// Most bytes of a source, packed and unpacked: full tables are a tenth of it.
 pub const MAX_BYTES: u64 = 1 << 30;
@@ -33,6 +36,12 @@ pub(crate) enum Unusable {
     NotAFile,
     #[error("is larger than 1 GiB")]
     TooLarge,
+    #[error(transparent)]
+    Unfetched(#[from] Unfetched),
+    #[error("is to be signed, and its signature {0}")]
+    Signature(InvalidSignature),
+    #[error("is to be signed, and its signature {0} cannot be read: {1}")]
+    Unsigned(String, Box<Unusable>),
     #[error("is {packing} and cannot be unpacked: {error}")]
     Packed {
         packing: &'static str,
@@ -46,6 +55,13 @@ impl Unusable {
             Self::Io(_) => "check that it exists under this name and may be read",
             Self::NotAFile => "name a file, or - for standard input",
             Self::TooLarge => "check that this is the right file",
+            Self::Unfetched(error) => error.help(),
+            Self::Signature(_) => {
+                "fetch it and its signature again; if somebody else signs it now, declare that key (signed_by)"
+            }
+            Self::Unsigned(..) => {
+                "ask whoever publishes it for its signature, beside it; or remove signed_by if nobody signs it"
+            }
             Self::Packed { .. } => "fetch it again: it is damaged or was cut off",
         }
     }
@@ -53,16 +69,43 @@ impl Unusable {
 
 impl Input {
     /// Reads `source`, a file name below `base` if it is relative, or `-`.
-    pub(crate) fn read(source: &str, base: &Path, out: &mut Diagnostics) -> Option<Self> {
-        let (path, packed) = if source == "-" {
-            (PathBuf::from("stdin"), limited(io::stdin().lock()))
-        } else {
-            let path = base.join(source);
-            let packed = read_file(&path);
-            (path, packed)
-        };
-        let path = Arc::new(path);
-        match packed.and_then(|packed| Self::unpack(Arc::clone(&path), packed)) {
+    pub(crate) fn read(
+        source: &str,
+        base: &Path,
+        request: &Request,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
+        Self::of(source, base, bytes_of(source, base, request), request, out)
+    }
+
+    /// What was fetched of a source on the web.
+    pub(crate) fn fetched(
+        source: &str,
+        base: &Path,
+        packed: Vec<u8>,
+        request: &Request,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
+        Self::of(source, base, Ok(packed), request, out)
+    }
+
+    fn of(
+        source: &str,
+        base: &Path,
+        packed: Result<Vec<u8>, Unusable>,
+        request: &Request,
+        out: &mut Diagnostics,
+    ) -> Option<Self> {
+        let path = Arc::new(match source {
+            "-" => PathBuf::from("stdin"),
+            web if fetch::is_web(web) => PathBuf::from(web),
+            file => base.join(file),
+        });
+        let signed = packed.and_then(|packed| {
+            check_signature(source, base, &packed, request)?;
+            Ok(packed)
+        });
+        match signed.and_then(|packed| Self::unpack(Arc::clone(&path), packed)) {
             Ok(input) => Some(input),
             Err(error) => {
                 let message = format!("the source {} {error}", quote(source));
@@ -124,6 +167,38 @@ impl Input {
             }
         }
     }
+}
+
+/// The bytes of a source, wherever it is.
+fn bytes_of(source: &str, base: &Path, request: &Request) -> Result<Vec<u8>, Unusable> {
+    if source == "-" {
+        return limited(io::stdin().lock());
+    }
+    if !fetch::is_web(source) {
+        return read_file(&base.join(source));
+    }
+    match fetch::fetch(source, &request.limits.below(base), None)? {
+        Fetched::New(body) => Ok(body.bytes),
+        // Nothing was said of what is known already.
+        Fetched::Same => Err(Unfetched::Status(304).into()),
+    }
+}
+
+/// Sees that a source has the signature it is to have.
+fn check_signature(
+    source: &str,
+    base: &Path,
+    packed: &[u8],
+    request: &Request,
+) -> Result<(), Unusable> {
+    let Some(key) = &request.signed_by else {
+        return Ok(());
+    };
+    let name = format!("{source}{SIGNATURE_END}");
+    let signature = bytes_of(&name, base, request);
+    let signature = signature.map_err(|error| Unusable::Unsigned(name, Box::new(error)))?;
+    let signature = String::from_utf8_lossy(&signature);
+    key.verify(packed, &signature).map_err(Unusable::Signature)
 }
 
 fn start_of(path: &Arc<PathBuf>) -> Place {

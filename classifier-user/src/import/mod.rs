@@ -4,6 +4,7 @@
 //! exactly the address space they have ([`Addresses`]); [`List`] writes it as a policy's list, with where it came from.
 //! [`update`] does so for the sets of a policy that say how their list is made.
 
+pub mod fetch;
 mod formats;
 mod gathered;
 mod input;
@@ -47,8 +48,33 @@ pub fn import(request: &Request, base: &Path, old: Option<&Path>) -> Result<Impo
     let mut out = Diagnostics::default();
     let mut inputs = Vec::new();
     for source in &request.sources {
-        inputs.extend(Input::read(source, base, &mut out));
+        inputs.extend(Input::read(source, base, request, &mut out));
     }
+    of_inputs(request, inputs, old, out)
+}
+
+/// The same of one source whose bytes are there already, since it was fetched.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_fetched(
+    request: &Request,
+    base: &Path,
+    old: Option<&Path>,
+    bytes: Vec<u8>,
+) -> Result<Imported, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let source = request.sources.first().map_or("", String::as_str);
+    let input = Input::fetched(source, base, bytes, request, &mut out);
+    of_inputs(request, input.into_iter().collect(), old, out)
+}
+
+fn of_inputs(
+    request: &Request,
+    inputs: Vec<Input>,
+    old: Option<&Path>,
+    mut out: Diagnostics,
+) -> Result<Imported, Diagnostics> {
     let (space, learned, notes) = if request.format == Format::Names {
         let (learned, notes) = names::learn(&inputs, request, old, Timestamp::now(), &mut out);
         let hosts: Vec<IpNet> = learned

@@ -212,8 +212,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("names"), text).unwrap();
         let mut out = Diagnostics::default();
-        let input = Input::read("names", dir.path(), &mut out).unwrap();
         let request = Request::new(crate::import::Format::Names, vec!["names".to_owned()]);
+        let input = Input::read("names", dir.path(), &request, &mut out).unwrap();
         let now = now.parse().unwrap();
         let (learned, notes) = learn(&[input], &request, Some(old), now, &mut out);
         let lines: Vec<String> = learned.iter().map(|(a, entry)| line(a, entry)).collect();

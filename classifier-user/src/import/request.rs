@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::fetch::Limits;
 use crate::policy::suggest;
+use crate::trust::Key as Signer;
 
 /// What a source is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -221,6 +223,10 @@ pub struct Request {
     pub allow_empty: bool,
     /// How many days an address is kept after its name was last resolved to it.
     pub keep_days: u16,
+    /// Whose signature each source has to have, beside it.
+    pub signed_by: Option<Signer>,
+    /// How sources on the web are fetched.
+    pub limits: Limits,
 }
 
 /// How long an address is kept where nothing else is said, in days.
@@ -237,6 +243,8 @@ impl Request {
             allow_incomplete: false,
             allow_empty: false,
             keep_days: KEEP_DAYS,
+            signed_by: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -255,6 +263,12 @@ impl fmt::Display for Request {
         }
         if self.keep_days != KEEP_DAYS {
             write!(f, " --keep-days {}", self.keep_days)?;
+        }
+        if let Some(key) = &self.signed_by {
+            write!(f, " --signed-by {}", word(key.text()))?;
+        }
+        if let Some(ca) = &self.limits.ca {
+            write!(f, " --ca {}", word(&ca.to_string_lossy()))?;
         }
         for (set, flag) in [
             (self.allow_incomplete, " --allow-incomplete"),

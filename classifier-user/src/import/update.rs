@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Addresses, Imported, import};
+use super::{Addresses, Imported, import, import_fetched};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::policy::{self, Declared};
 
@@ -69,13 +69,31 @@ impl Refreshed {
 pub fn refresh(declared: &Declared, dir: &Path) -> Result<Refreshed, Diagnostics> {
     let path = dir.join(&declared.file);
     let imported = import(&declared.request, dir, Some(&path))?;
+    Ok(refreshed(declared, path, imported))
+}
+
+/// Makes the list of a set again, of what was fetched of its source.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn refresh_fetched(
+    declared: &Declared,
+    dir: &Path,
+    bytes: Vec<u8>,
+) -> Result<Refreshed, Diagnostics> {
+    let path = dir.join(&declared.file);
+    let imported = import_fetched(&declared.request, dir, Some(&path), bytes)?;
+    Ok(refreshed(declared, path, imported))
+}
+
+fn refreshed(declared: &Declared, path: PathBuf, imported: Imported) -> Refreshed {
     let old = policy::listed_prefixes(&path).map(|prefixes| Addresses::of(&prefixes));
-    Ok(Refreshed {
+    Refreshed {
         set: declared.set.clone(),
         path,
         imported,
         old,
-    })
+    }
 }
 
 /// Makes a list again what it was, whole or not at all; `None` where there was none.

@@ -14,11 +14,13 @@ use super::plans::check_plans;
 use super::read::{RawClass, RawPolicy};
 use super::section::At;
 use super::sets::{Around, check_sets, inside};
+use super::signed::Keys;
 use super::source::SourceFile;
 use super::titles::Named;
 use super::upkeep::Upkeep;
 use super::version::Version;
 use crate::diagnostic::{Diagnostics, quote};
+use crate::trust::{MANIFEST, SIGNATURE};
 
 /// Most service classes of a policy.
 pub const MAX_CLASSES: usize = 64;
@@ -46,6 +48,7 @@ pub(super) fn check(
     let sound = out.errors() == 0;
     let upkeep = Upkeep::of_policy(&raw.upkeep);
     let guard = upkeep.guard;
+    let keys = Keys::check(&raw.keys, out);
     let around = Around {
         dir,
         classes: &classes,
@@ -54,6 +57,7 @@ pub(super) fn check(
         plans: if sound { &plans } else { &[] },
         upkeep,
         hosting: read_hosting(raw, source, dir, terms, out),
+        keys: &keys,
         now: terms.now,
     };
     let sets = check_sets(&raw.sets, &around, &mut version, out);
@@ -78,7 +82,11 @@ pub(super) fn check(
         .hosting
         .iter()
         .map(|named| Arc::new(dir.join(&named.value)));
-    let beside = hosting.filter(|path| !files.contains(path)).collect();
+    // What somebody signed goes where the files go.
+    let signed = [MANIFEST, SIGNATURE].map(|name| Arc::new(dir.join(name)));
+    let signed = signed.into_iter().filter(|path| path.is_file());
+    let beside = hosting.chain(signed);
+    let beside = beside.filter(|path| !files.contains(path)).collect();
     Some(Policy {
         name: raw.name.as_ref()?.value.clone(),
         titles: raw.titles.clone(),

@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::model::Place;
 use super::read::RawSet;
 use super::section::{At, Section};
+use super::signed::Keys;
+use super::volume::parse_volume;
 use crate::diagnostic::{Diagnostics, quote};
+use crate::import::fetch::{self, Limits};
 use crate::import::{Format, KEEP_DAYS, KEYS, Request};
 
 /// A set whose list is made by an import.
@@ -68,32 +71,53 @@ pub(super) fn read_made(set: &mut Section<'_>, title: &str) -> Option<RawImport>
     })
 }
 
-/// Reads `feed`, `feed_every` and `feed_stale_after`.
+/// Reads `feed`, and what goes with it.
 fn read_feed(set: &mut Section<'_>, title: &str) -> Option<(Feed, Request, Place)> {
     let every = set.duration("feed_every", "5m");
     let stale_after = set.duration("feed_stale_after", "24h");
+    let of_web = Web::read(set);
     let Some(feed) = set.text("feed", "mrt:/var/lib/bird/exchange.mrt") else {
-        for (key, at) in [("feed_every", &every), ("feed_stale_after", &stale_after)] {
-            if let Some(at) = at {
-                let message = format!("{title} has {key} and no feed");
-                let help = "add feed = \"mrt:FILE\", or remove it";
-                set.out()
-                    .error(at.place.clone(), "missing-key", message, help);
-            }
+        let times = [("feed_every", every), ("feed_stale_after", stale_after)];
+        let times = times
+            .into_iter()
+            .filter_map(|(key, at)| Some((key, at?.place)));
+        for (key, place) in times.chain(of_web.places()) {
+            let message = format!("{title} has {key} and no feed");
+            let help = "add feed = \"mrt:FILE\", or remove it";
+            set.out().error(place, "missing-key", message, help);
         }
         return None;
     };
     let (format, path) = match feed.value.split_once(':') {
         Some(("mrt", path)) if !path.is_empty() => (Format::Mrt, path),
         Some(("file", path)) if !path.is_empty() => (Format::Text, path),
+        Some(("https", _)) => {
+            if let Err(what) = fetch::check_address(&feed.value) {
+                // Not the address itself: a password in it is not for logs.
+                let message = format!("the address of the feed {what}");
+                let help = "write an address such as https://lists.example/kz.txt";
+                set.out().error(feed.place, "bad-feed", message, help);
+                return None;
+            }
+            (Format::Text, feed.value.as_str())
+        }
         _ => {
             let message = format!("{} is no feed", quote(&feed.value));
-            let help = "write mrt:FILE for a routing table, or file:FILE for a list";
+            let help = "write mrt:FILE for a routing table, file:FILE for a list, or https:ADDRESS for one on the web";
             set.out().error(feed.place, "bad-feed", message, help);
             return None;
         }
     };
-    let request = Request::new(format, vec![path.to_owned()]);
+    let mut request = Request::new(format, vec![path.to_owned()]);
+    if fetch::is_web(path) {
+        request.limits = of_web.limits(set.out());
+    } else {
+        for (key, place) in of_web.places() {
+            let message = format!("{title} has {key}, and its feed is not on the web");
+            let help = "remove it: it is of feeds that begin with https:";
+            set.out().error(place, "no-such-choice", message, help);
+        }
+    }
     let every = every.map_or(EVERY, |at| at.value);
     let feed_of = Feed {
         written: feed.value.clone(),
@@ -101,6 +125,61 @@ fn read_feed(set: &mut Section<'_>, title: &str) -> Option<(Feed, Request, Place
         stale_after: stale_after.map_or(STALE_AFTER.max(every * 3), |at| at.value),
     };
     Some((feed_of, request, feed.place))
+}
+
+/// What is said of a feed on the web.
+struct Web {
+    ca: Option<At<String>>,
+    max_bytes: Option<At<String>>,
+    timeout: Option<At<Duration>>,
+}
+
+impl Web {
+    fn read(set: &mut Section<'_>) -> Self {
+        Self {
+            ca: set.text("feed_ca", "/etc/ssl/ministry.pem"),
+            max_bytes: set.text("feed_max_bytes", "64MB"),
+            timeout: set.duration("feed_timeout", "30s"),
+        }
+    }
+
+    /// What is there, and where.
+    fn places(&self) -> impl Iterator<Item = (&'static str, Place)> {
+        let place = |at: &At<String>| at.place.clone();
+        let all = [
+            ("feed_ca", self.ca.as_ref().map(place)),
+            ("feed_max_bytes", self.max_bytes.as_ref().map(place)),
+            (
+                "feed_timeout",
+                self.timeout.as_ref().map(|at| at.place.clone()),
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(key, place)| Some((key, place?)))
+    }
+
+    fn limits(self, out: &mut Diagnostics) -> Limits {
+        let mut limits = Limits {
+            ca: self.ca.map(|at| at.value.into()),
+            ..Limits::default()
+        };
+        if let Some(timeout) = self.timeout {
+            limits.timeout = timeout.value;
+        }
+        if let Some(at) = self.max_bytes {
+            match parse_volume(&at.value) {
+                Ok(bytes) => limits.max_bytes = bytes.clamp(1, crate::import::MAX_BYTES),
+                Err(error) => {
+                    let message = format!(
+                        "feed_max_bytes {} is not a volume: {error}",
+                        quote(&at.value)
+                    );
+                    out.error(at.place, "bad-volume", message, error.help());
+                }
+            }
+        }
+        limits
+    }
 }
 
 /// Reads the table `import` of a set, if it has one; where the set has a feed, `fed`, the source is the feed's.
@@ -138,6 +217,7 @@ fn read_import(
     let from = table.texts_at("from", "[\"delegated-ripencc-extended-latest\"]");
     let sources = fed.map(|fed| fed.sources.clone()).unwrap_or_default();
     let mut request = Request::new(format.unwrap_or(Format::Text), sources);
+    request.limits = fed.map(|fed| fed.limits.clone()).unwrap_or_default();
     request.allow_incomplete = table.flag("allow_incomplete").unwrap_or(false);
     request.allow_empty = table.flag("allow_empty").unwrap_or(false);
     if let Some(days) = table.u16("keep_days", KEEP_DAYS) {
@@ -262,13 +342,17 @@ fn parts(file: &str) -> impl Iterator<Item = Component<'_>> {
 }
 
 /// The sets whose lists are made by imports.
-pub(super) fn declared(sets: Vec<RawSet>) -> Vec<Declared> {
+pub(super) fn declared(sets: Vec<RawSet>, keys: &Keys<'_>, out: &mut Diagnostics) -> Vec<Declared> {
     let sets = sets.into_iter().filter_map(|set| {
         let import = set.import?;
+        let mut request = import.request?;
+        if let Some(signed_by) = &set.signed_by {
+            request.signed_by = Some(keys.find(signed_by, out)?);
+        }
         Some(Declared {
             set: set.name?.value,
             file: set.file?.value.into(),
-            request: import.request?,
+            request,
             feed: import.feed,
             place: import.place,
         })

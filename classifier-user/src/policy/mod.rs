@@ -24,12 +24,15 @@ pub mod model;
 mod names;
 mod nesting;
 mod overlap;
+mod paid;
 mod plans;
 mod prefix;
 mod reach;
 mod read;
+mod schema;
 mod section;
 mod sets;
+mod signed;
 mod source;
 mod space;
 mod special;
@@ -60,8 +63,10 @@ pub use model::{
     PrefixSet, Price, Validity,
 };
 pub use names::{MAX_NAME, RESERVED_BUCKETS};
+pub use paid::{ClassMap, Paid};
 pub use plans::{MAX_BUCKETS, MAX_GATE, MAX_PLANS};
 pub use prefix::{InvalidPrefix, parse_prefix};
+pub use schema::schema;
 pub use space::Space;
 pub use terms::{LIMIT, Overrun, Renew, Settlement};
 pub use titles::Titles;
@@ -165,7 +170,11 @@ pub fn declared(dir: &Path) -> Result<Vec<Declared>, Diagnostics> {
         return Err(out.sorted());
     };
     imports::check_imports(&raw.sets, &mut out);
-    out.finish().map(|_| imports::declared(raw.sets))
+    let declared = {
+        let keys = signed::Keys::check(&raw.keys, &mut out);
+        imports::declared(raw.sets, &keys, &mut out)
+    };
+    out.finish().map(|_| declared)
 }
 
 /// The files the policy in `dir` names, itself first, relative to `dir`; they need not be there.
@@ -174,8 +183,13 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
     let Some((_, raw)) = read_raw(dir, &mut out) else {
         return Err(out.sorted());
     };
-    let lists = raw.sets.into_iter().filter_map(|set| set.file);
-    let lists = lists.map(|file| PathBuf::from(file.value));
+    let lists = raw.sets.into_iter().flat_map(|set| {
+        let is_signed = signed::is_of_list(&set);
+        let list = set.file.map(|file| PathBuf::from(file.value));
+        let signature = list.as_deref().map(signed::signature_of);
+        [list, signature.filter(|_| is_signed)]
+    });
+    let lists = lists.flatten();
     // Those outside are refused by the check, which reads none of them.
     let inside = lists.filter(|file| sets::is_inside(file));
     Ok([PathBuf::from("policy.toml")]

@@ -81,6 +81,8 @@ pub struct PrefixSet {
     pub validity: Validity,
     /// Its prefixes, in the order they were read.
     pub prefixes: Vec<ListedPrefix>,
+    /// Whether the agent makes its list of a feed.
+    pub is_fed: bool,
     /// Its list file, if it has one.
     pub list: Option<ListFile>,
     /// What a reload may not do to it.

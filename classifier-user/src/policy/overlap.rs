@@ -199,6 +199,7 @@ mod tests {
                             until: instant(until),
                         },
                         prefixes: prefixes.collect(),
+                        is_fed: false,
                         list: None,
                         guard: Guard::default(),
                     }

@@ -18,6 +18,7 @@ const CLASS: &str = "such as [classes.internet]";
 const PLAN: &str = "such as [plans.basic]";
 const BUCKETS: &str = "such as [plans.basic.buckets] with main = \"3GB\"";
 const CHARGE: &str = "such as [plans.basic.charge] with \"*\" = \"metered\"";
+const KEYS: &str = "such as [keys] with ministry = \"RWQ...\", the second line of its minisign.pub";
 const PREFIXES: &str = r#"["203.0.113.0/24"]"#;
 
 pub(super) struct RawPolicy {
@@ -30,10 +31,18 @@ pub(super) struct RawPolicy {
     pub(super) upkeep: RawUpkeep,
     /// List of address space that many services share.
     pub(super) hosting: Option<At<String>>,
+    /// Public keys that sign lists.
+    pub(super) keys: Vec<RawKey>,
     /// `None` if there is no such table, which has been reported.
     pub(super) classes: Option<Vec<RawClass>>,
     pub(super) sets: Vec<RawSet>,
     pub(super) plans: Vec<RawPlan>,
+}
+
+pub(super) struct RawKey {
+    pub(super) name: At<String>,
+    /// `None` if it is no string, which has been reported.
+    pub(super) key: Option<At<String>>,
 }
 
 pub(super) struct RawClass {
@@ -65,6 +74,8 @@ pub(super) struct RawSet {
     pub(super) ends_with: Option<At<String>>,
     /// SHA-256 of the file.
     pub(super) sha256: Option<At<String>>,
+    /// Who signs the file, or its source: a name of `[keys]`, or a public key.
+    pub(super) signed_by: Option<At<String>>,
     /// Whether something in it was reported.
     pub(super) broken: bool,
 }
@@ -135,6 +146,7 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
         default_class: policy.required_text("default_class", "internet"),
         upkeep: RawUpkeep::read(&mut policy),
         hosting: policy.text("hosting", "hosting.txt"),
+        keys: read_keys(&mut policy),
         classes: read_classes(&mut policy),
         sets: policy
             .array_of_tables("sets")
@@ -145,6 +157,34 @@ pub(super) fn read(source: &SourceFile, out: &mut Diagnostics) -> Option<RawPoli
     };
     policy.finish();
     Some(raw)
+}
+
+fn read_keys(policy: &mut Section<'_>) -> Vec<RawKey> {
+    let mut keys = Vec::new();
+    for entry in policy.entries("keys", KEYS).unwrap_or_default() {
+        let key = match entry.value {
+            DeValue::String(text) => Some(At {
+                value: text.to_string(),
+                place: entry.place,
+            }),
+            other => {
+                let message = format!(
+                    "key {} is {}, not a string",
+                    quote(&entry.key.value),
+                    kind_of(other)
+                );
+                let help =
+                    "write a public key, the second line of minisign.pub, such as \"RWQ...\"";
+                policy.out().error(entry.place, "wrong-type", message, help);
+                None
+            }
+        };
+        keys.push(RawKey {
+            name: entry.key,
+            key,
+        });
+    }
+    keys
 }
 
 fn read_classes(policy: &mut Section<'_>) -> Option<Vec<RawClass>> {
@@ -202,6 +242,7 @@ fn read_set(
         updated: set.day("updated"),
         ends_with: set.text("ends_with", "# end"),
         sha256: set.text("sha256", "64 hex digits, as sha256sum prints them"),
+        signed_by: set.text("signed_by", "ministry"),
         broken: false,
         place,
     };

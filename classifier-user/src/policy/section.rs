@@ -13,6 +13,14 @@ use super::names::suggest;
 use super::source::SourceFile;
 use crate::diagnostic::{Diagnostics, quote};
 
+#[cfg(test)]
+thread_local! {
+    /// Which keys were asked for in this thread, by what messages call the table.
+    pub(super) static ASKED: std::cell::RefCell<
+        std::collections::BTreeMap<String, std::collections::BTreeSet<&'static str>>,
+    > = const { std::cell::RefCell::new(std::collections::BTreeMap::new()) };
+}
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct At<T> {
@@ -406,6 +414,11 @@ impl<'a> Section<'a> {
 
     /// Reports the keys that no getter asked for.
     pub(crate) fn finish(self) {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|all| {
+            let asked = self.asked.iter().copied();
+            all.entry(self.title.clone()).or_default().extend(asked);
+        });
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !self.asked.contains(&name) {

@@ -18,6 +18,7 @@ use super::overlap;
 use super::prefix::Range;
 use super::read::RawSet;
 use super::section::At;
+use super::signed::{self, Keys};
 use super::source::SourceFile;
 use super::special::{describe, kinds_of};
 use super::upkeep::Upkeep;
@@ -43,6 +44,8 @@ pub(super) struct Around<'a> {
     /// How lists are kept that do not say otherwise.
     pub(super) upkeep: Upkeep,
     pub(super) hosting: Hosting,
+    /// Keys that sign lists.
+    pub(super) keys: &'a Keys<'a>,
     pub(super) now: Timestamp,
 }
 
@@ -74,10 +77,16 @@ pub(super) fn check_sets(
                 files.push(Arc::clone(source.path()));
             }
             list::check_whole(source, set, out);
+            let signature = signed::check_list(source, set, around.keys, around.dir, out);
+            if let Some(signature) = signature.filter(|one| !files.contains(one.path())) {
+                version.add(&signature);
+                files.push(Arc::clone(signature.path()));
+            }
             prefixes.extend(read_list(source, out));
             list = Some(ListFile::of(source));
         }
         list::check_has_file(set, out);
+        signed::check_has_file(set, out);
         let validity = check_validity(set, out);
         let complete = !set.broken && out.errors() == before;
         let Some(class) = resolve_class(set, around.classes, out) else {
@@ -106,6 +115,10 @@ pub(super) fn check_sets(
             source: set.source.clone(),
             validity,
             prefixes,
+            is_fed: set
+                .import
+                .as_ref()
+                .is_some_and(|import| import.feed.is_some()),
             list,
             guard: upkeep.guard,
         });

@@ -2,6 +2,7 @@
 //! something else of.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -141,6 +142,17 @@ impl Flat {
             spans.reverse();
             intervals(spans, NO_SET)
         }))
+    }
+
+    /// The number of an address.
+    pub(super) fn at(&self, address: IpAddr) -> u32 {
+        let (v6, address) = match address {
+            IpAddr::V4(address) => (false, u128::from(address.to_bits())),
+            IpAddr::V6(address) => (true, address.to_bits()),
+        };
+        let list = &self.0[usize::from(v6)];
+        // The first interval begins at zero.
+        list[list.partition_point(|interval| interval.first <= address) - 1].value
     }
 
     /// Calls `each` with every piece of address space for which both have one number: whether it is IPv6, how many

@@ -4,19 +4,22 @@
 //! bucket is granted once, at the beginning, and none restarts. Who is on a plan that ends is on its successor in the
 //! intervals behind the end.
 
+pub mod against;
 pub mod capture;
 mod kernel;
+mod noted;
 
 use classifier::books::{BOOKS_WORDS, Books, Cell};
 use classifier::charge::Direction;
 use classifier::image::Image;
 use classifier::packet::{Frame as FrameView, Parsed, parse};
-use classifier::verdict::{Hook, Plain};
+use classifier::verdict::{Hook, Plain, verdict};
 use jiff::Timestamp;
 
 use self::capture::Frame;
 use self::kernel::{KernelEngine, KernelError};
-use crate::accounts::{Accounts, Full, usage};
+use self::noted::{Noted, Noting};
+use crate::accounts::{Accounts, Change, Full, usage};
 use crate::engine::lines::Lines;
 use crate::engine::native::{HeapBooks, NativeTables};
 use crate::image::{Compiled, Source, TooLarge};
@@ -60,22 +63,128 @@ pub enum ReplayError {
 
 /// A replay in progress.
 pub struct Replay {
+    bench: Bench,
+    engine: Engine,
+}
+
+/// What frames are judged by, whatever carries the verdict out.
+struct Bench {
     role: Role,
     accounts: Accounts,
     /// First instants of all intervals but the first.
     boundaries: Vec<Timestamp>,
     /// One image per interval.
     images: Vec<Compiled>,
-    engine: Engine,
 }
 
 enum Engine {
-    Native {
-        lines: Lines,
-        up: Box<HeapBooks>,
-        down: Box<HeapBooks>,
-    },
+    Native(Native),
     Kernel(Box<KernelEngine>),
+}
+
+/// Memory of this process that is counted in.
+struct Native {
+    lines: Lines,
+    up: Box<HeapBooks>,
+    down: Box<HeapBooks>,
+}
+
+impl Bench {
+    /// Compiles the policy for every interval, and lays out subscribers anew where a plan ends; they have their places once
+    /// all of these changes are [laid out](Self::lay_out).
+    fn new(
+        policy: &Policy,
+        subscribers: &[Subscriber],
+        role: Role,
+    ) -> Result<(Self, Changes), ReplayError> {
+        let mut accounts = Accounts::new();
+        let mut last = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
+        let boundaries = policy.boundaries();
+        let mut images = vec![Source::new(policy, &last, Timestamp::MIN, &[], 0).compile()?];
+        let mut before = Vec::new();
+        for &start in &boundaries {
+            if policy.plans.iter().any(|plan| plan.ends_at(start)) {
+                let laid_out = last.clone();
+                accounts.adopt(&mut last);
+                before.push(laid_out);
+                last = accounts.plan(policy, subscribers, start)?;
+            }
+            images.push(Source::new(policy, &last, start, &[], 0).compile()?);
+        }
+        let bench = Self {
+            role,
+            accounts,
+            boundaries,
+            images,
+        };
+        Ok((bench, Changes { before, last }))
+    }
+
+    /// Gives subscribers their places, and each bucket its grant.
+    fn lay_out(&mut self, mut changes: Changes, lines: &Lines) {
+        for change in changes.before.iter().chain([&changes.last]) {
+            change.write_new(lines);
+        }
+        self.accounts.adopt(&mut changes.last);
+    }
+
+    /// The interval a frame belongs to, and its direction.
+    fn place(&self, frame: &Frame) -> (usize, Direction) {
+        let interval = self
+            .boundaries
+            .partition_point(|boundary| *boundary <= frame.time);
+        let direction = match self.role {
+            Role::Access => Direction::Up,
+            Role::Core => Direction::Down,
+            Role::Auto => direction(&self.images[interval], &frame.view()),
+        };
+        (interval, direction)
+    }
+}
+
+/// Who gets which rows, one change after the other; all but the last are adopted.
+struct Changes {
+    before: Vec<Change>,
+    last: Change,
+}
+
+impl Changes {
+    /// Lines all of them take.
+    const fn lines(&self) -> u32 {
+        self.last.next_line
+    }
+}
+
+impl Native {
+    fn new(lines: u32) -> Self {
+        Self {
+            lines: Lines::on_heap(lines),
+            up: Box::default(),
+            down: Box::default(),
+        }
+    }
+
+    /// Judges and counts one frame; what was counted for it.
+    fn judge(&self, image: &Compiled, direction: Direction, frame: &Frame) -> Noted {
+        let tables = NativeTables {
+            image,
+            lines: &self.lines,
+            books: if direction.is_down() {
+                &self.down
+            } else {
+                &self.up
+            },
+            raised: None,
+        };
+        let hook = Hook {
+            direction,
+            from_gateway: false,
+            settings: Plain::default(),
+        };
+        let noting = Noting::new(tables, direction);
+        verdict(&frame.view(), hook, &noting);
+        noting.noted()
+    }
 }
 
 impl Replay {
@@ -89,44 +198,16 @@ impl Replay {
         role: Role,
         engine: EngineKind,
     ) -> Result<Self, ReplayError> {
-        let mut accounts = Accounts::new();
-        let mut change = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
-        let boundaries = policy.boundaries();
-        let mut images = vec![Source::new(policy, &change, Timestamp::MIN, &[], 0).compile()?];
-        let mut before = Vec::new();
-        for &start in &boundaries {
-            if policy.plans.iter().any(|plan| plan.ends_at(start)) {
-                let laid_out = change.clone();
-                accounts.adopt(&mut change);
-                before.push(laid_out);
-                change = accounts.plan(policy, subscribers, start)?;
-            }
-            images.push(Source::new(policy, &change, start, &[], 0).compile()?);
-        }
+        let (mut bench, changes) = Bench::new(policy, subscribers, role)?;
         let engine = match engine {
-            EngineKind::Native => {
-                let lines = Lines::on_heap(change.next_line);
-                Engine::Native {
-                    lines,
-                    up: Box::default(),
-                    down: Box::default(),
-                }
-            }
+            EngineKind::Native => Engine::Native(Native::new(changes.lines())),
             EngineKind::Kernel => {
-                Engine::Kernel(Box::new(KernelEngine::new(&images, change.next_line)?))
+                let kernel = KernelEngine::new(&bench.images, changes.lines())?;
+                Engine::Kernel(Box::new(kernel))
             }
         };
-        for change in before.iter().chain([&change]) {
-            change.write_new(engine.lines());
-        }
-        accounts.adopt(&mut change);
-        Ok(Self {
-            role,
-            accounts,
-            boundaries,
-            images,
-            engine,
-        })
+        bench.lay_out(changes, engine.lines());
+        Ok(Self { bench, engine })
     }
 
     /// Judges and counts one frame.
@@ -134,30 +215,10 @@ impl Replay {
     /// # Errors
     /// When the kernel refuses to run the program.
     pub fn judge(&mut self, frame: &Frame) -> Result<(), ReplayError> {
-        let interval = self
-            .boundaries
-            .partition_point(|boundary| *boundary <= frame.time);
-        let image = &self.images[interval];
-        let direction = match self.role {
-            Role::Access => Direction::Up,
-            Role::Core => Direction::Down,
-            Role::Auto => direction(image, &frame.view()),
-        };
+        let (interval, direction) = self.bench.place(frame);
         match &mut self.engine {
-            Engine::Native { lines, up, down } => {
-                let books = if direction.is_down() { down } else { up };
-                let hook = Hook {
-                    direction,
-                    from_gateway: false,
-                    settings: Plain::default(),
-                };
-                NativeTables {
-                    image,
-                    lines,
-                    books,
-                    raised: None,
-                }
-                .judge(&frame.view(), hook);
+            Engine::Native(native) => {
+                native.judge(&self.bench.images[interval], direction, frame);
             }
             Engine::Kernel(kernel) => kernel.judge(interval, direction, frame)?,
         }
@@ -170,7 +231,7 @@ impl Replay {
     /// When the kernel's books cannot be read.
     pub fn report(&self) -> Result<Report, ReplayError> {
         let (up, down) = match &self.engine {
-            Engine::Native { up, down, .. } => (up.read(), down.read()),
+            Engine::Native(native) => (native.up.read(), native.down.read()),
             Engine::Kernel(kernel) => {
                 (kernel.books(Direction::Up)?, kernel.books(Direction::Down)?)
             }
@@ -178,8 +239,8 @@ impl Replay {
         let both: Books = std::array::from_fn::<_, BOOKS_WORDS, _>(|cell| up[cell] + down[cell]);
         let cell = |cell: Cell| both[cell as usize];
         Ok(Report {
-            usage: usage::usage(&self.accounts, self.engine.lines(), &[]),
-            unattributed: usage::unattributed(&self.accounts, &up, &down),
+            usage: usage::usage(&self.bench.accounts, self.engine.lines(), &[]),
+            unattributed: usage::unattributed(&self.bench.accounts, &up, &down),
             books: vec![BooksRow {
                 place: None,
                 packets: cell(Cell::Packets),
@@ -197,7 +258,7 @@ impl Replay {
 impl Engine {
     fn lines(&self) -> &Lines {
         match self {
-            Self::Native { lines, .. } => lines,
+            Self::Native(native) => &native.lines,
             Self::Kernel(kernel) => kernel.lines(),
         }
     }

@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent
 
 use super::{DROPPED, Direction, Refused, Report, Traffic};
 
-const TRAFFIC: [&str; 4] = ["bytes up", "packets up", "bytes down", "packets down"];
+pub(super) const TRAFFIC: [&str; 4] = ["bytes up", "packets up", "bytes down", "packets down"];
 const BOOKS: [&str; 9] = [
     "packets",
     "IP packets",
@@ -141,7 +141,7 @@ fn books(report: &Report) -> Option<Table> {
 }
 
 /// A table without borders: columns of names, then columns of numbers.
-fn table(names: &[&str], numbers: &[&str]) -> Table {
+pub(super) fn table(names: &[&str], numbers: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(comfy_table::presets::NOTHING)
@@ -163,7 +163,7 @@ fn table(names: &[&str], numbers: &[&str]) -> Table {
     table
 }
 
-fn traffic_row<const N: usize>(
+pub(super) fn traffic_row<const N: usize>(
     names: [&(impl AsRef<str> + ?Sized); N],
     traffic: &Traffic,
 ) -> Vec<String> {
@@ -181,7 +181,7 @@ fn traffic_row<const N: usize>(
 }
 
 /// A whole number with a comma before every three digits.
-pub(super) fn grouped(number: i128) -> String {
+pub(crate) fn grouped(number: i128) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {

@@ -98,12 +98,26 @@ pub(super) struct Why {
     reason: Option<String>,
 }
 
+/// Why a policy is handed in, and what as.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Staging {
+    /// Why.
+    reason: Option<String>,
+    /// Whether it is a bundle: a key under `[trust]` has to have signed its `bundle.json`, which is among the files that change
+    /// nothing, and its serial number may not be below the one in force.
+    bundle: Option<bool>,
+    /// Whether that is overruled as to the serial number; there has to be a reason then.
+    force: Option<bool>,
+}
+
 /// Keeps a policy, if it could come into force, and says what activating it would change.
 #[utoipa::path(
     post,
     path = "/v1/policy/stage",
     tag = "policy",
-    params(Why),
+    params(Staging),
     request_body = Files,
     responses(
         (status = 200, body = Reloaded),
@@ -113,16 +127,16 @@ pub(super) struct Why {
 pub(super) async fn stage(
     State(node): State<Shared>,
     Asker(by): Asker,
-    Query(why): Query<Why>,
+    Query(how): Query<Staging>,
     Json(files): Json<Files>,
 ) -> Answer<Json<Reloaded>> {
     let act = Act {
         action: Action::Stage,
         by,
-        reason: why.reason,
-        force: false,
+        reason: how.reason,
+        force: how.force.unwrap_or(false),
     };
-    let staged = activation::stage(node, act, files).await;
+    let staged = activation::stage(node, act, files, how.bundle.unwrap_or(false)).await;
     staged.map(Json).map_err(refused)
 }
 

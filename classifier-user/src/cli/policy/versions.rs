@@ -8,6 +8,7 @@ use hyper::Method;
 use jiff::Timestamp;
 
 use super::super::agent::Socket;
+use super::super::bundle;
 use super::tell;
 use crate::agent::reload::Reloaded;
 use crate::api::client::{ask, escape, tell as send};
@@ -18,7 +19,15 @@ use crate::policy;
 #[derive(Debug, clap::Args)]
 pub(super) struct Stage {
     /// Directory with policy.toml and its lists
-    policy_dir: PathBuf,
+    #[arg(required_unless_present = "bundle")]
+    policy_dir: Option<PathBuf>,
+    /// A signed bundle in place of a directory: the gateway takes it if a key it trusts signed it, and its serial number is not
+    /// below the one in force
+    #[arg(long, value_name = "FILE", conflicts_with = "policy_dir")]
+    bundle: Option<PathBuf>,
+    /// Take a bundle although its serial number is below the one in force
+    #[arg(long, requires_all = ["bundle", "reason"])]
+    force: bool,
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -28,29 +37,48 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let checked = match policy::load(&self.policy_dir) {
-            Ok(checked) => checked,
-            Err(diagnostics) => {
-                eprintln!("{diagnostics}");
-                return Ok(ExitCode::FAILURE);
+        let staged = match (&self.policy_dir, &self.bundle) {
+            (Some(dir), _) => {
+                let checked = match policy::load(dir) {
+                    Ok(checked) => checked,
+                    Err(diagnostics) => {
+                        eprintln!("{diagnostics}");
+                        return Ok(ExitCode::FAILURE);
+                    }
+                };
+                let staged = self.send(&Files::of(&checked.policy)?)?;
+                // Its warnings name the agent's copy; these name the files that were handed in.
+                for warning in &checked.warnings {
+                    eprintln!("{warning}");
+                }
+                Reloaded {
+                    warnings: Vec::new(),
+                    ..staged
+                }
             }
-        };
-        let files = Files::of(&checked.policy)?;
-        let path = format!(
-            "/v1/policy/stage{}",
-            query([("reason", self.reason.as_deref())])
-        );
-        let staged: Reloaded = send(&self.socket.socket, Method::POST, &path, &files)?;
-        // Its warnings name the agent's copy; these name the files that were handed in.
-        for warning in &checked.warnings {
-            eprintln!("{warning}");
-        }
-        let staged = Reloaded {
-            warnings: Vec::new(),
-            ..staged
+            (None, bundle) => {
+                let bundle = bundle
+                    .as_deref()
+                    .context("name a directory, or --bundle FILE")?;
+                let files = bundle::read(bundle)?;
+                self.send(&files)
+                    .with_context(|| bundle.display().to_string())?
+            }
         };
         tell(&staged, "staged; activating it would put in force");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Stage {
+    fn send(&self, files: &Files) -> anyhow::Result<Reloaded> {
+        let query = query([
+            ("reason", self.reason.as_deref()),
+            ("bundle", self.bundle.is_some().then_some("true")),
+            ("force", self.force.then_some("true")),
+        ]);
+        let path = format!("/v1/policy/stage{query}");
+        Ok(send(&self.socket.socket, Method::POST, &path, files)?)
     }
 }
 

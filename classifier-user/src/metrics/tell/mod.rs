@@ -1,5 +1,6 @@
 //! Which metrics there are, and what each says. docs/metrics.md lists them for whoever asks questions.
 
+mod feeds;
 mod state;
 mod traffic;
 
@@ -55,5 +56,6 @@ pub(in crate::metrics) fn tell(read: &Read<'_>) -> Told {
     state::told_of_node(&mut told, read);
     state::told_of_ledger(&mut told, read);
     state::told_of_sinks(&mut told, read.measures);
+    feeds::told_of_feeds(&mut told, read.measures);
     told
 }
