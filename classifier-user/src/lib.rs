@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod diagnostic;
+mod disk;
 pub mod engine;
 pub mod history;
 pub mod image;

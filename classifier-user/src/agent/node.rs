@@ -79,6 +79,8 @@ pub struct Node {
     pub(super) refused: Option<String>,
     /// How feeds do.
     pub(super) feeds: Vec<FeedStatus>,
+    /// What is in the way of sealing records.
+    pub(super) unsealed: Option<String>,
     /// Where records are brought.
     pub(super) sinks: Board,
 }
@@ -213,6 +215,7 @@ impl Node {
             purses: Vec::new(),
             refused: None,
             feeds: Vec::new(),
+            unsealed: None,
             sinks: Board::default(),
         };
         node.ends = Ends::of(&node.accounts);

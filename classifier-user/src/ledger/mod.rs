@@ -16,6 +16,7 @@ pub mod notes;
 mod reader;
 pub mod records;
 pub mod schedule;
+pub mod sealed;
 pub mod usage;
 pub mod verify;
 mod walk;
@@ -334,9 +335,11 @@ CREATE TABLE request (
     id TEXT PRIMARY KEY, time INTEGER NOT NULL, content TEXT NOT NULL, answer TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE record (
-    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, subscriber TEXT NOT NULL, content TEXT NOT NULL
+    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, subscriber TEXT NOT NULL, content TEXT NOT NULL,
+    kind TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX record_of_subscriber ON record (subscriber, seq);
+CREATE INDEX record_of_kind ON record (kind, seq);
 ";
 
 fn to_json<T: Serialize>(content: &T) -> rusqlite::Result<String> {
