@@ -150,7 +150,7 @@ pub struct Records {
 impl Default for Records {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(60),
+            interval: Duration::from_secs(300),
             checkpoint: Duration::from_secs(1),
             originals: Age::days(14),
             retention: Age::years(2),

@@ -121,7 +121,7 @@ fn what_a_subscriber_costs_a_day() {
                     peak_up_bps: dice.volume(),
                     peak_down_bps: dice.volume() * 8,
                 }),
-                meters: meters.to_vec(),
+                meters: meters.to_vec().into(),
                 ends: None,
                 clock_step: 0,
             });
