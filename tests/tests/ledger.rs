@@ -208,6 +208,7 @@ fn metric(agent: &Agent, name: &str) -> Result<f64> {
 /// All there is to be read of records until one, by whoever reads.
 fn as_read(agent: &Agent, config: &str, until: u64) -> Result<Vec<String>> {
     let mut found = Vec::new();
+    let mut end = String::new();
     for more in [
         &[][..],
         &["--kind", "usage"],
@@ -221,6 +222,7 @@ fn as_read(agent: &Agent, config: &str, until: u64) -> Result<Vec<String>> {
             let record: Value = serde_json::from_str(line)?;
             if record["seq"].as_u64().context("no number")? <= until {
                 found.push(line.to_owned());
+                end = record["end"].as_str().map_or(end, str::to_owned);
             }
         }
     }
@@ -240,10 +242,13 @@ fn as_read(agent: &Agent, config: &str, until: u64) -> Result<Vec<String>> {
         let output = agent.command(&explain).output()?;
         found.push(String::from_utf8(output.stdout)?);
     }
-    let statement = agent.ask_json(&["usage", "--subscriber", "alice"])?;
-    // What was counted; times go on.
-    let used = statement.iter().filter(|line| line["kind"] == "usage");
-    found.extend(used.map(ToString::to_string));
+    let statement = ["usage", "--subscriber", "alice", "--to", &end];
+    // What was counted until then; other lines say how it is now, too.
+    for line in agent.ask_json(&statement)? {
+        if line["kind"] == "usage" {
+            found.push(line.to_string());
+        }
+    }
     Ok(found)
 }
 

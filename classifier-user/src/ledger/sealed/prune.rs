@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use tracing::warn;
 
-use super::super::accounts::{nanoseconds, timestamp};
+use super::super::accounts::{bound, timestamp};
 use super::super::notes::OF_NOBODY;
 use super::super::records::{Entry, Record, What, append};
 use super::super::usage::next_seq;
@@ -90,7 +90,7 @@ impl Reader {
     /// The files that would be pruned.
     fn prunable(&self, before: Timestamp) -> Result<Vec<Sealed>> {
         let all = self.all_sealed()?;
-        let bound = nanoseconds(before);
+        let bound = bound(before);
         Ok(all
             .into_iter()
             .take_while(|file| file.latest <= bound)
@@ -180,7 +180,7 @@ impl Ledger {
             transaction.execute(
                 "DELETE FROM session WHERE ended < min(?1, coalesce((SELECT min(earliest) FROM sealed), ?1))
                  AND NOT EXISTS (SELECT 1 FROM usage WHERE usage.session = session.number)",
-                [nanoseconds(prune.before)],
+                [bound(prune.before)],
             ).map(drop)
         })?;
         let record = Record {
@@ -233,3 +233,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,14 +43,14 @@ impl Reader {
         let mut found = Vec::new();
         self.each_sealed(self.sought(which, keys), |item, terms| {
             match item {
-                Item::Usage(row) if usage => {
-                    if which.subscriber.is_none_or(|id| id == row.subscriber) {
-                        let records = self.spelled_out_usage(row, terms)?;
-                        let behind = records
-                            .into_iter()
-                            .filter(|record| record.seq > which.after);
-                        found.extend(behind.map(|record| AnyRecord::Usage(Box::new(record))));
-                    }
+                Item::Usage(row)
+                    if usage && which.subscriber.is_none_or(|id| id == row.subscriber) =>
+                {
+                    let records = self.spelled_out_usage(row, terms)?;
+                    let behind = records
+                        .into_iter()
+                        .filter(|record| record.seq > which.after);
+                    found.extend(behind.map(|record| AnyRecord::Usage(Box::new(record))));
                 }
                 Item::Other(written) if others => {
                     let left = which.limit.saturating_sub(found.len());

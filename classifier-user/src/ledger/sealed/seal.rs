@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::super::accounts::nanoseconds;
+use super::super::accounts::bound;
 use super::super::chain::{Batch, Hash, NOTHING, Seal, Written};
 use super::super::records::Entry;
 use super::super::walk::{Reference, walk};
@@ -82,8 +82,8 @@ pub struct Due {
 }
 
 impl Due {
-    fn is_past(&self, time: i64, bound: Timestamp) -> bool {
-        time <= nanoseconds(bound) || time > nanoseconds(self.now)
+    fn is_past(&self, time: i64, until: Timestamp) -> bool {
+        time <= bound(until) || time > bound(self.now)
     }
 }
 
@@ -273,12 +273,12 @@ impl Reader {
             while let Some(row) = rows.next()? {
                 let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
                 let latest = latest.query_row([first, last, i64::MIN], |row| row.get(0))?;
-                let bound = match found {
+                let until = match found {
                     None => due.from,
                     Some(_) => due.until,
                 };
                 let fits = found.is_none() || last - after <= most;
-                if !fits || !due.is_past(latest, bound) {
+                if !fits || !due.is_past(latest, until) {
                     break;
                 }
                 found = Some(last);

@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use super::Stored;
 use super::read::prefixes;
-use crate::ledger::accounts::timestamp;
+use crate::ledger::accounts::{bound, timestamp};
 use crate::ledger::{Reader, Result, failed, sealed};
 
 /// A session that is, or was.
@@ -96,11 +96,6 @@ impl Reader {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(PastSession, Vec<Stored>)>> {
-        // Asked for may be any time, and recorded are those a clock is in.
-        let bound = |time: Timestamp| {
-            let nanoseconds = time.as_nanosecond();
-            nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
-        };
         let during = (bound(from), bound(to));
         self.at_once(|state| {
             let through = sealed::through(state).map_err(failed(&self.path))?;
