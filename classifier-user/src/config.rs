@@ -1,5 +1,6 @@
 //! The agent's configuration file. Every key is read by something; an unknown one is an error with its place.
 
+mod age;
 mod api;
 mod events;
 mod interface;
@@ -15,10 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use classifier::layout::MAX_INTERFACES;
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::age::Age;
 pub use self::api::{Api, ApiLimits, Client, DEFAULT_SOCKET, DEFAULT_TOKENS, Peer, Tcp, Who};
 pub use self::events::{EventKind, Events};
 pub use self::interface::{Downlink, Interface, Mode, OnBlock, Role, Tag, Tc, Unknown};
@@ -47,6 +49,9 @@ pub struct Config {
     /// Database file of what must outlive the process.
     #[serde(default = "default_ledger")]
     pub ledger: PathBuf,
+    /// Directory of sealed files; see [`Config::sealed`].
+    #[serde(default, rename = "sealed")]
+    sealed_in: Option<PathBuf>,
     /// Directory in which policy versions are kept; see [`Config::history`].
     #[serde(default, rename = "history")]
     kept: Option<PathBuf>,
@@ -131,7 +136,7 @@ pub enum Nat {
     Ignore,
 }
 
-/// How often usage is written down.
+/// How often usage is written down, and how long it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Records {
@@ -141,13 +146,19 @@ pub struct Records {
     /// How often it looks at all counters, and whether the books close and the interfaces are there.
     #[serde(deserialize_with = "duration")]
     pub checkpoint: Duration,
+    /// How long records stay in the ledger before they are sealed.
+    pub originals: Age,
+    /// How long they have to be kept: what is younger is pruned only by force.
+    pub retention: Age,
 }
 
 impl Default for Records {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(60),
+            interval: Duration::from_secs(300),
             checkpoint: Duration::from_secs(1),
+            originals: Age::days(14),
+            retention: Age::years(2),
         }
     }
 }
@@ -230,6 +241,7 @@ impl Config {
             }
         };
         config.kept = Some(config.history());
+        config.sealed_in = Some(config.sealed());
         config.check(&start, &mut out);
         let at = |offset| place(Arc::clone(&file), &text, offset);
         interface::check(&config.interfaces, &mut out, at);
@@ -245,6 +257,16 @@ impl Config {
         self.kept
             .clone()
             .unwrap_or_else(|| self.ledger.with_file_name("policies"))
+    }
+
+    /// Directory in which records are sealed that have left the ledger: `<ledger>.sealed`, where nothing is said.
+    #[must_use]
+    pub fn sealed(&self) -> PathBuf {
+        self.sealed_in.clone().unwrap_or_else(|| {
+            let mut name = self.ledger.clone().into_os_string();
+            name.push(".sealed");
+            name.into()
+        })
     }
 
     /// Where what subscribers receive is counted: the choice all access interfaces share.
@@ -305,6 +327,15 @@ impl Config {
             error(
                 "`pin_dir` is a relative path".into(),
                 "use a path below a mounted BPF file system",
+            );
+        }
+        let now = Timestamp::now();
+        let [kept, originals] = [self.records.retention, self.records.originals]
+            .map(|age| age.before(now, &self.timezone));
+        if kept > originals {
+            error(
+                "`retention` under [records] is shorter than `originals`".into(),
+                "keep records as long as they are in the ledger, at least",
             );
         }
         self.events.check(start, out);

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod diagnostic;
+mod disk;
 pub mod engine;
 mod fault;
 pub mod history;

@@ -193,3 +193,189 @@ fn an_auditor_finds_what_was_written_and_what_was_changed() -> Result<()> {
     assert!(said.contains("WRONG"), "{said}");
     Ok(())
 }
+
+/// What the agent tells Prometheus of one of its own affairs.
+fn metric(agent: &Agent, name: &str) -> Result<f64> {
+    let mut curl = Command::new("curl");
+    let curl = curl.args(["-sS", "--unix-socket"]).arg(agent.socket());
+    let output = curl.arg("http://localhost/metrics").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.with_context(|| format!("there is no {name} in {text}"))?;
+    Ok(value.trim().parse()?)
+}
+
+/// All there is to be read of records until one, by whoever reads.
+fn as_read(agent: &Agent, config: &str, until: u64) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut end = String::new();
+    for more in [
+        &[][..],
+        &["--kind", "usage"],
+        &["--kind", "grant"],
+        &["--subscriber", "alice"],
+        &["--subscriber", "alice", "--kind", "usage"],
+        &["--after", "3"],
+    ] {
+        let asked = [&["record", "list", "--format", "json"], more].concat();
+        for line in agent.ask(&asked)?.lines() {
+            let record: Value = serde_json::from_str(line)?;
+            if record["seq"].as_u64().context("no number")? <= until {
+                found.push(line.to_owned());
+                end = record["end"].as_str().map_or(end, str::to_owned);
+            }
+        }
+    }
+    let limit = until.to_string();
+    let out = agent.home().join("copy");
+    let to = out.display().to_string();
+    let copy = [
+        "export", "--config", config, "--limit", &limit, "--out", &to,
+    ];
+    let output = ledger(agent, &copy)?;
+    assert!(output.status.success(), "{output:?}");
+    found.push(fs::read_to_string(out.join("records.jsonl"))?);
+    fs::remove_dir_all(out)?;
+    for seq in 1..=until {
+        let seq = seq.to_string();
+        let explain = ["explain", "--config", config, "--record", &seq];
+        let output = agent.command(&explain).output()?;
+        found.push(String::from_utf8(output.stdout)?);
+    }
+    let statement = ["usage", "--subscriber", "alice", "--to", &end];
+    // What was counted until then; other lines say how it is now, too.
+    for line in agent.ask_json(&statement)? {
+        if line["kind"] == "usage" {
+            found.push(line.to_string());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = town::agent(&lab)
+        .setting("watch = false")
+        .section(
+            "[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"\noriginals = \"14 days\"\nretention = \"2 years\"",
+        )
+        .start()?;
+    let config = agent.config().display().to_string();
+    something_happens(&lab, &agent, "gift-1")?;
+    something_happens(&lab, &agent, "gift-2")?;
+    let found = sound(&agent, &["--config", &config])?;
+    let noted = found["head"].as_str().context("no head")?.to_owned();
+    let until_then = found["records"].as_u64().context("no count")?;
+    let expected = as_read(&agent, &config, until_then)?;
+
+    // Two weeks later, with something in the way.
+    agent.sigterm()?;
+    agent.configure("14 days", "1s")?;
+    agent.configure("2 years", "2s")?;
+    let mut directory = agent.ledger().into_os_string();
+    directory.push(".sealed");
+    let directory = std::path::PathBuf::from(directory);
+    fs::write(&directory, "in the way")?;
+    agent.start()?;
+    until("it says that something is in the way", || {
+        Ok(metric(&agent, "zerorate_unsealed")? == 1.0)
+    })?;
+    assert!(agent.log().contains("records cannot be sealed"));
+    assert_eq!(as_read(&agent, &config, until_then)?, expected);
+    assert_eq!(sound(&agent, &["--config", &config])?["sealed_records"], 0);
+    fs::remove_file(&directory)?;
+    let sealed = |agent: &Agent| -> Result<u64> {
+        let found = sound(agent, &["--config", &config, "--head", &noted])?;
+        found["sealed_records"].as_u64().context("no count")
+    };
+    until("they are sealed", || Ok(sealed(&agent)? >= until_then))?;
+    until("it says so", || {
+        Ok(metric(&agent, "zerorate_unsealed")? == 0.0)
+    })?;
+    assert!(metric(&agent, "zerorate_sealed_size_bytes")? > 0.0);
+    assert_eq!(as_read(&agent, &config, until_then)?, expected);
+
+    // It goes on, is killed while it does, and goes on.
+    for gift in ["gift-3", "gift-4", "gift-5"] {
+        something_happens(&lab, &agent, gift)?;
+        agent.kill9()?;
+        agent.start()?;
+    }
+    until("these are sealed, too", || {
+        let found = sound(&agent, &["--config", &config, "--head", &noted])?;
+        Ok(found["sealed_records"] == found["records"])
+    })?;
+    assert_eq!(as_read(&agent, &config, until_then)?, expected);
+    let found = sound(&agent, &["--config", &config])?;
+    if Command::new("zstd").arg("--version").output().is_err() {
+        skip("the chain is not computed without zerorate: there is no zstd");
+    } else if let Some(head) = head_without_zerorate(&agent.ledger())? {
+        assert_eq!(found["head"], *head);
+    }
+
+    // A bit tips over.
+    let mut files = fs::read_dir(&directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "zst"));
+    files.sort();
+    let whole = fs::read(&files[0])?;
+    let mut changed = whole.clone();
+    changed[whole.len() / 3] ^= 16;
+    fs::write(&files[0], changed)?;
+    let (found, code) = verified(&agent, &["--config", &config])?;
+    let problems = found["problems"].to_string();
+    assert!(code == 1 && problems.contains("its hash is"), "{problems}");
+    fs::write(&files[0], whole)?;
+
+    // Nobody prunes by accident; whoever does is on record.
+    let socket = agent.socket().display().to_string();
+    let prune = |more: &[&str]| {
+        let arguments = ["prune", "--socket", &socket, "--reason", "it is time"];
+        ledger(&agent, &[&arguments[..], more].concat())
+    };
+    let unasked = prune(&["--retention"])?;
+    let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
+    assert!(
+        !unasked.status.success() && said.contains("add --yes"),
+        "{said}"
+    );
+    let young = prune(&["--before", "2999-01-01", "--yes"])?;
+    let said = String::from_utf8_lossy(&young.stderr).into_owned();
+    assert!(
+        !young.status.success() && said.contains("have to be kept since"),
+        "{said}"
+    );
+    assert_eq!(as_read(&agent, &config, until_then)?, expected);
+    let mut last = None;
+    until("all that was noted is old enough", || {
+        let pruned = prune(&["--retention", "--yes"])?;
+        let found = sound(&agent, &["--config", &config])?;
+        last = found["pruned_until"].as_u64();
+        assert!(pruned.status.success() || last.is_some(), "{pruned:?}");
+        Ok(last >= Some(until_then))
+    })?;
+    let last = last.context("nothing is pruned")?;
+    let left = agent.ask_json(&["record", "list"])?;
+    assert_eq!(left[0]["seq"], last + 1);
+    let pruned = agent.ask_json(&["record", "list", "--kind", "prune"])?;
+    let pruned = pruned.last().context("no record says so")?;
+    assert_eq!(
+        (&pruned["reason"], &pruned["last_seq"]),
+        (&"it is time".into(), &last.into())
+    );
+    assert!(!files[0].exists());
+    agent.sigterm()?;
+    let file = agent.ledger().display().to_string();
+    let found = sound(&agent, &["--ledger", &file])?;
+    if Command::new("zstd").arg("--version").output().is_ok()
+        && let Some(head) = head_without_zerorate(&agent.ledger())?
+    {
+        assert_eq!(found["head"], *head);
+    }
+    Ok(())
+}

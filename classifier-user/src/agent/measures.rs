@@ -94,6 +94,8 @@ pub(crate) struct Measures {
     pub(crate) unrecorded: bool,
     pub(crate) oldest_unrecorded: Option<Timestamp>,
     pub(crate) ledger_bytes: u64,
+    pub(crate) sealed_bytes: u64,
+    pub(crate) unsealed: bool,
     pub(crate) sinks: Vec<SinkStatus>,
     pub(crate) feeds: Vec<FeedStatus>,
     /// Of those whose usage is to be told by name.
@@ -222,6 +224,8 @@ impl Node {
             unrecorded: self.recording.in_the_way().is_some(),
             oldest_unrecorded: waiting,
             ledger_bytes: self.ledger.file_bytes(),
+            sealed_bytes: self.ledger.sealed_bytes()?,
+            unsealed: self.unsealed.is_some(),
             sinks: self.sinks.status(&self.ledger),
             feeds: self.feeds.clone(),
             usage,

@@ -95,6 +95,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let of_sinks = config.clone();
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let on_exit = config.on_exit;
+    let of_sealer = records::sealer::Settings::of(&config);
     let node = tokio::task::spawn_blocking({
         let runtime = tokio::runtime::Handle::current();
         move || {
@@ -116,6 +117,11 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         Arc::clone(&node),
         (checkpoint, interval),
         metrics.durations(),
+        stopped.clone(),
+    ));
+    let sealer = tokio::spawn(records::sealer::run(
+        Arc::clone(&node),
+        of_sealer,
         stopped.clone(),
     ));
     let mut feeds = tokio::spawn(feeds::run(Arc::clone(&node), stopped.clone()));
@@ -175,6 +181,13 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         std::panic::resume_unwind(error.into_panic());
     }
     if let Err(error) = recorder.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    // A file that is being written is written anew by the next agent.
+    sealer.abort();
+    if let Err(error) = sealer.await
+        && error.is_panic()
+    {
         std::panic::resume_unwind(error.into_panic());
     }
     while with(Arc::clone(&node), Node::note_drawn).await {}

@@ -85,6 +85,8 @@ pub struct Node {
     pub(super) refused: Option<String>,
     /// How feeds do.
     pub(super) feeds: Vec<FeedStatus>,
+    /// What is in the way of sealing records.
+    pub(super) unsealed: Option<String>,
     /// Where records are brought.
     pub(super) sinks: Board,
     /// What was read of interfaces.
@@ -224,6 +226,7 @@ impl Node {
             purses: Vec::new(),
             refused: None,
             feeds: Vec::new(),
+            unsealed: None,
             sinks: Board::default(),
             readings: Readings::default(),
         };

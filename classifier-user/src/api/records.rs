@@ -76,6 +76,8 @@ impl Asked {
     /// When records cannot be read.
     pub(super) fn page(&self, reader: &Reader, from: u64) -> Result<Page, LedgerError> {
         let last = reader.last_seq()?;
+        // What was pruned is passed over.
+        let from = from.max(reader.pruned_until()?);
         let behind = last.saturating_sub(from);
         if self.subscriber.is_none() && self.kind.is_none() {
             let count = behind.min(self.limit);

@@ -1,6 +1,7 @@
 //! `zerorate ledger`: whether a ledger holds what was recorded, and copies of it for auditors. Beside the agent, or without one.
 
 mod export;
+mod prune;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ enum Command {
         #[command(flatten)]
         what: export::What,
     },
+    /// Removes sealed files whose records nobody has to keep any longer, for good, oldest first. A record says so, and the
+    /// chain is proved behind it as before.
+    Prune(prune::What),
 }
 
 /// Which ledger.
@@ -87,6 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let (reader, zone) = which.open()?;
             export::run(&reader, &zone, what)
         }
+        Command::Prune(what) => prune::run(what),
     }
 }
 
@@ -109,6 +114,14 @@ fn verify(which: &Which, head: Option<Head>, format: Format) -> anyhow::Result<E
         }
         Format::Table => {
             writeln!(out, "records   {}", found.records)?;
+            writeln!(
+                out,
+                "sealed    {} of them, in {} files",
+                found.sealed_records, found.sealed_files
+            )?;
+            if found.pruned_until > 0 {
+                writeln!(out, "pruned    those up to {}", found.pruned_until)?;
+            }
             writeln!(out, "batches   {}", found.batches)?;
             let sums = &found.sums;
             writeln!(

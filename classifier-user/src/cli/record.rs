@@ -155,6 +155,16 @@ impl Line for Shown<'_> {
                     What::Outage(outage) => ("", "", outage.to_string()),
                     What::Correction(correction) => ("", "", correction.to_string()),
                     What::Gap { from, to, .. } => ("", "", format!("{from} to {to}")),
+                    What::Prune {
+                        first_seq,
+                        last_seq,
+                        by,
+                        ..
+                    } => (
+                        "",
+                        "",
+                        format!("records {first_seq} to {last_seq}, by {by}"),
+                    ),
                 };
                 let (id, reason) = (entry.id.clone(), entry.reason.clone());
                 (

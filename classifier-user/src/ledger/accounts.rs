@@ -152,6 +152,12 @@ pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
+/// What a time that is asked for comes to among those that are written down: one before them all is less than any.
+pub(super) fn bound(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond();
+    nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
 pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
     // What was written down for a time that never comes.
     if nanoseconds == i64::MAX {

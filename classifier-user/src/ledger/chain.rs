@@ -8,8 +8,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sha2::{Digest as _, Sha256};
+
+use super::sealed;
 
 /// The tables.
 pub(super) const TABLES: &str = "
@@ -60,6 +62,31 @@ impl FromStr for Head {
     "`{0}` is no head: write the number of a record, a colon and 64 hex digits, as `ledger verify` prints them"
 )]
 pub struct InvalidHead(String);
+
+/// What one transaction appended, or what is claimed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Number of its first record,
+    pub(super) first: i64,
+    /// and of its last.
+    pub(super) last: i64,
+    /// Hash over what is in it.
+    pub(super) content: Hash,
+    /// The chain's, with it.
+    pub(super) chain: Hash,
+}
+
+impl Batch {
+    /// A row of the table, or of a query for its columns.
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            first: row.get(0)?,
+            last: row.get(1)?,
+            content: row.get(2)?,
+            chain: row.get(3)?,
+        })
+    }
+}
 
 /// Records as they are stored: all of one row of counters at one moment, one of another kind,
 /// or first grants of many.
@@ -125,7 +152,7 @@ impl Written<'_> {
 
     /// Appends it in the form it is hashed in: numbers as eight bytes, the highest first; texts and bytes behind their
     /// length, written likewise. `docs/ledger.md` has the order for those who want to compute it elsewhere.
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         let number = |out: &mut Vec<u8>, number: i64| out.extend(number.to_be_bytes());
         let bytes = |out: &mut Vec<u8>, bytes: &[u8]| {
             out.extend((bytes.len() as u64).to_be_bytes());
@@ -256,10 +283,15 @@ pub(super) fn chained(before: &Hash, first: i64, last: i64, content: &Hash) -> H
 
 /// Number of the last record in the chain, and its hash.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Option<(i64, Hash)>> {
-    connection
+    let last = connection
         .prepare_cached("SELECT last, chain FROM batch ORDER BY first DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+        .optional()?;
+    match last {
+        Some(head) => Ok(Some(head)),
+        // All there is has left the database.
+        None => sealed::end(connection),
+    }
 }
 
 /// The hash of terms, by which batches know them.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 
 use jiff::Timestamp;
-use rusqlite::Transaction;
+use rusqlite::Connection;
 
 use super::usage::{AnyRecord, Which, next_seq};
 use super::{LedgerError, Reader, Result, failed};
@@ -33,7 +33,14 @@ impl AnyRecord {
 
 impl Reader {
     /// Asks several questions of one state of the file, whatever is written meanwhile.
-    fn at_once<T>(&self, ask: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn at_once<T, E: From<LedgerError>>(
+        &self,
+        ask: impl FnOnce(&Connection) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        // Somebody may be asking several already.
+        if !self.connection.is_autocommit() {
+            return ask(&self.connection);
+        }
         let state = self
             .connection
             .unchecked_transaction()
@@ -41,7 +48,7 @@ impl Reader {
         ask(&state)
     }
 
-    fn last_in(&self, state: &Transaction<'_>) -> Result<u64> {
+    fn last_in(&self, state: &Connection) -> Result<u64> {
         let next = next_seq(state).map_err(failed(&self.path))?;
         Ok(next as u64 - 1)
     }
@@ -80,7 +87,7 @@ impl Reader {
             let mut others = 0;
             let mut from = after;
             loop {
-                let page = self.records(from, None, PAGE)?;
+                let page = self.records(from, None, None, PAGE)?;
                 others += page.len() as u64;
                 for record in &page {
                     from = record.seq;

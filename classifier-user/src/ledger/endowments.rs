@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::accounts::{nanoseconds, timestamp};
 use super::chain::{Seal, Written};
 use super::records::{Entry, Record, What};
-use super::{Reader, Result, failed, to_json, usage};
+use super::{Reader, Result, failed, sealed, to_json, usage};
 use crate::accounts::Endowed;
+
+/// The kind of these records.
+pub(super) const KIND: &str = "grant";
 
 /// Fewer are written one by one.
 pub(crate) const TOGETHER: usize = 1_000;
@@ -39,7 +42,7 @@ pub(super) struct Content {
 /// The record of a first grant.
 pub(crate) fn entry(subscriber: &str, plan: &str, bucket: &str, bytes: u64) -> Entry {
     Entry {
-        kind: "grant".to_owned(),
+        kind: KIND.to_owned(),
         subscriber: subscriber.to_owned(),
         id: None,
         reason: Some(format!("granted at first by plan {plan}")),
@@ -92,6 +95,16 @@ pub(super) fn put(
     seal.close(transaction)
 }
 
+/// First grants of many, as they are stored.
+pub(super) struct Row<'a> {
+    /// Number of the first record.
+    pub(super) first: u64,
+    pub(super) time: Timestamp,
+    pub(super) content: &'a str,
+    /// A line each.
+    pub(super) subscribers: &'a str,
+}
+
 impl Reader {
     /// Records of first grants that are kept together, behind a number, oldest first, of one subscriber or of all.
     pub(super) fn endowments(
@@ -100,13 +113,16 @@ impl Reader {
         subscriber: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Record>> {
-        let query = "SELECT seq, time, content, subscribers FROM endowment WHERE seq + records - 1 > ?1 ORDER BY seq";
+        let query = "SELECT seq, time, content, subscribers FROM endowment
+            WHERE seq + records - 1 > ?1 AND seq > ?2 ORDER BY seq";
         let mut statement = self
             .connection
             .prepare_cached(query)
             .map_err(failed(&self.path))?;
+        // What is sealed may not be dropped yet.
+        let through = sealed::through(&self.connection).map_err(failed(&self.path))?;
         let mut rows = statement
-            .query([after as i64])
+            .query([after as i64, through])
             .map_err(failed(&self.path))?;
         let mut found = Vec::new();
         while found.len() < limit
@@ -118,27 +134,46 @@ impl Reader {
                 let ids = row.get_ref(3)?.as_str()?;
                 Ok((first, timestamp(row.get(1)?), content, ids))
             })();
-            let (first, time, content, ids) = read.map_err(failed(&self.path))?;
-            let Content { plan, grants } = self.understood(serde_json::from_str(content))?;
-            let each = grants.len().max(1) as u64;
-            // Those whose last record is not behind the number are passed over.
-            let passed = (after + 1).saturating_sub(first) / each;
-            let of = (0..)
-                .zip(ids.split('\n'))
-                .skip(passed as usize)
-                .filter(|(_, id)| subscriber.is_none_or(|wanted| wanted == *id));
-            let records = of.flat_map(|(place, id): (u64, _)| {
-                let seqs = first + place * each..;
-                let plan = &plan;
-                seqs.zip(&grants).map(move |(seq, (bucket, bytes))| Record {
-                    seq,
-                    time,
-                    entry: entry(id, plan, bucket, *bytes),
-                })
-            });
+            let (first, time, content, subscribers) = read.map_err(failed(&self.path))?;
+            let row = Row {
+                first,
+                time,
+                content,
+                subscribers,
+            };
             let left = limit - found.len();
-            found.extend(records.filter(|record| record.seq > after).take(left));
+            found.extend(self.spelled_out_endowment(&row, after, subscriber, left)?);
         }
         Ok(found)
+    }
+
+    /// Records of a row behind a number, of one subscriber or of all.
+    pub(super) fn spelled_out_endowment(
+        &self,
+        row: &Row<'_>,
+        after: u64,
+        subscriber: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>> {
+        let (first, time) = (row.first, row.time);
+        let Content { plan, grants } = self.understood(serde_json::from_str(row.content))?;
+        let each = grants.len().max(1) as u64;
+        // Those whose last record is not behind the number are passed over.
+        let passed = (after + 1).saturating_sub(first) / each;
+        let of = (0..)
+            .zip(row.subscribers.split('\n'))
+            .skip(passed as usize)
+            .filter(|(_, id)| subscriber.is_none_or(|wanted| wanted == *id));
+        let records = of.flat_map(|(place, id): (u64, _)| {
+            let seqs = first + place * each..;
+            let plan = &plan;
+            seqs.zip(&grants).map(move |(seq, (bucket, bytes))| Record {
+                seq,
+                time,
+                entry: entry(id, plan, bucket, *bytes),
+            })
+        });
+        let behind = records.filter(|record| record.seq > after);
+        Ok(behind.take(limit).collect())
     }
 }

@@ -88,6 +88,21 @@ pub enum LedgerError {
         /// What is wrong.
         what: String,
     },
+    /// A file that records were sealed in is not as it was, or is gone.
+    #[error(
+        "records {first} to {last} are in {}, which cannot be read: {what}; put back the file that was there",
+        file.display()
+    )]
+    Sealed {
+        /// The file.
+        file: PathBuf,
+        /// Number of its first record.
+        first: i64,
+        /// Of the last.
+        last: i64,
+        /// What is wrong.
+        what: String,
+    },
     /// Too many interfaces.
     #[error(
         "ledger {}: {known} interfaces have been counted on since the counters began, and there is room for \

@@ -14,7 +14,10 @@ use tracing::info;
 
 use super::chain::{self, Seal};
 use super::walk::walk;
-use super::{LedgerError, Result, SCHEMA, TABLES, endowments, failed, notes, reconciled, usage};
+use super::{
+    LedgerError, Result, SCHEMA, TABLES, endowments, failed, notes, reconciled, records, sealed,
+    usage,
+};
 
 /// Records that an old ledger's are sealed by, at most so many at once.
 const SEALED_AT_ONCE: i64 = 10_000;
@@ -55,7 +58,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
     let connection = Connection::open(&new).map_err(failed(path))?;
     connection
         .execute_batch(&format!(
-            "BEGIN; {TABLES} {} {} {} {} {} {} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
+            "BEGIN; {TABLES} {} {} {} {} {} {} {} {} PRAGMA user_version = {SCHEMA}; COMMIT;",
             usage::TABLES,
             usage::GAPS,
             chain::TABLES,
@@ -63,6 +66,7 @@ pub(super) fn make(path: &Path) -> Result<()> {
             endowments::TABLE,
             usage::PAST,
             reconciled::TABLES,
+            sealed::TABLES,
         ))
         .map_err(failed(path))?;
     connection
@@ -170,8 +174,9 @@ fn contents_of(path: &Path) -> rusqlite::Result<Vec<(String, Value)>> {
     )?)
 }
 
-/// From 4 to 5: records are in a chain of batches, gaps are declared, outages and corrections are noted under ids, what
-/// plans grant at first is recorded, and rows that ended give their lines away.
+/// From 4 to 5: records are in a chain of batches and found by their kind, gaps are declared, outages and corrections are noted under ids, what
+/// plans grant at first is recorded, rows that ended give their lines away, and what is old leaves
+/// for sealed files.
 fn seal_records(transaction: &Transaction<'_>) -> std::result::Result<(), LedgerError> {
     let path = PathBuf::from(transaction.path().unwrap_or_default());
     transaction
@@ -179,18 +184,20 @@ fn seal_records(transaction: &Transaction<'_>) -> std::result::Result<(), Ledger
             "ALTER TABLE usage ADD COLUMN gap INTEGER;
              ALTER TABLE usage ADD COLUMN clock INTEGER NOT NULL DEFAULT 0;
              ALTER TABLE session ADD COLUMN lost INTEGER;
-             {} {} {} {} {} {}",
+             {} {} {} {} {} {} {} {}",
+            records::KINDS,
             usage::GAPS,
             chain::TABLES,
             notes::TABLES,
             endowments::TABLE,
             usage::PAST,
             reconciled::TABLES,
+            sealed::TABLES
         ))
         .map_err(failed(&path))?;
     let mut next = 1;
     let mut seal = Seal::from(1);
-    walk(transaction, &path, |written, _| {
+    walk(transaction, &path, (0, i64::MAX), |written, _| {
         if written.seq() != next {
             return Err(LedgerError::Damaged {
                 path: path.clone(),

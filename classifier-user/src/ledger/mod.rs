@@ -17,6 +17,7 @@ mod reader;
 mod reconciled;
 pub mod records;
 pub mod schedule;
+pub mod sealed;
 pub mod usage;
 pub mod verify;
 mod walk;
@@ -341,9 +342,11 @@ CREATE TABLE request (
     id TEXT PRIMARY KEY, time INTEGER NOT NULL, content TEXT NOT NULL, answer TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE record (
-    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, subscriber TEXT NOT NULL, content TEXT NOT NULL
+    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, subscriber TEXT NOT NULL, content TEXT NOT NULL,
+    kind TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX record_of_subscriber ON record (subscriber, seq);
+CREATE INDEX record_of_kind ON record (kind, seq);
 ";
 
 fn to_json<T: Serialize>(content: &T) -> rusqlite::Result<String> {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::accounts::{nanoseconds, timestamp};
 use super::chain::{Seal, Written};
 use super::notes::{Correction, Outage};
-use super::{Reader, Result, failed, to_json};
+use super::usage::Which;
+use super::{Reader, Result, endowments, failed, sealed, to_json};
 use crate::balance::money::Amount;
 use crate::subscribers::Wish;
 
@@ -33,7 +34,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = RecordEntry)]
 pub struct Entry {
-    /// `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage`, `correction` or `gap`.
+    /// `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage`, `correction`, `gap` or `prune`.
     pub kind: String,
     /// Id of the subscriber; empty, and left out, where it is of none or of many.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -89,10 +90,30 @@ pub enum What {
         /// Epoch of the counters, 16 hex digits.
         epoch: String,
     },
+    /// Records were removed for good.
+    Prune {
+        /// Number of the first that is gone,
+        first_seq: u64,
+        /// and of the last.
+        last_seq: u64,
+        /// None of them ended after this.
+        before: Timestamp,
+        /// Who said so.
+        by: String,
+        /// The chain's hash with the last of them, 64 hex digits.
+        chain: String,
+    },
 }
 
+/// What a table of an earlier version lacks: records are found by their kind.
+pub(super) const KINDS: &str = "
+ALTER TABLE record ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+UPDATE record SET kind = coalesce(content ->> '$.kind', '');
+CREATE INDEX record_of_kind ON record (kind, seq);
+";
+
 impl Reader {
-    /// Records behind a number, oldest first, of one subscriber or of all.
+    /// Records behind a number, oldest first, of one subscriber or of all, of one kind or of all.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -100,22 +121,58 @@ impl Reader {
         &self,
         after: u64,
         subscriber: Option<&str>,
+        kind: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Record>> {
+        let which = Which {
+            after,
+            subscriber,
+            kind,
+            limit,
+        };
+        self.at_once(|state| {
+            let through = sealed::through(state).map_err(failed(&self.path))?;
+            let sealed = match (after as i64) < through {
+                true => self.sealed_others(which)?,
+                false => Vec::new(),
+            };
+            let mut found = sealed;
+            if found.len() < limit {
+                found.extend(self.kept_records(Which {
+                    after: after.max(through as u64),
+                    limit: limit - found.len(),
+                    ..which
+                })?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Those of them that are in the database.
+    pub(super) fn kept_records(&self, which: Which<'_>) -> Result<Vec<Record>> {
+        let Which {
+            after,
+            subscriber,
+            kind,
+            limit,
+        } = which;
         // Each with an index of its own.
-        let which = match subscriber {
-            Some(_) => "subscriber = ?2 AND",
-            None => "?2 IS NULL AND",
+        let which = match (subscriber, kind) {
+            (Some(_), None) => "subscriber = ?2 AND ?3 IS NULL AND",
+            (Some(_), Some(_)) => "subscriber = ?2 AND kind = ?3 AND",
+            (None, Some(_)) => "?2 IS NULL AND kind = ?3 AND",
+            (None, None) => "?2 IS NULL AND ?3 IS NULL AND",
         };
         let query = &format!(
-            "SELECT seq, time, content FROM record WHERE {which} seq > ?1 ORDER BY seq LIMIT ?3"
+            "SELECT seq, time, content FROM record WHERE {which} seq > ?1 ORDER BY seq LIMIT ?4"
         );
         let mut statement = self
             .connection
             .prepare_cached(query)
             .map_err(failed(&self.path))?;
+        let asked = params![after as i64, subscriber, kind, limit as i64];
         let rows = statement
-            .query_map(params![after as i64, subscriber, limit as i64], |row| {
+            .query_map(asked, |row| {
                 Ok((
                     row.get::<_, i64>(0)? as u64,
                     timestamp(row.get(1)?),
@@ -130,9 +187,11 @@ impl Reader {
             Ok(Record { seq, time, entry })
         });
         let mut found: Vec<Record> = written.collect::<Result<_>>()?;
-        found.extend(self.endowments(after, subscriber, limit)?);
-        found.sort_by_key(|record| record.seq);
-        found.truncate(limit);
+        if kind.is_none_or(|kind| kind == endowments::KIND) {
+            found.extend(self.endowments(after, subscriber, limit)?);
+            found.sort_by_key(|record| record.seq);
+            found.truncate(limit);
+        }
         Ok(found)
     }
 
@@ -157,10 +216,10 @@ pub(super) fn append(
     }
     let first = super::usage::next_seq(transaction)?;
     let mut seal = Seal::from(first);
-    let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
+    let mut put = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (seq, entry) in (first..).zip(entries) {
         let (time, content) = (nanoseconds(at), &*to_json(entry)?);
-        put.execute(params![seq, time, entry.subscriber, content])?;
+        put.execute(params![seq, time, entry.subscriber, content, entry.kind])?;
         seal.add(&Written::Other { seq, time, content });
     }
     seal.close(transaction)

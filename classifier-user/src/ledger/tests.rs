@@ -176,7 +176,7 @@ fn what_plans_grant_at_first_is_recorded_for_each_also_of_very_many() {
             .unwrap();
         accounts.adopt(&mut change);
     }
-    let all = ledger.records(0, None, usize::MAX >> 1).unwrap();
+    let all = ledger.records(0, None, None, usize::MAX >> 1).unwrap();
     assert_eq!(all.len(), 2 * 2_501);
     assert!(all.iter().zip(1..).all(|(record, seq)| record.seq == seq));
     let of: std::collections::BTreeSet<_> = all
@@ -197,7 +197,7 @@ fn what_plans_grant_at_first_is_recorded_for_each_also_of_very_many() {
     assert_eq!((kinds("main", 1_000), kinds("more", 2_000)), (2_501, 2_501));
     // Page by page, and of one of them: the same.
     let mut paged = Vec::new();
-    while let Some(page) = Some(ledger.records(paged.len() as u64, None, 701).unwrap())
+    while let Some(page) = Some(ledger.records(paged.len() as u64, None, None, 701).unwrap())
         && !page.is_empty()
     {
         paged.extend(page);
@@ -206,9 +206,12 @@ fn what_plans_grant_at_first_is_recorded_for_each_also_of_very_many() {
     for place in [0, 1_234, 5_000] {
         let own = &all[place..place + 2];
         let id = own[0].entry.subscriber.as_str();
-        assert_eq!(ledger.records(0, Some(id), 10).unwrap(), own);
-        assert_eq!(ledger.records(0, Some(id), 1).unwrap(), own[..1]);
-        assert_eq!(ledger.records(own[0].seq, Some(id), 10).unwrap(), own[1..]);
+        assert_eq!(ledger.records(0, Some(id), None, 10).unwrap(), own);
+        assert_eq!(ledger.records(0, Some(id), None, 1).unwrap(), own[..1]);
+        assert_eq!(
+            ledger.records(own[0].seq, Some(id), None, 10).unwrap(),
+            own[1..]
+        );
     }
     let rows = ledger.rows("SELECT count(*) FROM endowment", |row| row.get::<_, i64>(0));
     assert_eq!(rows.unwrap(), [1]);

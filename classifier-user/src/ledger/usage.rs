@@ -24,6 +24,7 @@ pub use self::account::{Accounted, Backwards, Closing, Cut, End, Moved, Taken};
 pub(crate) use self::closings::closings;
 pub(super) use self::closings::put_closings;
 pub(super) use self::gaps::end_epoch;
+pub(super) use self::read::prefixes;
 pub use self::read::{Stored, Which};
 pub use self::record::{AnyRecord, Gap, GapReason, Kind, UsageRecord};
 pub use self::sessions::PastSession;

@@ -2,6 +2,7 @@
 //! file without a page out of place. It reads all there is, as it stands at one moment, beside the agent or without one.
 
 mod batches;
+mod sealed;
 
 use std::collections::HashMap;
 
@@ -9,12 +10,12 @@ use classifier::layout::Meter;
 use rusqlite::Rows;
 use serde::Serialize;
 
-use super::chain::{self, Hash, Head, NOTHING, Seal, Written, WrittenUsage};
+use super::chain::{self, Batch, Hash, Head, NOTHING, Seal, Written, WrittenUsage};
 use super::endowments::Content;
-use super::records::Entry;
+use super::records::{Entry, What};
 use super::usage::account::checked_plus;
-use super::usage::{Cause, UsageRecord, codec};
-use super::walk::{Reference, Whose, walk};
+use super::usage::{Cause, Terms, UsageRecord, codec};
+use super::walk::{Reference, walk};
 use super::{LedgerError, Reader, Result, failed};
 
 /// Problems that are told one by one.
@@ -25,6 +26,12 @@ const TOLD: usize = 100;
 pub struct Verified {
     /// How many records there are.
     pub records: u64,
+    /// How many of them are in sealed files, and how many files there are.
+    pub sealed_records: u64,
+    /// Of these.
+    pub sealed_files: u64,
+    /// Records up to this number were pruned; 0 where none ever was.
+    pub pruned_until: u64,
     /// How many batches they were written in.
     pub batches: u64,
     /// Number of the last record and hash over all of them, `SEQ:HASH`; `null` where there are none.
@@ -61,7 +68,7 @@ impl Sums {
         });
     }
 
-    fn add(&mut self, counted: &Meter) {
+    pub(super) fn add(&mut self, counted: &Meter) {
         self.bytes_up += u128::from(counted.bytes_up);
         self.bytes_down += u128::from(counted.bytes_down);
         self.packets_up += u128::from(counted.packets_up);
@@ -80,17 +87,22 @@ impl Reader {
             .connection
             .unchecked_transaction()
             .map_err(failed(&self.path))?;
-        let query = "SELECT first, last, content, chain FROM batch ORDER BY first";
+        let through = super::sealed::through(&self.connection).map_err(failed(&self.path))?;
+        let pruned = super::sealed::pruned(&self.connection).map_err(failed(&self.path))?;
+        let (pruned_until, chain) = pruned.map_or((0, NOTHING), |(last, chain, _)| (last, chain));
+        let query = "SELECT first, last, content, chain FROM batch WHERE first > ?1 ORDER BY first";
         let mut batches = self.connection.prepare(query).map_err(failed(&self.path))?;
         let mut found = Found {
             reader: self,
-            rows: batches.query([]).map_err(failed(&self.path))?,
+            rows: batches.query([through]).map_err(failed(&self.path))?,
             batch: None,
             batches: 0,
             seal: None,
-            chain: NOTHING,
+            chain,
             noted,
-            next: 1,
+            next: pruned_until + 1,
+            pruned: pruned.map(|(last, chain, _)| (last, chain)),
+            torn: pruned.is_some(),
             epoch: None,
             terms: HashMap::new(),
             labels: HashMap::new(),
@@ -99,14 +111,23 @@ impl Reader {
             problems: Vec::new(),
             found: 0,
         };
-        found.next_batch()?;
         found.look_at_pages()?;
-        walk(&self.connection, &self.path, |written, reference| {
-            found.look_at(&written, reference)
-        })?;
+        found.begin_behind_pruned();
+        let (sealed_files, sealed_records) = found.look_at_sealed()?;
+        found.next_batch()?;
+        let path = &self.path;
+        walk(
+            &self.connection,
+            path,
+            (through, i64::MAX),
+            |written, reference| found.look_at(&written, reference),
+        )?;
         found.end()?;
         let verified = Verified {
-            records: found.next as u64 - 1,
+            records: (found.next - 1 - pruned_until).unsigned_abs(),
+            sealed_records,
+            sealed_files,
+            pruned_until: pruned_until.unsigned_abs(),
             batches: found.batches,
             head: self.head()?.map(|head| head.to_string()),
             sums: found.sums,
@@ -131,17 +152,11 @@ impl Reader {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Batch {
-    first: i64,
-    last: i64,
-    content: Hash,
-    chain: Hash,
-}
-
 /// What is known of a session that may have more records.
 struct Session {
     session_seq: i64,
+    /// Its first records are not there: where its totals begin is not known.
+    begins_late: bool,
     /// By number of the label.
     totals: HashMap<usize, Meter>,
 }
@@ -161,9 +176,13 @@ struct Found<'a> {
     /// A head that was noted, until the batch that ends with it.
     noted: Option<Head>,
     next: i64,
+    /// The last record that was pruned, and the chain until there, as long as no record says so.
+    pruned: Option<(i64, Hash)>,
+    /// Some records are not there, for whatever reason: sessions may begin with any of theirs.
+    torn: bool,
     epoch: Option<i64>,
-    /// Numbers of the labels of terms.
-    terms: HashMap<i64, Vec<usize>>,
+    /// What the meters of terms count, by their hash: numbers of labels, and the epoch.
+    terms: HashMap<Hash, (Vec<usize>, Option<i64>)>,
     labels: HashMap<(String, String), usize>,
     sessions: HashMap<i64, Session>,
     sums: Sums,
@@ -189,57 +208,90 @@ impl Found<'_> {
         Ok(())
     }
 
+    /// A row of the database.
     fn look_at(&mut self, written: &Written<'_>, reference: Reference<'_>) -> Result<()> {
         let seq = written.seq();
-        if seq > self.next {
-            let last = seq - 1;
-            self.problem(format!("records {} to {last} are missing", self.next));
-        } else if seq < self.next {
-            self.problem(format!("record {seq} is there twice"));
-        }
+        self.look_at_number(seq);
         match (written, reference) {
-            (Written::Usage(usage), Reference::Whose(whose)) => self.look_at_usage(usage, whose)?,
-            (Written::Other { content, .. }, Reference::Subscriber(subscriber)) => {
-                match serde_json::from_str::<Entry>(content) {
-                    Ok(entry) if entry.subscriber == subscriber => {}
-                    Ok(entry) => self.problem(format!(
-                        "record {seq} is of `{}`, and is found under `{subscriber}`",
-                        entry.subscriber
-                    )),
-                    Err(error) => self.problem(format!("record {seq} cannot be read: {error}")),
-                }
-            }
-            (
-                Written::Endowment {
-                    records,
-                    content,
-                    subscribers,
-                    ..
-                },
-                Reference::Nothing,
-            ) => match serde_json::from_str::<Content>(content) {
-                Ok(content) => {
-                    let found = content.grants.len() * subscribers.split('\n').count();
-                    if found as i64 != *records {
-                        self.problem(format!(
-                            "record {seq} says that it is {records} records, and is {found}"
-                        ));
+            (Written::Usage(usage), Reference::Whose(whose)) => {
+                if !self.terms.contains_key(&usage.terms) {
+                    match self.reader.terms(whose.terms) {
+                        Ok(terms) => self.learn(usage.terms, terms),
+                        // Told by each record that refers to them.
+                        Err(LedgerError::Damaged { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
-                Err(error) => self.problem(format!("record {seq} cannot be read: {error}")),
-            },
-            _ => unreachable!("each kind comes with its own"),
+                self.look_at_usage(usage, whose.session, whose.epoch);
+            }
+            (Written::Other { content, .. }, Reference::Under { subscriber, kind }) => {
+                if let Some(entry) = self.look_at_other(seq, content) {
+                    for (is, under) in [(&entry.subscriber, subscriber), (&entry.kind, kind)] {
+                        if is != under {
+                            self.problem(format!(
+                                "record {seq} is of `{is}`, and is found under `{under}`"
+                            ));
+                        }
+                    }
+                }
+            }
+            _ => self.look_at_endowment(written),
         }
         self.look_at_batch(written)?;
         self.next = seq + written.records();
         Ok(())
     }
 
-    fn look_at_usage(&mut self, usage: &WrittenUsage<'_>, whose: Whose) -> Result<()> {
+    fn look_at_number(&mut self, seq: i64) {
+        if seq > self.next {
+            let last = seq - 1;
+            self.problem(format!("records {} to {last} are missing", self.next));
+        } else if seq < self.next {
+            self.problem(format!("record {seq} is there twice"));
+        }
+    }
+
+    fn look_at_other(&mut self, seq: i64, content: &str) -> Option<Entry> {
+        match serde_json::from_str::<Entry>(content) {
+            Ok(entry) => {
+                self.look_for_pruning(&entry);
+                Some(entry)
+            }
+            Err(error) => {
+                self.problem(format!("record {seq} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn look_at_endowment(&mut self, written: &Written<'_>) {
+        let Written::Endowment {
+            seq,
+            records,
+            content,
+            subscribers,
+            ..
+        } = written
+        else {
+            return;
+        };
+        match serde_json::from_str::<Content>(content) {
+            Ok(content) => {
+                let found = content.grants.len() * subscribers.split('\n').count();
+                if found as i64 != *records {
+                    self.problem(format!(
+                        "record {seq} says that it is {records} records, and is {found}"
+                    ));
+                }
+            }
+            Err(error) => self.problem(format!("record {seq} cannot be read: {error}")),
+        }
+    }
+
+    fn look_at_usage(&mut self, usage: &WrittenUsage<'_>, number: i64, epoch: i64) {
         let seq = usage.seq;
         let Some(moved) = codec::moved(usage.meters) else {
-            self.problem(format!("record {seq} cannot be read"));
-            return Ok(());
+            return self.problem(format!("record {seq} cannot be read"));
         };
         if moved.len() as i64 != usage.records {
             let n = moved.len();
@@ -252,20 +304,21 @@ impl Found<'_> {
             self.problem(format!("record {seq} ends before it begins"));
         }
         // Sessions of counters that are gone have no further records.
-        if self.epoch != Some(whose.epoch) {
-            self.epoch = Some(whose.epoch);
+        if self.epoch != Some(epoch) {
+            self.epoch = Some(epoch);
             self.sessions.clear();
         }
-        let Ok(labels) = self.labels_of(whose.terms)? else {
-            self.problem(format!(
-                "record {seq}: the terms {} cannot be read",
-                whose.terms
-            ));
-            return Ok(());
+        let Some((labels, _)) = self.terms.get(&usage.terms) else {
+            return self.problem(format!("record {seq}: its terms cannot be read"));
         };
-        let session = self.sessions.entry(whose.session).or_insert(Session {
-            session_seq: 1,
-            totals: HashMap::new(),
+        let torn = self.torn;
+        let session = self.sessions.entry(number).or_insert_with(|| {
+            let begins_late = torn && usage.session_seq > 1;
+            Session {
+                session_seq: if begins_late { usage.session_seq } else { 1 },
+                begins_late,
+                totals: HashMap::new(),
+            }
         });
         let mut problems = Vec::new();
         if usage.session_seq != session.session_seq {
@@ -282,52 +335,41 @@ impl Found<'_> {
                 ));
                 continue;
             };
-            let total = session.totals.entry(*label).or_default();
-            let sum = checked_plus(total, &moved.delta);
-            if sum != Some(moved.total) {
+            let before = session.totals.insert(*label, moved.total);
+            let before = before.or((!session.begins_late).then(Meter::default));
+            let sum = before.map(|before| checked_plus(&before, &moved.delta));
+            if sum.is_some_and(|sum| sum != Some(moved.total)) {
                 problems.push(format!(
                     "record {seq}: the records of its meter in session {} of `{}` do not add up to its total",
                     usage.session, usage.subscriber
                 ));
             }
-            *total = moved.total;
             self.sums.add(&moved.delta);
         }
         let cause = u8::try_from(usage.cause).ok().and_then(Cause::of_number);
         match cause {
             None => problems.push(format!("record {seq} has no cause there is")),
-            Some(cause) if cause.is_final() => _ = self.sessions.remove(&whose.session),
+            Some(cause) if cause.is_final() => _ = self.sessions.remove(&number),
             Some(_) => {}
         }
         for problem in problems {
             self.problem(problem);
         }
-        Ok(())
     }
 
-    /// Numbers of what the meters of terms count, which are the same where class and charge are.
-    fn labels_of(&mut self, number: i64) -> Result<std::result::Result<Vec<usize>, LedgerError>> {
-        if let Some(labels) = self.terms.get(&number) {
-            return Ok(Ok(labels.clone()));
-        }
-        let terms = match self.reader.terms(number) {
-            Ok(terms) => terms,
-            Err(error @ LedgerError::Damaged { .. }) => return Ok(Err(error)),
-            Err(error) => return Err(error),
-        };
-        let labels: Vec<usize> = terms
-            .meters
-            .into_iter()
-            .map(|label| {
-                let new = self.labels.len();
-                *self
-                    .labels
-                    .entry((label.class, label.charged))
-                    .or_insert(new)
-            })
-            .collect();
-        self.terms.insert(number, labels.clone());
-        Ok(Ok(labels))
+    /// Numbers what the meters of terms count, which are the same where class and charge are.
+    fn learn(&mut self, hash: Hash, terms: Terms) {
+        let epoch = u64::from_str_radix(&terms.epoch, 16);
+        let epoch = epoch.ok().map(|epoch| epoch as i64);
+        let labels = terms.meters.into_iter().map(|label| {
+            let new = self.labels.len();
+            *self
+                .labels
+                .entry((label.class, label.charged))
+                .or_insert(new)
+        });
+        let labels = labels.collect();
+        self.terms.insert(hash, (labels, epoch));
     }
 
     /// What there is to be said when all records have been read.
@@ -340,6 +382,11 @@ impl Found<'_> {
                 self.next = last + 1;
             }
             self.end_of_batch(batch)?;
+        }
+        if let Some((last, _)) = self.pruned {
+            self.problem(format!(
+                "records until {last} are gone, and no record says that they were pruned"
+            ));
         }
         if let Some(noted) = self.noted {
             self.problem(format!(
@@ -355,12 +402,20 @@ impl Found<'_> {
                 return;
             }
             let recorded = self.sessions.remove(&taken.session);
+            // What is not there is not held against it.
+            let late = recorded.as_ref().map_or(self.torn, |session| session.begins_late);
             let totals = recorded.as_ref().map(|session| {
                 let mut totals = session.totals.values();
                 totals.try_fold(Meter::default(), |sum, total| checked_plus(&sum, total))
             });
-            let session_seq = recorded.map_or(1, |session| session.session_seq);
-            if totals.unwrap_or(Some(Meter::default())) != taken.sum() || session_seq - 1 != taken.session_seq as i64 {
+            let session_seq = recorded.map(|session| session.session_seq);
+            let sums_differ = !late && totals.unwrap_or(Some(Meter::default())) != taken.sum();
+            let expected = taken.session_seq as i64 + 1;
+            let numbers_differ = match session_seq {
+                Some(session_seq) => session_seq != expected,
+                None => !late && expected != 1,
+            };
+            if sums_differ || numbers_differ {
                 self.problem(format!(
                     "what was taken of the row at line {line} is not what the records of its session say"
                 ));

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, Statement};
 
 use super::chain::{self, Hash, Written, WrittenUsage};
-use super::{LedgerError, Result, failed};
+use super::{LedgerError, failed};
 
 /// What a row of the table `usage` refers to, besides what is in its records.
 #[derive(Debug, Clone, Copy)]
@@ -24,28 +24,30 @@ SELECT usage.seq, usage.records, usage.session_seq, usage.cause, usage.suspended
     usage.active, usage.peak_up, usage.peak_down, usage.meters, usage.clock, usage.session, usage.terms, usage.gap,
     session.epoch, session.session, session.subscriber, session.addresses, gap.start, gap.ended, gap.reason
 FROM usage LEFT JOIN session ON session.number = usage.session LEFT JOIN gap ON gap.number = usage.gap
-ORDER BY usage.seq";
+WHERE usage.seq > ?1 AND usage.seq <= ?2 ORDER BY usage.seq";
 
-const ENDOWMENTS: &str =
-    "SELECT seq, records, time, content, subscribers FROM endowment ORDER BY seq";
+const ENDOWMENTS: &str = "SELECT seq, records, time, content, subscribers FROM endowment
+WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
 
-const RECORDS: &str = "SELECT seq, time, content, subscriber FROM record ORDER BY seq";
+const RECORDS: &str = "SELECT seq, time, content, subscriber, kind FROM record
+WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
 
-/// Gives all records to `each`, in the order of their numbers; those of usage with whose they are, others with the id of
-/// the subscriber they are kept under.
-pub(super) fn walk(
+/// Gives all records behind a number, until another, to `each`, in the order of their numbers; those of usage with whose they are, others with
+/// what they are found under.
+pub(super) fn walk<E: From<LedgerError>>(
     connection: &Connection,
     path: &Path,
-    mut each: impl FnMut(Written<'_>, Reference<'_>) -> Result<()>,
-) -> Result<()> {
-    let sql = |error| failed(path)(error);
+    (after, last): (i64, i64),
+    mut each: impl FnMut(Written<'_>, Reference<'_>) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let sql = |error| E::from(failed(path)(error));
     let mut usage = connection.prepare(USAGE).map_err(sql)?;
     let mut records = connection.prepare(RECORDS).map_err(sql)?;
     let mut endowments = connection.prepare(ENDOWMENTS).map_err(sql)?;
     let mut terms = Terms::new(connection).map_err(sql)?;
-    let mut usage = usage.query([]).map_err(sql)?;
-    let mut records = records.query([]).map_err(sql)?;
-    let mut endowments = endowments.query([]).map_err(sql)?;
+    let mut usage = usage.query([after, last]).map_err(sql)?;
+    let mut records = records.query([after, last]).map_err(sql)?;
+    let mut endowments = endowments.query([after, last]).map_err(sql)?;
     let seq = |row: &Option<&Row<'_>>| {
         let seq = row.map(|row| row.get::<_, i64>(0)).transpose();
         // What is not there comes last.
@@ -70,10 +72,14 @@ pub(super) fn walk(
                         time: row.get(1)?,
                         content: row.get_ref(2)?.as_str()?,
                     };
-                    Ok((written, row.get_ref(3)?.as_str()?))
+                    let under = Reference::Under {
+                        subscriber: row.get_ref(3)?.as_str()?,
+                        kind: row.get_ref(4)?.as_str()?,
+                    };
+                    Ok((written, under))
                 })();
-                let (written, subscriber) = read.map_err(sql)?;
-                each(written, Reference::Subscriber(subscriber))?;
+                let (written, under) = read.map_err(sql)?;
+                each(written, under)?;
                 next_record = records.next().map_err(sql)?;
             }
             (_, _, Some(row)) => {
@@ -99,19 +105,23 @@ pub(super) fn walk(
 pub(super) enum Reference<'a> {
     /// Of usage.
     Whose(Whose),
-    /// Of any other kind: the subscriber it is found under.
-    Subscriber(&'a str),
+    /// Of any other kind: what it is found under.
+    Under {
+        /// Id of the subscriber.
+        subscriber: &'a str,
+        kind: &'a str,
+    },
     /// Of first grants of many.
     Nothing,
 }
 
-fn one_usage(
+fn one_usage<E: From<LedgerError>>(
     row: &Row<'_>,
     path: &Path,
     terms: &mut Terms<'_>,
-    each: &mut impl FnMut(Written<'_>, Reference<'_>) -> Result<()>,
-) -> Result<()> {
-    let sql = |error| failed(path)(error);
+    each: &mut impl FnMut(Written<'_>, Reference<'_>) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let sql = |error| E::from(failed(path)(error));
     let damaged = |what: String| LedgerError::Damaged {
         path: path.to_owned(),
         what,

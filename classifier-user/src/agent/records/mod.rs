@@ -3,7 +3,9 @@
 pub(in crate::agent) mod checkpoint;
 pub mod notes;
 mod outages;
+pub mod prune;
 pub(in crate::agent) mod recorder;
 pub(in crate::agent) mod recording;
+pub(in crate::agent) mod sealer;
 mod split;
 pub mod statement;

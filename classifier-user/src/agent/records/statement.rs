@@ -58,7 +58,7 @@ impl Node {
         let ends = found.iter().flat_map(|found| &found.records);
         let latest = ends.map(|stored| stored.end).max();
         let to = to.unwrap_or_else(|| latest.map_or(now, |latest| latest.max(now)));
-        let mut records = self.ledger.records(0, Some(id), i64::MAX as usize)?;
+        let mut records = self.ledger.records(0, Some(id), None, i64::MAX as usize)?;
         let account = self.accounts.subscribers.get(id);
         if found.is_empty() && records.is_empty() && account.is_none() {
             return Ok(None);
@@ -101,7 +101,9 @@ impl Node {
             sessions.push(row);
         }
         total.used.finish(shortest);
-        let of_nobody = self.ledger.records(0, Some(OF_NOBODY), i64::MAX as usize)?;
+        let of_nobody = self
+            .ledger
+            .records(0, Some(OF_NOBODY), None, i64::MAX as usize)?;
         let outages = outages::of(id, &of_nobody, &spans, (after, to));
         total.creditable_seconds = outages::creditable(&outages, &spans, (after, to));
         let (usage, dropped) = sum.rows(id);
@@ -187,8 +189,7 @@ impl Node {
             let current = session.epoch == epoch;
             (current, session.start, session.session)
         };
-        for session in self.ledger.sessions_of(id)? {
-            let records = self.ledger.usage_of(&session, after, to)?;
+        for (session, records) in self.ledger.sessions_with_usage(id, after, to)? {
             found.insert(key(&session), Found { session, records });
         }
         if let Some(session) = self.running(id) {

@@ -4,6 +4,7 @@ mod buckets;
 mod consumers;
 mod events;
 mod health;
+mod ledger;
 mod metrics;
 mod notes;
 mod own;
@@ -21,6 +22,7 @@ use utoipa_axum::routes;
 pub use self::buckets::NewOrder;
 pub use self::consumers::Acknowledgement;
 pub use self::events::{GapWord, Line};
+pub use self::ledger::{PruneAnswer, PruneRequest};
 pub use self::notes::{CorrectionRequest, OutageOf, OutageRequest};
 pub use self::policy::Version;
 pub use self::records::{COUNT, KINDS, LAST, NEXT_AFTER};
@@ -69,6 +71,7 @@ pub(super) fn table() -> Table {
         .add(read, routes!(consumers::one))
         .add(billing, routes!(consumers::acknowledge))
         .add(billing, routes!(consumers::forget))
+        .add(Access::Role(Role::Admin), routes!(ledger::prune))
         .add(billing, routes!(own::token))
         .add(Access::Own, routes!(own::one))
         .add(Access::Own, routes!(own::statement))

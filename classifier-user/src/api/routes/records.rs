@@ -23,7 +23,7 @@ use crate::api::server::LedgerPath;
 use crate::ledger::usage::AnyRecord;
 
 /// Kinds of records.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     "usage",
     "grant",
     "debit",
@@ -34,6 +34,7 @@ pub const KINDS: [&str; 10] = [
     "outage",
     "correction",
     "gap",
+    "prune",
 ];
 
 /// Records of a page when nobody says how many.
@@ -63,7 +64,8 @@ pub(super) struct Which {
     after: u64,
     /// Only of this subscriber.
     subscriber: Option<String>,
-    /// Only of this kind: `usage`, `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage` or `correction`.
+    /// Only of this kind: `usage`, `grant`, `debit`, `return`, `expire`, `write_off`, `state`, `outage`,
+    /// `correction`, `gap` or `prune`.
     kind: Option<String>,
     /// At most so many: 10000 if nothing is said, never more than 1000000.
     limit: Option<u64>,

@@ -25,7 +25,7 @@ pub(super) fn meter([bytes_up, packets_up, bytes_down, packets_down]: [u64; 4]) 
     }
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(in crate::ledger) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -33,7 +33,7 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(in crate::ledger) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;

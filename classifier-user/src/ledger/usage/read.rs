@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::super::accounts::timestamp;
-use super::super::{LedgerError, Reader, Result, failed};
+use super::super::chain::WrittenUsage;
+use super::super::{LedgerError, Reader, Result, failed, sealed};
 use super::{AnyRecord, Cause, Closing, Gap, Judged, Moved, Taken, Terms, codec};
 
 /// More records than one row of counters ever yields at once.
@@ -74,8 +75,40 @@ pub(super) fn addresses(prefixes: &[IpNet]) -> String {
 }
 
 /// The reverse of [`addresses`].
-pub(super) fn prefixes(text: &str) -> std::result::Result<Vec<IpNet>, ipnet::AddrParseError> {
+pub(in crate::ledger) fn prefixes(
+    text: &str,
+) -> std::result::Result<Vec<IpNet>, ipnet::AddrParseError> {
     text.split_whitespace().map(str::parse).collect()
+}
+
+impl Stored {
+    /// What a row says that stands elsewhere than in the table; `None` when it says what no row can.
+    pub(in crate::ledger) fn of(row: &WrittenUsage<'_>, terms: Arc<Terms>) -> Option<Self> {
+        let moved = codec::moved(row.meters)?;
+        if moved.iter().any(|moved| moved.meter >= terms.meters.len()) {
+            return None;
+        }
+        let gap = match row.gap {
+            None => None,
+            Some((start, ended, reason)) => Some(super::gaps::gap_of(start, ended, reason)?),
+        };
+        Some(Self {
+            seq: Some(row.seq as u64),
+            session_seq: row.session_seq as u64,
+            terms,
+            cause: Cause::of_number(u8::try_from(row.cause).ok()?)?,
+            suspended: row.suspended != 0,
+            start: timestamp(row.start),
+            end: timestamp(row.ended),
+            last: timestamp(row.last),
+            active: row.active as u64,
+            peak_up_bps: row.peak_up as u64,
+            peak_down_bps: row.peak_down as u64,
+            moved,
+            gap,
+            clock_step: row.clock,
+        })
+    }
 }
 
 impl Reader {
@@ -84,28 +117,32 @@ impl Reader {
     /// # Errors
     /// When they cannot be read.
     pub fn all_records(&self, which: Which<'_>) -> Result<Vec<AnyRecord>> {
+        self.at_once(|state| {
+            let through = sealed::through(state).map_err(failed(&self.path))?;
+            let mut found = match (which.after as i64) < through {
+                true => self.sealed_records(which)?,
+                false => Vec::new(),
+            };
+            if found.len() < which.limit {
+                found.extend(self.kept(Which {
+                    after: which.after.max(through as u64),
+                    limit: which.limit - found.len(),
+                    ..which
+                })?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Those of them that are in the database.
+    fn kept(&self, which: Which<'_>) -> Result<Vec<AnyRecord>> {
         let mut found: Vec<AnyRecord> = match which.kind {
             None | Some("usage") => self.usage_records(which)?,
             Some(_) => Vec::new(),
         };
         if which.kind != Some("usage") {
-            // With a kind, as many of the others are read as it takes.
-            let mut after = which.after;
-            let mut left = which.limit;
-            loop {
-                let others = self.records(after, which.subscriber, which.limit.max(1_000))?;
-                let all = others.len() < which.limit.max(1_000);
-                after = others.last().map_or(after, |last| last.seq);
-                let of_kind = others
-                    .into_iter()
-                    .filter(|record| which.kind.is_none_or(|kind| record.entry.kind == kind));
-                let before = found.len();
-                found.extend(of_kind.take(left).map(AnyRecord::Other));
-                left -= found.len() - before;
-                if all || left == 0 || which.kind.is_none() {
-                    break;
-                }
-            }
+            let others = self.kept_records(which)?;
+            found.extend(others.into_iter().map(AnyRecord::Other));
         }
         found.sort_by_key(AnyRecord::seq);
         found.truncate(which.limit);
@@ -130,7 +167,11 @@ impl Reader {
             .connection
             .prepare_cached(&query)
             .map_err(failed(&self.path))?;
-        let first = (which.after as i64).saturating_sub(MOST_AT_ONCE);
+        // What is sealed may not be dropped yet.
+        let through = sealed::through(&self.connection).map_err(failed(&self.path))?;
+        let first = (which.after as i64)
+            .saturating_sub(MOST_AT_ONCE)
+            .max(through);
         let mut rows = statement
             .query(params![first, which.subscriber])
             .map_err(failed(&self.path))?;
@@ -228,12 +269,16 @@ impl Reader {
     }
 
     pub(in crate::ledger) fn terms(&self, number: i64) -> Result<Terms> {
-        let content: String = self
-            .connection
+        let content = self.terms_content(number)?;
+        self.understood(serde_json::from_str(&content))
+    }
+
+    /// The same, as they are written.
+    pub(in crate::ledger) fn terms_content(&self, number: i64) -> Result<String> {
+        self.connection
             .prepare_cached("SELECT content FROM terms WHERE number = ?1")
             .and_then(|mut find| find.query_row([number], |row| row.get(0)))
-            .map_err(failed(&self.path))?;
-        self.understood(serde_json::from_str(&content))
+            .map_err(failed(&self.path))
     }
 
     /// What was recorded of the row at a line.

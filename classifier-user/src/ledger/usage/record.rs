@@ -161,7 +161,7 @@ const fn state(suspended: bool) -> &'static str {
 
 impl Stored {
     /// As records, those that are written.
-    pub(super) fn records(
+    pub(in crate::ledger) fn records(
         self,
         subscriber: &str,
         session: u64,

@@ -8,8 +8,8 @@ use rusqlite::params;
 
 use super::Stored;
 use super::read::prefixes;
-use crate::ledger::accounts::timestamp;
-use crate::ledger::{Reader, Result, failed};
+use crate::ledger::accounts::{bound, timestamp};
+use crate::ledger::{Reader, Result, failed, sealed};
 
 /// A session that is, or was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,31 +86,49 @@ impl Reader {
         .collect()
     }
 
-    /// Records of a session that end after a time and not after another, oldest first.
+    /// The same, each with its records that end after a time and not after another, oldest first.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn usage_of(
+    pub fn sessions_with_usage(
         &self,
-        session: &PastSession,
+        subscriber: &str,
         from: Timestamp,
         to: Timestamp,
+    ) -> Result<Vec<(PastSession, Vec<Stored>)>> {
+        let during = (bound(from), bound(to));
+        self.at_once(|state| {
+            let through = sealed::through(state).map_err(failed(&self.path))?;
+            let mut sealed = self.sealed_usage_of(subscriber, during)?;
+            let sessions = self.sessions_of(subscriber)?;
+            sessions
+                .into_iter()
+                .map(|session| {
+                    let key = (session.epoch, session.session);
+                    let mut records = sealed.remove(&key).unwrap_or_default();
+                    records.extend(self.kept_usage_of(&session, during, through)?);
+                    Ok((session, records))
+                })
+                .collect()
+        })
+    }
+
+    /// Those of them that are in the database, behind a number.
+    fn kept_usage_of(
+        &self,
+        session: &PastSession,
+        (from, to): (i64, i64),
+        through: i64,
     ) -> Result<Vec<Stored>> {
         let mut statement = self
             .connection
             .prepare_cached(
                 "SELECT * FROM usage INDEXED BY usage_of_session
-                 WHERE session = ?1 AND ended > ?2 AND ended <= ?3 ORDER BY seq",
+                 WHERE session = ?1 AND ended > ?2 AND ended <= ?3 AND seq > ?4 ORDER BY seq",
             )
             .map_err(failed(&self.path))?;
-        // Asked for may be any time, and recorded are those a clock is in.
-        let bound = |time: Timestamp| {
-            let nanoseconds = time.as_nanosecond();
-            nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
-        };
-        let (from, to) = (bound(from), bound(to));
         let mut rows = statement
-            .query(params![session.number, from, to])
+            .query(params![session.number, from, to, through])
             .map_err(failed(&self.path))?;
         let mut terms = HashMap::new();
         let mut found = Vec::new();

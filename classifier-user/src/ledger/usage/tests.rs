@@ -370,10 +370,9 @@ fn a_session_that_is_read_in_parts_has_the_same_records_in_them() {
             &[10 * round as u64],
         )]);
     }
-    let session = desk.ledger.sessions_of("ann").unwrap().remove(0);
     let between = |from, to| {
-        let records = desk.ledger.usage_of(&session, from, to).unwrap();
-        records.len()
+        let sessions = desk.ledger.sessions_with_usage("ann", from, to).unwrap();
+        sessions[0].1.len()
     };
     // The end of a record counts, not its beginning; and the bound is in the earlier period.
     assert_eq!((between(at(0), at(30)), between(at(30), at(35))), (3, 0));

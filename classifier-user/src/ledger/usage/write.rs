@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::chain::{self, Hash, Seal, Written, WrittenUsage};
-use super::super::{Ledger, Result, failed, set_number, to_json};
+use super::super::{Ledger, Result, failed, sealed, set_number, to_json};
 use super::account::Carried;
 use super::gaps::{lost_before, put_gap};
 use super::past;
@@ -382,5 +382,5 @@ pub(in crate::ledger) fn next_seq(connection: &Connection) -> rusqlite::Result<i
         coalesce((SELECT seq + records - 1 FROM endowment ORDER BY seq DESC LIMIT 1), 0),
         coalesce((SELECT last FROM batch ORDER BY first DESC LIMIT 1), 0))";
     let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
-    Ok(last + 1)
+    Ok(last.max(sealed::through(connection)?) + 1)
 }

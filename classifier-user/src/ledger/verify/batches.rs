@@ -1,10 +1,8 @@
 //! The chain, batch by batch, held against the records that are there.
 
-use rusqlite::Row;
-
-use super::super::chain::{self, Seal, Written};
+use super::super::chain::{self, Batch, Seal, Written};
 use super::super::{Result, failed};
-use super::{Batch, Found};
+use super::Found;
 
 impl Found<'_> {
     /// Adds a row to its batch, and holds the batch against what it was when it ends with it.
@@ -36,24 +34,20 @@ impl Found<'_> {
     }
 
     pub(super) fn next_batch(&mut self) -> Result<()> {
-        let read = |row: Option<&Row<'_>>| {
-            let batch = row.map(|row| {
-                Ok(Batch {
-                    first: row.get(0)?,
-                    last: row.get(1)?,
-                    content: row.get(2)?,
-                    chain: row.get(3)?,
-                })
-            });
-            batch.transpose()
-        };
-        let batch = self.rows.next().and_then(read);
+        let batch = self.rows.next();
+        let batch = batch.and_then(|row| row.map(Batch::of).transpose());
         self.batch = batch.map_err(failed(&self.reader.path))?;
-        self.batches += u64::from(self.batch.is_some());
         Ok(())
     }
 
     pub(super) fn end_of_batch(&mut self, batch: Batch) -> Result<()> {
+        self.hold_against(batch);
+        self.next_batch()
+    }
+
+    /// Holds what has been read of a batch against what it was, and both against the chain.
+    pub(super) fn hold_against(&mut self, batch: Batch) {
+        self.batches += 1;
         let Batch {
             first,
             last,
@@ -87,6 +81,5 @@ impl Found<'_> {
                 "what was recorded until {last} is not what it was when the head {noted} was noted: now it is {now}"
             ));
         }
-        self.next_batch()
     }
 }

@@ -51,7 +51,7 @@ fn what_is_as_it_was_written_is_found_to_be() {
 
 #[test]
 fn whatever_is_changed_is_found() {
-    let changes: [(&str, &[&str]); 18] = [
+    let changes: [(&str, &[&str]); 19] = [
         (
             "DELETE FROM usage WHERE seq = 1",
             &["records 1 to 2 are missing", "records 1 to 2 are not those"],
@@ -71,6 +71,10 @@ fn whatever_is_changed_is_found() {
         (
             "UPDATE record SET subscriber = 'eve' WHERE seq = 6",
             &["record 6 is of `ann`, and is found under `eve`"],
+        ),
+        (
+            "UPDATE record SET kind = 'debit' WHERE seq = 6",
+            &["record 6 is of `grant`, and is found under `debit`"],
         ),
         (
             "UPDATE usage SET ended = ended + 1 WHERE seq = 4",

@@ -176,6 +176,18 @@ pub(super) fn told_of_ledger(told: &mut Told, read: &Read<'_>) {
         measures.ledger_bytes as f64,
     );
     told.level(
+        "zerorate_sealed_size",
+        Some(Bytes),
+        "Size of the files records are sealed in",
+        measures.sealed_bytes as f64,
+    );
+    told.level(
+        "zerorate_unsealed",
+        None,
+        "Whether records that are old enough cannot be sealed, and stay in the ledger",
+        flag(measures.unsealed),
+    );
+    told.level(
         "zerorate_unrecorded",
         None,
         "Whether usage, or some of it, cannot be written down",

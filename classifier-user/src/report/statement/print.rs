@@ -258,6 +258,13 @@ impl Statement {
                 What::Outage(outage) => outage.to_string(),
                 What::Correction(correction) => correction.to_string(),
                 What::Gap { from, to, .. } => format!("{} to {}", time(*from), time(*to)),
+                What::Prune {
+                    first_seq,
+                    last_seq,
+                    ..
+                } => {
+                    format!("records {first_seq} to {last_seq}")
+                }
             };
             table.add_row([
                 record.seq.to_string(),

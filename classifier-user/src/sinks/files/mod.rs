@@ -10,7 +10,6 @@
 //! at the next start. Whoever takes files away need not leave anything behind: how far the sink is, it reads from
 //! `.NODE.position`.
 
-mod disk;
 mod format;
 mod manifest;
 #[cfg(test)]
@@ -22,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use self::disk::{Disk, Out};
 use self::manifest::{Manifest, Previous};
 use super::runner::{Sink, SinkError};
 use super::{fingerprint, same_record};
 use crate::config::{self, FileFormat};
+use crate::disk::{Disk, Out};
 use crate::ledger::Reader;
 use crate::ledger::usage::AnyRecord;
 

@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::fault::{self, Point};
 
 /// A file that is written.
-pub(super) type Out = BufWriter<File>;
+pub(crate) type Out = BufWriter<File>;
 
 /// The disk; in tests, one that fails.
 #[derive(Debug, Default)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// Operations that succeed before all others fail.
     #[cfg(test)]
-    pub(super) left: Option<u32>,
+    pub(crate) left: Option<u32>,
 }
 
 impl Disk {
@@ -36,7 +36,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn make_directory(&mut self, path: &Path) -> io::Result<()> {
+    pub(crate) fn make_directory(&mut self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
             return Ok(());
         }
@@ -44,34 +44,34 @@ impl Disk {
         fs::create_dir_all(path)
     }
 
-    pub(super) fn create(&mut self, path: &Path) -> io::Result<Out> {
+    pub(crate) fn create(&mut self, path: &Path) -> io::Result<Out> {
         self.count()?;
         Ok(BufWriter::with_capacity(1 << 16, File::create(path)?))
     }
 
-    pub(super) fn write(&mut self, out: &mut Out, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, out: &mut Out, bytes: &[u8]) -> io::Result<()> {
         self.count()?;
         out.write_all(bytes)
     }
 
-    pub(super) fn flush(&mut self, out: &mut Out) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, out: &mut Out) -> io::Result<()> {
         self.count()?;
         out.flush()
     }
 
     /// Sees that a file is on the disk.
-    pub(super) fn finish(&mut self, out: Out) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, out: Out) -> io::Result<()> {
         self.count()?;
         out.into_inner()?.sync_all()
     }
 
-    pub(super) fn write_whole(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_whole(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut out = self.create(path)?;
         self.write(&mut out, bytes)?;
         self.finish(out)
     }
 
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.count()?;
         fault::at(Point::BeforeRename);
         fs::rename(from, to)?;
@@ -79,13 +79,13 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.count()?;
         fs::remove_file(path)
     }
 
     /// Sees that names are on the disk.
-    pub(super) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         self.count()?;
         File::open(path)?.sync_all()
     }
