@@ -8,6 +8,7 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod aside;
 mod constants;
 mod maps;
 mod tc;
@@ -112,7 +113,7 @@ fn merge(context: XdpContext) -> u32 {
             break;
         }
         // SAFETY: eight bytes within what was handed over.
-        maps::merge(unsafe { core::ptr::read_unaligned(at as *const u64) });
+        aside::merge(unsafe { core::ptr::read_unaligned(at as *const u64) });
     }
     XDP_PASS
 }

@@ -7,8 +7,7 @@
 use core::cell::Cell;
 use core::ptr;
 
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
@@ -16,12 +15,13 @@ use classifier::charge::Direction;
 use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
-    ASIDE_ENTRIES, Aside, CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS,
-    HALVES_BYTES, HEAD_BYTES, MAX_CHUNKS, MAX_INTERFACES, Meter, RowHead, bucket_word, meter_word,
+    Aside, CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
+    MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
 };
 use classifier::packet::Packet;
 use classifier::verdict::{Room, Tables};
 
+use crate::aside;
 use crate::constants::{CONFIG_IMAGE_MASK, CONFIG_INTERFACE};
 
 const MMAPABLE: usize = 1024;
@@ -49,11 +49,6 @@ static FRAME: Array<FrameSlot, 1> = Array::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
 
-/// What packets count while rows are kept still. Takes memory for what is in it only.
-#[btf_map]
-static ASIDE: HashMap<u64, Meter, { ASIDE_ENTRIES as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
-
 /// Hides a value from LLVM, so that the bounds the next instruction puts on it are put on the register that
 /// is then used, not on a copy.
 #[inline(always)]
@@ -75,7 +70,7 @@ fn opaque(mut value: u64) -> u64 {
 /// # Safety
 /// `at` is a counter in a map.
 #[inline(always)]
-unsafe fn atomic_add(at: *mut u64, n: u64) {
+pub(crate) unsafe fn atomic_add(at: *mut u64, n: u64) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the caller's; the instruction is BPF's atomic add without fetch.
     unsafe {
@@ -110,65 +105,6 @@ unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
     unsafe {
         core::sync::atomic::AtomicU64::from_ptr(at)
             .fetch_add(n, core::sync::atomic::Ordering::SeqCst)
-    }
-}
-
-/// Counts a packet aside: 0 where its meter has others there, 1 where it is the first, 2 where there is no room. A function
-/// of its own: few packets come here, and those that do not must not make way for it.
-#[inline(never)]
-fn add_aside(key: u64, down: u64, bytes: u64, packets: u64) -> u64 {
-    let mut was = 0;
-    let meter = match ASIDE.get_ptr_mut(key) {
-        Some(meter) => meter,
-        None => {
-            let empty = Meter::default();
-            // Of several CPUs that come first one is.
-            if ASIDE.insert(key, empty, u64::from(BPF_NOEXIST)).is_ok() {
-                was = 1;
-            }
-            match ASIDE.get_ptr_mut(key) {
-                Some(meter) => meter,
-                None => return 2,
-            }
-        }
-    };
-    let meter = meter.cast::<u64>();
-    let at = if down == 0 { 0 } else { 2 };
-    // SAFETY: a meter is four counters, two for what goes up and two for what comes down.
-    unsafe {
-        atomic_add(meter.add(at), bytes);
-        atomic_add(meter.add(at + 1), packets);
-    }
-    was
-}
-
-/// Adds what stands aside in a meter to its row, and takes it away there: in one go, whoever ends the process that asks
-/// for it.
-#[inline(always)]
-pub(crate) fn merge(key: u64) {
-    let place = Aside::of_key(key);
-    let Some(meter) = ASIDE.get_ptr_mut(key) else {
-        return;
-    };
-    let Some(chunk) = ROWS.get_value_ptr_mut(place.line / CHUNK_LINES, &0) else {
-        return;
-    };
-    let line = MapLine {
-        chunk: chunk.cast(),
-        offset: place.line % CHUNK_LINES * HALF_BYTES,
-    };
-    let meter = meter.cast::<u64>();
-    for (at, down) in [(0, false), (2, true)] {
-        let word = meter_word(place.meter, down);
-        for i in 0..2 {
-            // SAFETY: as in `add_aside`; packets may still count there. `at` stays in the chunk.
-            unsafe {
-                let from = meter.add(at + i as usize);
-                let n = ptr::read_volatile(from);
-                atomic_add(line.at(word + i), n);
-                atomic_add(from, n.wrapping_neg());
-            }
-        }
     }
 }
 
@@ -274,12 +210,22 @@ pub(crate) struct MapLine {
 }
 
 impl MapLine {
+    /// The line of a number.
+    #[inline(always)]
+    pub(crate) fn find(line: u32) -> Option<Self> {
+        let chunk = ROWS.get_value_ptr_mut(line / CHUNK_LINES, &0)?;
+        Some(Self {
+            chunk: chunk.cast(),
+            offset: line % CHUNK_LINES * HALF_BYTES,
+        })
+    }
+
     /// The 64-bit word `word` words behind the beginning of the upper half. User space never lets a row cross its
     /// chunk's end, so the mask changes nothing; it is what the verifier knows. Hidden before it is masked:
     /// LLVM too sees that the mask changes nothing, would leave it out and add by OR, and the verifier of
     /// Linux 6.1 knows no bounds of an OR.
     #[inline(always)]
-    fn at(self, word: u32) -> *mut u64 {
+    pub(crate) fn at(self, word: u32) -> *mut u64 {
         let offset = self.offset.wrapping_add(word.wrapping_mul(8));
         let offset = opaque(u64::from(offset)) & u64::from(HALVES_BYTES - 8);
         // SAFETY: the chunk's value has more than HALVES_BYTES bytes.
@@ -313,11 +259,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn line(&self, line: u32) -> Option<MapLine> {
-        let chunk = ROWS.get_value_ptr_mut(line / CHUNK_LINES, &0)?;
-        Some(MapLine {
-            chunk: chunk.cast(),
-            offset: line % CHUNK_LINES * HALF_BYTES,
-        })
+        MapLine::find(line)
     }
 
     #[inline(always)]
@@ -349,7 +291,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room {
-        match add_aside(place.key(), u64::from(down), bytes, packets) {
+        match aside::add(place.key(), u64::from(down), bytes, packets) {
             0 => Room::More,
             1 => Room::First,
             _ => Room::None,

@@ -8,6 +8,9 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[path = "../aside.rs"]
+#[expect(dead_code, reason = "the product's entries use more of it")]
+mod aside;
 #[path = "../constants.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod constants;
