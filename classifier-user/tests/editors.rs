@@ -210,7 +210,8 @@ fn offered(dir: &Path, line: &[&str]) -> BTreeSet<String> {
 fn bash_completes_commands_options_and_their_values() {
     let dir = tempfile::tempdir().unwrap();
     let commands = offered(dir.path(), &["zerorate", "re"]);
-    assert_eq!(commands, ["record", "replay"].map(str::to_owned).into());
+    let expected = ["reconcile", "record", "replay"];
+    assert_eq!(commands, expected.map(str::to_owned).into());
     let nested = offered(dir.path(), &["zerorate", "policy", "un"]);
     assert_eq!(nested, ["unschedule".to_owned()].into());
     let options = offered(dir.path(), &["zerorate", "replay", "--pc"]);

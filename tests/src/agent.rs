@@ -160,6 +160,17 @@ impl Agent {
         self.home.path().join("api.sock")
     }
 
+    /// The directory among its pins that has the maps, named by their layout; `None` while there are no maps.
+    #[must_use]
+    pub fn maps_dir(&self) -> Option<PathBuf> {
+        let entries = fs::read_dir(self.pin_dir()).ok()?;
+        let mut names = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        names.find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('v'))
+        })
+    }
+
     /// Where its maps and links are pinned.
     #[must_use]
     pub fn pin_dir(&self) -> &Path {

@@ -219,7 +219,7 @@ fn an_image_that_outgrows_its_map_moves_to_a_larger_one() -> Result<()> {
         lines([("alice", "government", "free", flow)])
     );
     // The maps that were outgrown are gone.
-    let pins = fs::read_dir(agent.pin_dir().join("v4"))?;
+    let pins = fs::read_dir(agent.maps_dir().context("no maps")?)?;
     let names = pins.map(|pin| Ok(pin?.file_name().to_string_lossy().into_owned()));
     let names = names.collect::<Result<Vec<String>>>()?;
     let images = names.iter().filter(|name| name.starts_with("image"));

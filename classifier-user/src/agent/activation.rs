@@ -209,9 +209,7 @@ pub async fn stage(
     let inputs = blocking({
         let (dir, version, force) = (dir.clone(), version.clone(), act.force);
         move || {
-            if is_bundle {
-                sources.verify(&files, force)?;
-            }
+            let files = sources.handed_in(files, is_bundle, force)?;
             kept::keep(&dir, &version, &files)?;
             sources.read(&Want::Version(version))
         }

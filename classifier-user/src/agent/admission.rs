@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::node::Node;
 use super::service::ServiceError;
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Change, Full};
 use crate::diagnostic::{Diagnostics, quote};
 use crate::policy::{NotAdmitted, Policy, suggest};
 use crate::subscribers::{Subscriber, Wish};
@@ -56,13 +56,20 @@ impl From<NotAdmitted> for ServiceError {
 }
 
 impl Node {
-    /// What was asked for subscribers, with the successors of plans that have ended, where it names such.
+    /// What was asked for subscribers, with the successors of plans that have ended, where it names such. Who had no room
+    /// for a successor's buckets, and stays, is not listed on it either: that would be in the way of all others.
     pub(super) fn succeeded(
         &self,
         policy: &Policy,
+        change: &Change,
         now: Timestamp,
     ) -> Vec<(Arc<str>, Option<Wish>)> {
-        let wishes = self.wishes.iter();
+        let stays = |id: &str| {
+            let mut stranded = change.stranded.iter();
+            stranded
+                .any(|full| matches!(full, Full::Buckets { subscriber, .. } if subscriber == id))
+        };
+        let wishes = self.wishes.iter().filter(|(id, _)| !stays(id));
         wishes
             .filter_map(|(id, wish)| Some((Arc::clone(id), Some(wish.succeeded(policy, now)?))))
             .collect()

@@ -104,6 +104,8 @@ impl Node {
                 <= change.bindings.len();
         self.in_force.as_ref().is_some_and(|before| {
             few && !self.unpublished
+                // What stands aside is in its row before the row ends.
+                && !self.unsettled
                 && before.policy.version == policy.version
                 && before.is_of(now)
                 && before.gateway == gateway
@@ -179,7 +181,7 @@ impl Node {
         let split = self.is_to_split(&judged(&policy, now))?;
         self.make_room(&change)?;
         self.note_image(serial, &policy, now)?;
-        let any_attached = self.interfaces.any_attached();
+        let keeps_its_map = split || self.interfaces.any_attached();
         let (maps, lines, config) = (&self.maps, &self.lines, &self.config);
         // Compiling and writing down take seconds where subscribers are many, and do not need each other. The ledger
         // keeps what was written when the image is there, too.
@@ -194,7 +196,7 @@ impl Node {
                 ..Source::new(&policy, change, now, &gateway, serial)
             };
             let source = source.watching(config.events.watch());
-            let prepare = scope.spawn(move || prepare(&source, maps, config, any_attached));
+            let prepare = scope.spawn(move || prepare(&source, maps, config, keeps_its_map));
             change.write_new(lines);
             self.ledger.begin(&self.accounts, change, serial, || {
                 let prepared = prepare.join();
@@ -218,7 +220,6 @@ impl Node {
         map.read_back(&prepared, serial)?;
         self.live = Some(Arc::clone(&prepared));
         self.at_once.sees(self.sight().into_iter().collect());
-        self.unpublished = false;
         let grown = larger.is_some();
         if let Some(larger) = larger {
             larger.replace(&mut self.maps.image);
@@ -226,11 +227,15 @@ impl Node {
         if self.in_force.is_some() {
             // Programs that were loaded over a smaller image map. At the start all are attached after this.
             self.interfaces.look_after(&self.maps);
-            if split && grown {
-                // The last packets of programs that were just replaced.
-                self.maps.image.publish(&prepared)?;
-            }
+        } else if split && grown {
+            // But here those of an earlier agent count where nobody publishes any more.
+            self.interfaces.attach_all(&self.maps)?;
         }
+        if split && grown {
+            // The last packets of programs that were just replaced.
+            self.maps.image.publish(&prepared)?;
+        }
+        self.unpublished = false;
         self.in_force = Some(InForce {
             until: policy
                 .boundaries()
@@ -265,7 +270,7 @@ fn prepare(
     source: &Source,
     maps: &Maps,
     config: &Config,
-    any_attached: bool,
+    keeps_its_map: bool,
 ) -> Result<Prepared, NodeError> {
     let image = source.compile()?;
     let bytes = image.words().len() * 4;
@@ -274,7 +279,7 @@ fn prepare(
     let what = format!("an image map of {map_bytes} bytes");
     preflight::check_memory(map_bytes, &what)?;
     let fits = image.words().len() <= maps.image.words() as usize;
-    let larger = if fits && any_attached {
+    let larger = if fits && keeps_its_map {
         None
     } else {
         maps.image.larger(room)?

@@ -274,7 +274,7 @@ impl Node {
                 .carry_on(&policy, now)
                 .map_err(NodeError::from)
                 .and_then(|mut change| {
-                    change.wishes = self.succeeded(&policy, now);
+                    change.wishes = self.succeeded(&policy, &change, now);
                     self.put_in_force(Arc::clone(&policy), change, now)
                 });
             if let Err(error) = &result {

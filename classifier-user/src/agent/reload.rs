@@ -14,6 +14,7 @@ use super::error::NodeError;
 use super::node::Node;
 use super::sources::{Inputs, Sources};
 use crate::accounts::Summary;
+use crate::history::kept;
 use crate::policy::{self, Breach, Changes, Policy};
 
 /// What a reload did.
@@ -189,7 +190,7 @@ impl Node {
         let policy = Arc::new(checked.policy);
         let policy_version = policy.version.clone();
         let mut change = self.accounts.plan(&policy, &listed.subscribers, now)?;
-        change.wishes = self.succeeded(&policy, now);
+        change.wishes = self.succeeded(&policy, &change, now);
         // Behind those, so that it is what holds.
         let overtaken = listed.overtaken.iter();
         change
@@ -212,7 +213,11 @@ impl Node {
         let other_version = before.is_none_or(|before| before.version != policy.version);
         // Before it is in force: what cannot be kept could not be proved later.
         if let Some(files) = &files {
-            self.history.keep(&policy_version, files)?;
+            let files = self
+                .config
+                .trust
+                .to_keep(files.clone(), &kept::fed(&policy));
+            self.history.keep(&policy_version, &files)?;
         }
         let chosen_before = self.history.choose(chosen)?;
         let sealed = seal.or_else(|| self.history.sealed().cloned());

@@ -86,12 +86,28 @@ impl Sources {
         }
     }
 
+    /// Files that were handed in, as they are kept.
+    ///
+    /// # Errors
+    /// Where they have to be signed, if they are not, or not by somebody who is trusted; as [`Self::verify`].
+    pub(super) fn handed_in(
+        &self,
+        files: Files,
+        is_bundle: bool,
+        force: bool,
+    ) -> Result<Files, NodeError> {
+        if is_bundle || self.trust.require_signed {
+            self.verify(&files, force)?;
+        }
+        Ok(self.trust.to_keep(files, &BTreeSet::new()))
+    }
+
     /// Sees that somebody who is trusted signed all of these files, and that they may follow what is in force, unless that is
     /// overruled.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn verify(&self, files: &Files, force: bool) -> Result<(), NodeError> {
+    fn verify(&self, files: &Files, force: bool) -> Result<(), NodeError> {
         // Lists of feeds, too: what is handed in is what was signed.
         let seal = self.trust.verify(files, &BTreeSet::new())?;
         if !force {
@@ -207,7 +223,8 @@ impl Sources {
         let files = files.map(|checked| checked.policy);
         if let Some(policy) = &files {
             // So that they can be gone back to, also if they never were in force.
-            kept::keep(&self.history, &policy.version, &Files::of(policy)?)?;
+            let files = self.trust.to_keep(Files::of(policy)?, &kept::fed(policy));
+            kept::keep(&self.history, &policy.version, &files)?;
         }
         let files = files.map(|policy| policy.version);
         let chosen = (files.as_deref() != Some(version)).then(|| Chosen {

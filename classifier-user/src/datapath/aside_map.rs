@@ -78,6 +78,14 @@ impl AsideMap {
         Ok(self.0.keys().next().transpose()?.is_none())
     }
 
+    /// Whether something stands aside that is `wanted`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn has(&self, wanted: impl Fn(Aside) -> bool) -> Result<bool, MergeError> {
+        Ok(self.places()?.into_iter().any(wanted))
+    }
+
     /// What stands aside.
     fn places(&self) -> Result<Vec<Aside>, MergeError> {
         let keys = self.0.keys().map(|key| key.map(Aside::of_key));

@@ -96,6 +96,39 @@ struct PolicyFile {
     /// Tariff plans, by name.
     #[schemars(extend("propertyNames" = {"pattern": NAME}, "maxProperties" = MAX_PLANS))]
     plans: Option<BTreeMap<String, PlanTable>>,
+    /// What people are told it is called.
+    title: Option<Titles>,
+    /// What people are told buckets are called, in whatever plan, by name.
+    #[schemars(extend("propertyNames" = {"pattern": NAME}))]
+    buckets: Option<BTreeMap<String, BucketTable>>,
+}
+
+/// A title in every language it is written in: `title.kk = "…"`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Titles {
+    /// Kazakh.
+    kk: Option<Title>,
+    /// Russian.
+    ru: Option<Title>,
+    /// Uzbek, in Latin letters.
+    uz: Option<Title>,
+    /// Albanian.
+    sq: Option<Title>,
+    /// English.
+    en: Option<Title>,
+}
+
+/// What people are to read.
+#[derive(JsonSchema)]
+struct Title(#[schemars(regex(pattern = r"\S"))] String);
+
+/// What a bucket is called.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct BucketTable {
+    /// What people are told it is called.
+    title: Option<Titles>,
 }
 
 /// A public key of minisign: the second line of its minisign.pub.
@@ -130,6 +163,8 @@ struct ClassTable {
     rating_group: u32,
     /// Whether it stays reachable for a suspended subscriber, and is never dropped. Default `false`.
     essential: Option<bool>,
+    /// What people are told it is called.
+    title: Option<Titles>,
     /// Warnings about the class that are meant.
     expect: Option<Vec<ClassWarning>>,
 }
@@ -143,6 +178,8 @@ struct SetTable {
     name: Name,
     /// The class its addresses belong to.
     class: Name,
+    /// What people are told it is called.
+    title: Option<Titles>,
     /// Where the list comes from; `explain` shows it.
     source: Option<String>,
     /// Prefixes such as `"203.0.113.0/24"` or `"2001:db8::/32"`; an address alone is a host prefix.
@@ -230,6 +267,18 @@ struct ImportTable {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct PlanTable {
+    /// What people are told it is called.
+    title: Option<Titles>,
+    /// The first instant at which the plan exists: `2026-03-01T00:00:00+05:00`, without quotes.
+    #[schemars(extend("format" = "date-time"))]
+    valid_from: Option<String>,
+    /// The first instant at which it no longer does: whoever is on it is on its successor then.
+    #[schemars(extend("format" = "date-time"))]
+    valid_until: Option<String>,
+    /// The plan that whoever is on this one goes on to when it ends.
+    successor: Option<Name>,
+    /// Whether it takes nobody new. Default `false`.
+    closed: Option<bool>,
     /// Which directions draw buckets down. Default `"both"`.
     count: Option<Count>,
     /// After how long packages begin anew: `"14d"` or `"1mo"`.
@@ -401,7 +450,8 @@ mod tests {
     /// A policy with a table of each kind.
     const POLICY: &str = "name = \"p\"\ndefault_class = \"c\"\n[classes.c]\nrating_group = 1\n\
         [[sets]]\nname = \"s\"\nclass = \"c\"\n[sets.import]\nformat = \"text\"\nfrom = [\"x\"]\n\
-        [plans.p.buckets]\nb = { price = \"1 KZT/MB\" }\n[plans.p.charge]\n\"*\" = \"free\"\n";
+        [plans.p.buckets]\nb = { price = \"1 KZT/MB\" }\n[plans.p.charge]\n\"*\" = \"free\"\n\
+        [title]\nen = \"P\"\n[buckets.b.title]\nen = \"B\"\n";
 
     #[test]
     fn the_schema_has_the_keys_that_are_read_and_no_others() {
@@ -420,6 +470,9 @@ mod tests {
             ("set \"s\": import", "/definitions/ImportTable"),
             ("plan \"p\"", "/definitions/PlanTable"),
             ("plan \"p\": bucket \"b\"", "/definitions/Money"),
+            ("the title of the policy", "/definitions/Titles"),
+            ("the title of bucket \"b\"", "/definitions/Titles"),
+            ("bucket \"b\"", "/definitions/BucketTable"),
         ] {
             let table = schema.pointer(at).unwrap();
             assert_eq!(table["additionalProperties"], json!(false), "{title}");

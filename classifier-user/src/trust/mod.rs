@@ -173,6 +173,17 @@ impl Trust {
         }
     }
 
+    /// The files as the history keeps them: with a signature only if it is a good one, where there are keys to tell. A kept
+    /// version's must not be lost to a worse one.
+    #[must_use]
+    pub fn to_keep(&self, mut files: Files, fed: &BTreeSet<String>) -> Files {
+        if !self.keys.is_empty() && self.verify(&files, fed).is_err() {
+            let signs = |name: &str| [MANIFEST, SIGNATURE].contains(&name);
+            files.beside.retain(|(name, _)| !signs(name));
+        }
+        files
+    }
+
     /// The trusted key that made a signature.
     fn signer(&self, text: &str, signature: &str) -> Result<&Key, Untrusted> {
         if self.keys.is_empty() {

@@ -51,8 +51,9 @@ pub(super) async fn look(
                 Ok(_) => Ok(()),
                 Err(error) => Err(error),
             };
+            // What was refused is asked for again: what was in its way, a signature that came later, may not be there.
             feed.known = Known {
-                etag,
+                etag: etag.filter(|_| taken.is_ok()),
                 refused: taken.err(),
             };
         }

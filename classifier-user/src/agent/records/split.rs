@@ -23,7 +23,8 @@ impl Node {
     /// Whether rows have to be kept still when a policy takes the place of what is in force.
     pub(in crate::agent) fn is_to_split(&self, next: &Judged) -> Result<bool, NodeError> {
         let another = self.recording.judged().is_some_and(|now| now != next);
-        Ok(another || !self.maps.aside.is_empty()?)
+        let Serials { last, in_rows } = self.maps.serials()?;
+        Ok(another || last != in_rows || !self.maps.aside.is_empty()?)
     }
 
     /// What is to be noted before an image is published.
@@ -82,6 +83,7 @@ impl Node {
     /// Tries again what could not be done.
     pub(in crate::agent) fn settle(&mut self) {
         if self.unsettled
+            && !self.unpublished
             && let Some(live) = self.live.clone()
         {
             self.end_split(&live, self.serial);
@@ -92,7 +94,8 @@ impl Node {
     /// rows hold what the one before it counted.
     pub(in crate::agent) fn resume_split(&mut self) -> Result<(), NodeError> {
         let Serials { last, in_rows } = self.maps.serials()?;
-        if last == in_rows || self.maps.aside.is_empty()? {
+        // One that was never published counts nothing.
+        if last == in_rows || !self.maps.aside.has(|place| place.is_of(last))? {
             return Ok(());
         }
         let Some(next) = self.ledger.judged(last)? else {

@@ -31,7 +31,10 @@ pub(super) struct Period {
     path = "/v1/reconciliation",
     tag = "node",
     params(Period),
-    responses((status = 200, body = Vec<Reconciliation>))
+    responses(
+        (status = 200, body = Vec<Reconciliation>),
+        (status = 422, description = "The period ends before it begins."),
+    )
 )]
 pub(super) async fn list(
     State(node): State<Shared>,
