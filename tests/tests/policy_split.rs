@@ -132,3 +132,39 @@ fn ended_in_the_middle_of_a_change_the_next_agent_goes_on_with_it() -> Result<()
     agent.start()?;
     check(&agent, &first, &second)
 }
+
+#[test]
+fn an_image_that_needs_a_larger_map_splits_as_exactly_also_at_a_start() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let mut agent = agent(&lab, "1h")?;
+    let first = version(&agent)?;
+    // Each is alone in its /24, for which the image has a table of its own: more than the first map has room for.
+    let prefixes: Vec<_> = (0..24_000_u32)
+        .map(|n| format!("\"{}.{}.{}.1\"", 60 + (n >> 16), (n >> 8) & 255, n & 255))
+        .collect();
+    let large = format!(
+        "[[sets]]\nname = \"many\"\nclass = \"messengers\"\nsource = \"made up\"\nprefixes = [{}]\n\n[[sets]]",
+        prefixes.join(",")
+    );
+    let large = exchanged().replacen("[[sets]]", &large, 1);
+    let mut second = String::new();
+    let flow = taken_in(&lab, || {
+        under_load(&pairs(&lab), || {
+            sleep(Duration::from_millis(300));
+            agent.kill9()?;
+            agent.write_policy(&large)?;
+            // While it starts the programs of the one before count on.
+            agent.start()?;
+            second = version(&agent)?;
+            sleep(Duration::from_millis(300));
+            Ok(())
+        })
+    })?;
+    assert_eq!(agent.bill()?.sum(|_| true), flow);
+    agent.sigterm()?;
+    agent.start()?;
+    check(&agent, &first, &second)
+}

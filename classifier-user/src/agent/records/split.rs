@@ -9,6 +9,8 @@
 //! An agent that is ended in between leaves the kernel in one of these states, and the next one goes on from it: the map
 //! says whose the rows are, and each meter that stands aside says by which image.
 
+use std::time::{Duration, Instant};
+
 use tracing::{error, warn};
 
 use super::recording::NewRows;
@@ -18,6 +20,10 @@ use crate::datapath::live_image::LiveImage;
 use crate::datapath::maps::Serials;
 use crate::fault::{self, Point};
 use crate::ledger::usage::{Cause, Judged};
+
+/// How long others wait for the node, and packets count aside, until what was read is written down. It is kept and written
+/// in any case; only an agent that is killed before that leaves it to be recorded as the next policy's.
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Whether rows have to be kept still when a policy takes the place of what is in force.
@@ -54,7 +60,8 @@ impl Node {
     /// the next look; until then what is counted stands aside.
     pub(in crate::agent) fn end_split(&mut self, image: &LiveImage, serial: u32) {
         // Otherwise a next agent would take it for the new policy's. What cannot be written is kept until it can be.
-        while self.write_records() {}
+        let begun = Instant::now();
+        while self.write_records() && begun.elapsed() < LONGEST {}
         fault::at(Point::AfterSplitRecorded);
         if let Err(error) = self.try_end_split(image, serial) {
             self.unsettled = true;
