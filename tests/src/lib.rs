@@ -28,6 +28,7 @@ pub mod counters;
 pub mod dice;
 pub mod disk;
 pub mod egress;
+pub mod feeds;
 pub mod frames;
 pub mod interrupt;
 pub mod marks;

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
+use zerorate_tests::feeds::{feed, in_order, list, status};
 use zerorate_tests::netns::NetNs;
 use zerorate_tests::ping::ping;
 use zerorate_tests::town::{self, POLICY, lines, volume};
@@ -24,30 +24,6 @@ fn fed(feed: &str) -> String {
         "file = \"chats.txt\"\nfeed = \"{feed}\"\nfeed_every = \"200ms\"\nfeed_stale_after = \"1h\""
     );
     POLICY.replace(LISTED, &lines)
-}
-
-/// What `status` says, also where it says that something is wrong.
-fn status(agent: &Agent) -> Result<Value> {
-    let mut command = agent.command(&["status", "--format", "json", "--socket"]);
-    let output = command.arg(agent.socket()).output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// How the one feed does; null before it was first looked at.
-fn feed(agent: &Agent) -> Result<Value> {
-    let status = status(agent)?;
-    let feeds = status["feeds"].as_array().context("no feeds")?;
-    Ok(feeds.first().cloned().unwrap_or_default())
-}
-
-fn list(agent: &Agent) -> Result<String> {
-    Ok(fs::read_to_string(agent.policy_dir().join("chats.txt"))?)
-}
-
-fn in_order(agent: &Agent) -> Result<bool> {
-    let mut command = agent.command(&["status"]);
-    let output = command.arg("--socket").arg(agent.socket()).output()?;
-    Ok(output.status.success())
 }
 
 /// Seen by whoever reads: the old file or the new one.

@@ -4,9 +4,9 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::feeds::{feed, in_order, list, status};
 use zerorate_tests::ping::ping;
 use zerorate_tests::tls::Authority;
 use zerorate_tests::topology::Lab;
@@ -17,30 +17,6 @@ use zerorate_tests::web::{PORT, Publisher};
 const LISTED: &str = r#"prefixes = ["203.0.113.128/25", "2001:db8:30::/48"]"#;
 const LIST: &str = "203.0.113.128/25\n2001:db8:30::/48\n";
 const METRICS: &str = "127.0.0.1:9477";
-
-/// What `status` says, also where it says that something is wrong.
-fn status(agent: &Agent) -> Result<Value> {
-    let mut command = agent.command(&["status", "--format", "json", "--socket"]);
-    let output = command.arg(agent.socket()).output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// How the one feed does; null before it was first looked at.
-fn feed(agent: &Agent) -> Result<Value> {
-    let status = status(agent)?;
-    let feeds = status["feeds"].as_array().context("no feeds")?;
-    Ok(feeds.first().cloned().unwrap_or_default())
-}
-
-fn list(agent: &Agent) -> Result<String> {
-    Ok(fs::read_to_string(agent.policy_dir().join("chats.txt"))?)
-}
-
-fn in_order(agent: &Agent) -> Result<bool> {
-    let mut command = agent.command(&["status"]);
-    let output = command.arg("--socket").arg(agent.socket()).output()?;
-    Ok(output.status.success())
-}
 
 /// Waits until a metric of the one feed has a value: what is scraped may be a moment old.
 fn metric(lab: &Lab, name: &str, value: &str) -> Result<()> {

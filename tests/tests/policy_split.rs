@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use zerorate_tests::agent::Agent;
+use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::dice::Dice;
 use zerorate_tests::netns::Endpoint;
@@ -48,8 +49,11 @@ fn version(agent: &Agent) -> Result<String> {
         .to_owned())
 }
 
-/// That records add up to the counters, and each has the class that its policy judges the offices to be.
-fn check(agent: &Agent, first: &str, second: &str) -> Result<()> {
+/// That what was counted is what passed, records add up to it once the agent has ended, and each has the class that its policy judges the offices to be.
+fn check(agent: &mut Agent, flow: Flow, first: &str, second: &str) -> Result<()> {
+    assert_eq!(agent.bill()?.sum(|_| true), flow);
+    agent.sigterm()?;
+    agent.start()?;
     let records = usage(agent)?;
     for subscriber in ["alice", "bob"] {
         let billed = zerorate_tests::records::billed(agent, subscriber)?;
@@ -88,10 +92,7 @@ fn under_load_each_packet_is_recorded_under_the_policy_that_judged_it() -> Resul
         })
     })?;
     assert_ne!(first, second);
-    assert_eq!(agent.bill()?.sum(|_| true), flow);
-    agent.sigterm()?;
-    agent.start()?;
-    check(&agent, &first, &second)
+    check(&mut agent, flow, &first, &second)
 }
 
 #[test]
@@ -127,10 +128,7 @@ fn ended_in_the_middle_of_a_change_the_next_agent_goes_on_with_it() -> Result<()
             Ok(())
         })
     })?;
-    assert_eq!(agent.bill()?.sum(|_| true), flow);
-    agent.sigterm()?;
-    agent.start()?;
-    check(&agent, &first, &second)
+    check(&mut agent, flow, &first, &second)
 }
 
 #[test]
@@ -163,8 +161,5 @@ fn an_image_that_needs_a_larger_map_splits_as_exactly_also_at_a_start() -> Resul
             Ok(())
         })
     })?;
-    assert_eq!(agent.bill()?.sum(|_| true), flow);
-    agent.sigterm()?;
-    agent.start()?;
-    check(&agent, &first, &second)
+    check(&mut agent, flow, &first, &second)
 }
