@@ -1,0 +1,54 @@
+//! Imports: each format from a file in the form its makers give it, malformed sources with all that is said about
+//! them, and lists that a policy takes as they are.
+
+mod command;
+mod formats;
+mod malformed;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use zerorate::import::{Format, Key, Request};
+
+/// Seen from the package's directory, in which cargo runs tests.
+const FIXTURES: &str = "tests/library/imports/fixtures";
+
+fn request(format: Format, sources: &[&str], choices: &[(Key, &str)]) -> Request {
+    let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+    let mut request = Request::new(format, sources);
+    for (key, value) in choices {
+        let value = key.normal(value).unwrap();
+        request.choices.entry(*key).or_default().push(value);
+    }
+    request
+}
+
+const POLICY: &str = r#"
+name = "imported"
+default_class = "internet"
+[classes.internet]
+rating_group = 1
+[classes.exchange]
+rating_group = 2
+[[sets]]
+name = "exchange"
+class = "exchange"
+source = "a router"
+file = "list.txt"
+[sets.import]
+format = "text"
+from = ["source"]
+"#;
+
+fn zerorate(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zerorate"));
+    command
+        .current_dir(dir)
+        .args(arguments)
+        .stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}

@@ -1,0 +1,196 @@
+//! Statements in every language: as they are read, and with the figures of the JSON they are made of.
+//!
+//! With `UPDATE_SNAPSHOTS=1` in the environment the files in `tests/library/statement/sheets` are written instead of compared: read
+//! what changed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use zerorate::language::Language;
+use zerorate::policy;
+use zerorate::report::statement::{Sheet, Statement};
+
+const POLICY: &str = r#"
+name = "p"
+default_class = "internet"
+[classes.internet]
+rating_group = 1
+title = { kk = "Интернет", ru = "Интернет", uz = "Internet", sq = "Interneti", en = "Internet" }
+[classes.government]
+rating_group = 10
+essential = true
+title.en = "Public <services>"
+[buckets.balance]
+title = { kk = "Шоттағы ақша", ru = "Баланс", uz = "Balans", sq = "Bilanci", en = "Balance" }
+[plans.doctors]
+title.en = "Doctors"
+[plans.doctors.buckets]
+main = "3GB"
+balance = { price = "630.50 UZS/MB" }
+[plans.doctors.charge]
+government = "free"
+"*" = ["main", "balance", "drop"]
+"#;
+
+/// A statement of a month with everything in it, under [`POLICY`].
+fn statement() -> Statement {
+    let used = json!({
+        "active_seconds": 4_000.5, "average_up_bps": 100_000, "average_down_bps": 2_400_000, "peak_up_bps": 5_000_000,
+        "peak_down_bps": 98_700_000, "bytes_up": 50_000_000, "packets_up": 50_000, "bytes_down": 1_200_345_678,
+        "packets_down": 1_000_000
+    });
+    let mut total = used.clone();
+    total["connected_seconds"] = 2_592_000.0.into();
+    total["creditable_seconds"] = 3_600.0.into();
+    total["dropped"] =
+        json!({"bytes_up": 1_000, "packets_up": 1, "bytes_down": 0, "packets_down": 0});
+    let mut session = used;
+    for (name, value) in [
+        ("epoch", json!("00000000000000aa")),
+        ("session", json!(7)),
+        ("start", json!("2026-10-30T08:00:00Z")),
+        ("end", json!(null)),
+        ("last_activity", json!("2026-11-29T10:00:00Z")),
+        ("addresses", json!(["192.0.2.1/32"])),
+        ("connected_seconds", json!(2_592_000.0)),
+    ] {
+        session[name] = value;
+    }
+    let row = |class: &str, charged: &str, down: u64, up: u64, drawn: u64| {
+        json!({
+            "subscriber": "ann", "plan": "doctors", "class": class, "rating_group": 1, "charged": charged, "bytes_up": up,
+            "packets_up": 1, "bytes_down": down, "packets_down": 1, "bytes_drawn": drawn
+        })
+    };
+    let statement = json!({
+        "subscriber": "ann", "node": "gw", "timezone": "Asia/Tashkent", "from": "2026-10-31T19:00:00Z",
+        "to": "2026-11-30T19:00:00Z", "complete_until": "2026-11-30T19:00:00Z", "recorded_until": "2026-11-29T10:00:30Z",
+        "plan": "doctors", "state": "active", "total": total, "sessions": [session],
+        "usage": [
+            row("government", "free", 200_345_678, 9_000_000, 0),
+            row("internet", "balance", 8_000_000, 1_000_000, 9_000_000),
+            row("internet", "main", 992_000_000, 40_000_000, 1_032_000_000),
+        ],
+        "dropped": [row("internet", "dropped", 0, 1_000, 0)],
+        "outages": [{
+            "seq": 9, "subscriber": "ann", "scope": "node", "from": "2026-11-10T00:30:00Z", "to": "2026-11-10T01:30:00Z",
+            "cause": "digger & cable", "fault": "operator", "touched_seconds": 3_600.0, "creditable_seconds": 3_600.0
+        }],
+        "records": []
+    });
+    let mut statement: Statement = serde_json::from_value(statement).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
+    statement.told_by(&policy::load(dir.path()).unwrap().policy);
+    statement
+}
+
+fn text(sheet: &Sheet) -> String {
+    let mut out = Vec::new();
+    sheet.text(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn what_is_drawn_from_money_has_its_price_and_its_amount() {
+    let statement = statement();
+    let priced: Vec<_> = statement
+        .usage
+        .iter()
+        .filter_map(|row| {
+            Some((
+                row.charged.as_str(),
+                row.price.clone()?,
+                row.amount.clone()?.to_string(),
+            ))
+        })
+        .collect();
+    // 9 MB at 630.50 a MB.
+    assert_eq!(
+        priced,
+        [(
+            "balance",
+            "630.50 UZS/MB".to_owned(),
+            "5674.50 UZS".to_owned()
+        )]
+    );
+}
+
+#[test]
+fn each_language_has_its_statement() {
+    let statement = statement();
+    let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1");
+    let mut wrong = Vec::new();
+    for language in Language::ALL {
+        let sheet = Sheet::of(&statement, language);
+        let mut csv = Vec::new();
+        sheet.csv(&mut csv).unwrap();
+        let files = [
+            ("txt", text(&sheet)),
+            ("csv", String::from_utf8(csv).unwrap()),
+            ("html", sheet.page()),
+        ];
+        for (kind, written) in files {
+            let snapshot =
+                Path::new("tests/library/statement/sheets").join(format!("{language}.{kind}"));
+            if update {
+                fs::write(&snapshot, &written).unwrap();
+            }
+            if fs::read_to_string(&snapshot).unwrap_or_default() != written {
+                wrong.push(snapshot);
+            }
+        }
+    }
+    let help = "UPDATE_SNAPSHOTS=1 rewrites them: read what changed";
+    assert!(wrong.is_empty(), "{wrong:?} differ; {help}");
+}
+
+#[test]
+fn a_page_has_the_figures_of_the_json_and_nothing_from_elsewhere() {
+    let statement = statement();
+    let mut json = Vec::new();
+    statement
+        .write(&mut json, zerorate::report::Format::Json)
+        .unwrap();
+    let json = String::from_utf8(json).unwrap();
+    let mut expected = BTreeSet::new();
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if line["kind"] == "usage" {
+            for name in ["bytes_up", "bytes_down", "bytes_drawn"] {
+                expected.insert(line[name].to_string());
+            }
+            expected.extend(line["amount"].as_str().map(str::to_owned));
+        }
+    }
+    for language in Language::ALL {
+        let page = Sheet::of(&statement, language).page();
+        let dom = tl::parse(&page, tl::ParserOptions::default()).unwrap();
+        let tags = dom.nodes().iter().filter_map(|node| node.as_tag());
+        let values: BTreeSet<String> = tags
+            .clone()
+            .filter(|tag| tag.name() == "data")
+            .map(|tag| {
+                tag.attributes()
+                    .get("value")
+                    .flatten()
+                    .unwrap()
+                    .as_utf8_str()
+                    .into_owned()
+            })
+            .collect();
+        assert!(
+            expected.is_subset(&values),
+            "{language}: {expected:?} {values:?}"
+        );
+        assert!(values.contains("3600"), "what is creditable: {values:?}");
+        assert!(
+            !tags
+                .clone()
+                .any(|tag| tag.name() == "script" || tag.name() == "services")
+        );
+        assert!(page.contains("digger &amp; cable"));
+    }
+}
