@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use crate::netns::{Endpoint, NetNs};
 
 /// How long a transfer may make no progress.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 const CHUNK: usize = 64 * 1024;
 /// Datagrams under way at once: fewer than a veth's ring takes, also when all are in fragments.
 const WINDOW: usize = 64;

@@ -1,6 +1,6 @@
 //! What the library and the commands do without an agent, and mostly without a kernel: one program, so that all of it shares
-//! its threads. `cargo test -p classifier-user --test library malformed` runs one room. What changes the process itself has a
-//! program of its own (`ledger_faults`).
+//! its threads. `cargo test -p classifier-user --test library malformed` runs one room. What the process itself matters to has a
+//! program of its own: a file system that fails (`ledger_faults`), a lock that a child would have for a moment (`ledger_bits`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,7 +28,6 @@ mod what_if;
 mod image_map;
 
 // The ledger, and what is made of it.
-mod ledger_bits;
 mod ledger_disk;
 mod statement;
 

@@ -7,7 +7,10 @@ use zerorate::ledger::usage::Which;
 use zerorate::ledger::verify::Verified;
 use zerorate::ledger::{Ledger, Reader};
 
-use crate::agent::{Agent, World};
+#[path = "ledger/agent.rs"]
+mod agent;
+
+use agent::{Agent, World};
 
 /// What is read from a ledger in which nothing is found to be wrong.
 #[derive(Debug, PartialEq)]
