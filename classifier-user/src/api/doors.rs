@@ -28,6 +28,7 @@ use tower_service::Service as _;
 use tracing::{debug, error, warn};
 
 use super::access::Peer;
+use super::body::Heard;
 use super::tls::Tls;
 use crate::config::Api;
 use crate::lock::Lock;
@@ -119,7 +120,7 @@ impl Doors {
             };
             let router = router.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let mut request = request.map(Body::new);
+                let mut request = request.map(|body| Body::new(Heard::out(body)));
                 request.extensions_mut().insert(ConnectInfo(peer.clone()));
                 router.clone().call(request)
             });

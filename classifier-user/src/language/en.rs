@@ -103,6 +103,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         received: "Received, bytes",
         sent: "Sent, bytes",
         drawn: "Taken from the package, bytes",
+        price: "Price",
         amount: "Amount",
         free: "free",
         metered: "by volume",
@@ -114,6 +115,6 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "To",
         cause: "Cause",
         creditable: "Time to be credited",
-        prices: "Amounts are reckoned at the prices of the plans as they are in force now.",
+        prices: "Amounts are reckoned at the prices that were in force at the time of use.",
     },
 };

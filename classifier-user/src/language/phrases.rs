@@ -206,6 +206,8 @@ pub struct StatementPhrases {
     pub sent: &'static str,
     /// Bytes taken from the package.
     pub drawn: &'static str,
+    /// What a unit of volume costs.
+    pub price: &'static str,
     /// What it costs.
     pub amount: &'static str,
     /// Nothing.

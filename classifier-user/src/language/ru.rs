@@ -103,6 +103,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         received: "Принято, байт",
         sent: "Отправлено, байт",
         drawn: "Списано с пакета, байт",
+        price: "Цена",
         amount: "Сумма",
         free: "бесплатно",
         metered: "по объёму",
@@ -114,6 +115,6 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "По",
         cause: "Причина",
         creditable: "Время к перерасчёту",
-        prices: "Суммы исчислены по ценам планов, действующим сейчас.",
+        prices: "Суммы исчислены по ценам, действовавшим на момент использования.",
     },
 };

@@ -103,6 +103,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         received: "Të marra, bajte",
         sent: "Të dërguara, bajte",
         drawn: "Zbritur nga paketa, bajte",
+        price: "Çmimi",
         amount: "Shuma",
         free: "falas",
         metered: "sipas vëllimit",
@@ -114,6 +115,6 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "Deri më",
         cause: "Shkaku",
         creditable: "Koha për kreditim",
-        prices: "Shumat janë llogaritur sipas çmimeve të planeve që vlejnë tani.",
+        prices: "Shumat janë llogaritur sipas çmimeve që vlenin në kohën e përdorimit.",
     },
 };

@@ -103,6 +103,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         received: "Qabul qilindi, bayt",
         sent: "Yuborildi, bayt",
         drawn: "Paketdan yechildi, bayt",
+        price: "Narxi",
         amount: "Summa",
         free: "bepul",
         metered: "hajmi boʻyicha",
@@ -114,6 +115,6 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "Tugashi",
         cause: "Sababi",
         creditable: "Qayta hisoblanadigan vaqt",
-        prices: "Summalar rejalarning hozirgi narxlari boʻyicha hisoblangan.",
+        prices: "Summalar foydalanish vaqtida amalda boʻlgan narxlar boʻyicha hisoblangan.",
     },
 };

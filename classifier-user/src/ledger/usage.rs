@@ -27,7 +27,7 @@ pub(super) use self::gaps::end_epoch;
 pub(super) use self::read::prefixes;
 pub use self::read::{Stored, Which};
 pub use self::record::{AnyRecord, Gap, GapReason, Kind, UsageRecord};
-pub use self::sessions::PastSession;
+pub use self::sessions::{PastSession, SealedUsage};
 pub use self::terms::{Counts, Judged, Label, Terms};
 pub use self::write::TermsNumbers;
 pub(super) use self::write::next_seq;

@@ -7,16 +7,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DROPPED, Traffic};
-use crate::balance::money::Amount;
+use crate::balance::money::{Amount, Tariff};
 use crate::ledger::notes::{Fault, Scope};
 use crate::ledger::records::Record;
+use crate::policy::parse_price;
 
+mod called;
 mod layout;
-mod priced;
 mod print;
 mod sheet;
 
-pub use priced::{ByName, Called};
+pub use called::{ByName, Called};
 pub use sheet::{Entry, Grid, Sheet};
 
 /// What a subscriber used in a period.
@@ -168,7 +169,8 @@ pub struct StatementRow {
     pub traffic: Traffic,
     /// Bytes that left the bucket.
     pub bytes_drawn: u64,
-    /// The price of the bucket under that plan, as the policy in force has it; absent where there is none.
+    /// The price of the bucket under that plan when it was charged; absent where there is none. What was charged at another
+    /// price is another row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<String>,
     /// What those bytes cost at that price.
@@ -179,14 +181,17 @@ pub struct StatementRow {
 /// Adds up what was recorded.
 #[derive(Debug, Default)]
 pub struct Sum {
-    rows: BTreeMap<(String, u32, String, String), (Traffic, u64)>,
+    rows: BTreeMap<Key, (Traffic, u64)>,
 }
 
+/// Class, rating group, charge, plan and price.
+type Key = (String, u32, String, String, Option<String>);
+
 impl Sum {
-    /// Adds what one meter counted.
+    /// Adds what one meter counted, under a plan, of a class and its rating group, charged to an account at its price.
     pub fn add(
         &mut self,
-        (plan, class, rating_group, charged): (&str, &str, u32, &str),
+        (plan, class, rating_group, charged, price): (&str, &str, u32, &str, Option<&str>),
         traffic: &Traffic,
         drawn: u64,
     ) {
@@ -195,19 +200,19 @@ impl Sum {
             rating_group,
             charged.to_owned(),
             plan.to_owned(),
+            price.map(str::to_owned),
         );
         let (sum, all_drawn) = self.rows.entry(key).or_default();
         *sum = sum.plus(traffic);
         *all_drawn += drawn;
     }
 
-    /// What was charged, and what was dropped; by class, rating group, charge and plan.
+    /// What was charged, and what was dropped; by class, rating group, charge, plan and price.
     #[must_use]
     pub fn rows(self, subscriber: &str) -> (Vec<StatementRow>, Vec<StatementRow>) {
-        self.rows
-            .into_iter()
-            .map(
-                |((class, rating_group, charged, plan), (traffic, bytes_drawn))| StatementRow {
+        let row =
+            |((class, rating_group, charged, plan, price), (traffic, bytes_drawn)): (Key, _)| {
+                StatementRow {
                     subscriber: subscriber.to_owned(),
                     plan,
                     class,
@@ -215,13 +220,23 @@ impl Sum {
                     charged,
                     traffic,
                     bytes_drawn,
-                    price: None,
-                    amount: None,
-                },
-            )
-            .filter(|row| row.traffic != Traffic::default())
-            .partition(|row| row.charged != DROPPED)
+                    amount: price
+                        .as_deref()
+                        .and_then(|price| amount(price, bytes_drawn)),
+                    price,
+                }
+            };
+        let rows = self.rows.into_iter().map(row);
+        let rows = rows.filter(|row| row.traffic != Traffic::default());
+        rows.partition(|row| row.charged != DROPPED)
     }
+}
+
+/// What bytes cost at a price. More than can be reckoned with has no amount.
+fn amount(price: &str, bytes: u64) -> Option<Amount> {
+    let tariff = Tariff::of(&parse_price(price).ok()?);
+    let worth = tariff.worth(i64::try_from(bytes).ok()?, 0).ok()?;
+    worth.amount(tariff.currency()).ok()
 }
 
 impl Used {

@@ -63,6 +63,7 @@ impl World {
             class: "net".to_owned(),
             rating_group: 1,
             charged: charged.to_owned(),
+            price: None,
         };
         let terms = Terms {
             node: "gw".to_owned(),

@@ -43,6 +43,7 @@ fn terms() -> Arc<Terms> {
         class: class.to_owned(),
         rating_group: 10,
         charged: charged.to_owned(),
+        price: None,
     };
     Arc::new(Terms {
         node: "gw-1".to_owned(),
@@ -163,8 +164,10 @@ fn what_a_subscriber_costs_a_day() {
     let read = reader.all_records(which).expect("it is read").len();
     let page = page.elapsed();
     let one = std::time::Instant::now();
+    let (id, always) = ("998000007919", (Timestamp::MIN, Timestamp::MAX));
+    let old = reader.sealed_usage(id, always.0, always.1);
     let sessions = reader
-        .sessions_with_usage("998000007919", Timestamp::MIN, Timestamp::MAX)
+        .sessions_with_usage(id, always.0, always.1, old.expect("it is read"))
         .expect("it is read");
     let one = one.elapsed();
     println!("{rows} rows, {records} records of {SUBSCRIBERS} subscribers in a day");

@@ -10,7 +10,8 @@ use std::path::Path;
 use serde_json::json;
 use zerorate::language::Language;
 use zerorate::policy;
-use zerorate::report::statement::{Sheet, Statement};
+use zerorate::report::Traffic;
+use zerorate::report::statement::{Sheet, Statement, Sum};
 
 const POLICY: &str = r#"
 name = "p"
@@ -64,13 +65,16 @@ fn statement() -> Statement {
             "packets_up": 1, "bytes_down": down, "packets_down": 1, "bytes_drawn": drawn
         })
     };
+    let mut paid = row("internet", "balance", 8_000_000, 1_000_000, 9_000_000);
+    paid["price"] = "630.50 UZS/MB".into();
+    paid["amount"] = "5674.50 UZS".into();
     let statement = json!({
         "subscriber": "ann", "node": "gw", "timezone": "Asia/Tashkent", "from": "2026-10-31T19:00:00Z",
         "to": "2026-11-30T19:00:00Z", "complete_until": "2026-11-30T19:00:00Z", "recorded_until": "2026-11-29T10:00:30Z",
         "plan": "doctors", "state": "active", "total": total, "sessions": [session],
         "usage": [
             row("government", "free", 200_345_678, 9_000_000, 0),
-            row("internet", "balance", 8_000_000, 1_000_000, 9_000_000),
+            paid,
             row("internet", "main", 992_000_000, 40_000_000, 1_032_000_000),
         ],
         "dropped": [row("internet", "dropped", 0, 1_000, 0)],
@@ -94,27 +98,46 @@ fn text(sheet: &Sheet) -> String {
 }
 
 #[test]
-fn what_is_drawn_from_money_has_its_price_and_its_amount() {
-    let statement = statement();
-    let priced: Vec<_> = statement
-        .usage
+fn what_is_drawn_from_money_costs_what_it_cost_then() {
+    let mut sum = Sum::default();
+    let mut add = |charged, price, drawn| {
+        let moved = Traffic {
+            bytes_up: drawn,
+            packets_up: 1,
+            ..Traffic::default()
+        };
+        sum.add(("doctors", "internet", 1, charged, price), &moved, drawn);
+    };
+    add("balance", Some("630.50 UZS/MB"), 4_000_000);
+    add("balance", Some("700 UZS/MB"), 1_000_000);
+    add("balance", Some("630.50 UZS/MB"), 5_000_000);
+    add("main", None, 1_000_000);
+    let (rows, _) = sum.rows("ann");
+    let priced: Vec<_> = rows
         .iter()
-        .filter_map(|row| {
-            Some((
-                row.charged.as_str(),
-                row.price.clone()?,
-                row.amount.clone()?.to_string(),
-            ))
+        .map(|row| {
+            let amount = row.amount.as_ref().map(ToString::to_string);
+            (&*row.charged, row.price.as_deref(), row.bytes_drawn, amount)
         })
         .collect();
-    // 9 MB at 630.50 a MB.
+    let amount = |amount: &str| Some(amount.to_owned());
     assert_eq!(
         priced,
-        [(
-            "balance",
-            "630.50 UZS/MB".to_owned(),
-            "5674.50 UZS".to_owned()
-        )]
+        [
+            (
+                "balance",
+                Some("630.50 UZS/MB"),
+                9_000_000,
+                amount("5674.50 UZS")
+            ),
+            (
+                "balance",
+                Some("700 UZS/MB"),
+                1_000_000,
+                amount("700.00 UZS")
+            ),
+            ("main", None, 1_000_000, None),
+        ]
     );
 }
 

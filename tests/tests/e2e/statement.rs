@@ -248,12 +248,58 @@ fn a_statement_in_every_language_has_the_numbers_of_the_json() -> Result<()> {
         }
         assert!(page.contains("<data value=\"31.52 UZS\">"), "{page}");
         let csv = agent.ask(&[&asked[..], &["--lang", language, "--format", "csv"]].concat())?;
-        assert!(csv.contains(",50000,50000,31.52 UZS"), "{csv}");
+        assert!(
+            csv.contains(",50000,50000,630.50 UZS/MB,31.52 UZS"),
+            "{csv}"
+        );
     }
     let page = agent.ask(&[&asked[..], &["--lang", "kk", "--format", "html"]].concat())?;
     assert!(page.contains("Шағын &lt;жоспар&gt;"), "{page}");
     let refused = agent.ask(&["statement", "bob", "--period", "2026-13"]);
     let refused = format!("{:#}", refused.err().context("a month of no year")?);
     assert!(refused.contains("write a month as in 2026-11"), "{refused}");
+    agent.check_order()
+}
+
+#[test]
+fn what_was_used_costs_what_it_cost_then() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let at = |price: &str| {
+        let priced = format!("main = {{ price = \"{price}\" }}");
+        town::POLICY.replace("main = \"500kB\"", &priced)
+    };
+    let mut agent = town::agent(&lab)
+        .policy(&at("630.50 UZS/MB"))
+        .setting("watch = false")
+        .start()?;
+    agent.ask(&["bucket", "grant", "bob", "main", "1000 UZS", "--id", "g-1"])?;
+    let bob = lab.subscriber("bob").v4();
+    udp(&bob, &lab.remote(town::INTERNET), 50, 972)?;
+    lab.settle()?;
+    agent.write_policy(&at("700 UZS/MB"))?;
+    agent.reload()?;
+    udp(&bob, &lab.remote(town::INTERNET), 100, 972)?;
+    lab.settle()?;
+    // The agent that comes knows as much.
+    agent.sigterm()?;
+    agent.start()?;
+    let json = agent.ask(&["usage", "--subscriber", "bob", "--format", "json"])?;
+    let lines = json.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>()?;
+    let paid: Vec<_> = lines
+        .iter()
+        .filter(|line| line["kind"] == "usage" && line["charged"] == "main")
+        .map(|line| (&line["price"], &line["bytes_drawn"], &line["amount"]))
+        .collect();
+    let expected = [
+        ("630.50 UZS/MB".into(), 50_000.into(), "31.52 UZS".into()),
+        ("700 UZS/MB".into(), 100_000.into(), "70.00 UZS".into()),
+    ];
+    let expected: Vec<(serde_json::Value, serde_json::Value, serde_json::Value)> = expected.into();
+    let expected: Vec<_> = expected.iter().map(|(a, b, c)| (a, b, c)).collect();
+    assert_eq!(paid, expected);
     agent.check_order()
 }

@@ -1,7 +1,7 @@
 //! What is to be recorded and is not written yet, and all that has to be known for it: which rows move, under which
 //! terms, which ended.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::accounts::{Accounts, Catalog, Change};
 use crate::config::{Config, Downlink, Mode, Role};
 use crate::ledger::usage::{self, Cause, Closing, Counts, Cut, Judged, Label, Terms, TermsNumbers};
 use crate::ledger::{Ledger, LedgerError};
-use crate::policy::{Count, Policy};
+use crate::policy::{Bucket, Count, Grant, Policy};
 
 /// All that is between the counters and the ledger.
 #[derive(Debug)]
@@ -119,10 +119,13 @@ impl TermsBook {
             let label = |key: &crate::accounts::MeterKey| {
                 let class = &catalog.classes[key.class as usize];
                 let group = judged.and_then(|judged| judged.rating_groups.get(&class.name));
+                let charged = catalog.charged(layout, key.charged);
+                let prices = judged.and_then(|judged| judged.prices.get(&known.plan));
                 Label {
                     class: class.name.clone(),
                     rating_group: group.copied().unwrap_or(class.rating_group),
-                    charged: catalog.charged(layout, key.charged).to_owned(),
+                    charged: charged.to_owned(),
+                    price: prices.and_then(|prices| prices.get(charged).cloned()),
                 }
             };
             Arc::new(Terms {
@@ -152,6 +155,14 @@ pub(in crate::agent) fn judged(policy: &Policy, now: Timestamp) -> Judged {
         };
         (plan.name.clone(), counts)
     };
+    let priced = |bucket: &Bucket| match &bucket.grant {
+        Grant::Money(price) => Some((bucket.name.clone(), price.to_string())),
+        Grant::Bytes(_) => None,
+    };
+    let prices = |plan: &crate::policy::Plan| {
+        let prices: BTreeMap<_, _> = plan.buckets.iter().filter_map(priced).collect();
+        (!prices.is_empty()).then(|| (plan.name.clone(), prices))
+    };
     Judged {
         policy_version: match passed {
             Some(boundary) => format!("{}@{boundary}", policy.version),
@@ -163,6 +174,7 @@ pub(in crate::agent) fn judged(policy: &Policy, now: Timestamp) -> Judged {
             .iter()
             .map(|class| (class.name.clone(), class.rating_group))
             .collect(),
+        prices: policy.plans.iter().filter_map(prices).collect(),
     }
 }
 

@@ -15,9 +15,10 @@ use super::recording::Waiting;
 use crate::accounts::activity::between;
 use crate::agent::node::Node;
 use crate::agent::subscribers::SubscriberView;
-use crate::ledger::LedgerError;
 use crate::ledger::notes::OF_NOBODY;
-use crate::ledger::usage::{Cause, Closing, Cut, End, PastSession, Stored, Taken};
+use crate::ledger::records::Record;
+use crate::ledger::usage::{Cause, Closing, Cut, End, PastSession, SealedUsage, Stored, Taken};
+use crate::ledger::{LedgerError, Reader};
 use crate::report::Traffic;
 use crate::report::statement::{Head, SessionRow, Statement, Sum, Totals, Used};
 
@@ -33,6 +34,52 @@ pub struct ActivityView {
     pub used: Used,
 }
 
+/// What of a statement can be read while others have the node: what was recorded, of which years may be in sealed files.
+#[derive(Debug)]
+pub struct Recorded {
+    subscriber: String,
+    after: Timestamp,
+    to: Option<Timestamp>,
+    /// Number of the last record there was.
+    seen: u64,
+    usage: SealedUsage,
+    /// Of the subscriber,
+    own: Vec<Record>,
+    /// and of nobody in particular.
+    of_nobody: Vec<Record>,
+}
+
+impl Recorded {
+    /// Reads what was recorded of a subscriber after a time and not after another.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn read(
+        reader: &Reader,
+        subscriber: &str,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Self, LedgerError> {
+        let after = from.unwrap_or(Timestamp::MIN);
+        let seen = reader.last_seq()?;
+        let records = |of| {
+            let mut records = reader.records(0, Some(of), None, usize::MAX)?;
+            records.retain(|record| record.seq <= seen);
+            Ok::<_, LedgerError>(records)
+        };
+        Ok(Self {
+            subscriber: subscriber.to_owned(),
+            after,
+            to,
+            seen,
+            // Who sets no end wants all of it, also what was recorded while the clock was ahead.
+            usage: reader.sealed_usage(subscriber, after, to.unwrap_or(Timestamp::MAX))?,
+            own: records(subscriber)?,
+            of_nobody: records(OF_NOBODY)?,
+        })
+    }
+}
+
 /// What is known of a session, and of the period in it.
 pub(super) struct Found {
     pub(super) session: PastSession,
@@ -40,25 +87,30 @@ pub(super) struct Found {
 }
 
 impl Node {
-    /// What a subscriber used after a time and not after another; `None` for whom nothing is known of.
+    /// What a subscriber used, with what was recorded since that was read; `None` for whom nothing is known of.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn statement(
-        &mut self,
-        id: &str,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-    ) -> Result<Option<Statement>, LedgerError> {
+    pub fn statement(&mut self, recorded: Recorded) -> Result<Option<Statement>, LedgerError> {
+        let Recorded {
+            subscriber,
+            after,
+            to,
+            seen,
+            usage,
+            own: mut records,
+            mut of_nobody,
+        } = recorded;
+        let id = &*subscriber;
         let now = Timestamp::now();
-        // Who sets no end wants all of it, also what was recorded while the clock was ahead.
         let last = to.unwrap_or(Timestamp::MAX);
-        let after = from.unwrap_or(Timestamp::MIN);
-        let found = self.sessions_with_records(id, after, last, now)?;
+        let found = self.sessions_with_records(id, (after, last), now, usage)?;
         let ends = found.iter().flat_map(|found| &found.records);
         let latest = ends.map(|stored| stored.end).max();
         let to = to.unwrap_or_else(|| latest.map_or(now, |latest| latest.max(now)));
-        let mut records = self.ledger.records(0, Some(id), None, i64::MAX as usize)?;
+        for (of, records) in [(id, &mut records), (OF_NOBODY, &mut of_nobody)] {
+            records.extend(self.ledger.records(seen, Some(of), None, usize::MAX)?);
+        }
         let account = self.accounts.subscribers.get(id);
         if found.is_empty() && records.is_empty() && account.is_none() {
             return Ok(None);
@@ -66,6 +118,9 @@ impl Node {
         let spans = outages::spans(&found, &records, now);
         records.retain(|record| record.time > after && record.time <= last);
         let first = found.iter().map(|found| found.session.start).min();
+        let from = Some(after)
+            .filter(|after| *after > Timestamp::MIN)
+            .or(first);
         let shortest = self.config.records.checkpoint.as_secs_f64();
         let mut sum = Sum::default();
         let mut total = Totals::default();
@@ -101,9 +156,6 @@ impl Node {
             sessions.push(row);
         }
         total.used.finish(shortest);
-        let of_nobody = self
-            .ledger
-            .records(0, Some(OF_NOBODY), None, i64::MAX as usize)?;
         let outages = outages::of(id, &of_nobody, &spans, (after, to));
         total.creditable_seconds = outages::creditable(&outages, &spans, (after, to));
         let (usage, dropped) = sum.rows(id);
@@ -114,7 +166,7 @@ impl Node {
                 subscriber: id.to_owned(),
                 node: self.config.node.clone(),
                 timezone: zone,
-                from: from.or(first).unwrap_or(to).min(to),
+                from: from.unwrap_or(to).min(to),
                 to,
                 complete_until: to.min(now),
                 recorded_until,
@@ -179,9 +231,9 @@ impl Node {
     fn sessions_with_records(
         &mut self,
         id: &str,
-        after: Timestamp,
-        to: Timestamp,
+        (after, to): (Timestamp, Timestamp),
         now: Timestamp,
+        sealed: SealedUsage,
     ) -> Result<Vec<Found>, LedgerError> {
         let mut found: BTreeMap<(bool, Timestamp, u64), Found> = BTreeMap::new();
         let epoch = self.maps.epoch();
@@ -189,7 +241,7 @@ impl Node {
             let current = session.epoch == epoch;
             (current, session.start, session.session)
         };
-        for (session, records) in self.ledger.sessions_with_usage(id, after, to)? {
+        for (session, records) in self.ledger.sessions_with_usage(id, after, to, sealed)? {
             found.insert(key(&session), Found { session, records });
         }
         if let Some(session) = self.running(id) {
@@ -335,6 +387,7 @@ fn add(stored: &Stored, sum: &mut Sum, used: &mut Used, dropped: &mut Traffic) {
             &*label.class,
             label.rating_group,
             &*label.charged,
+            label.price.as_deref(),
         );
         sum.add(row, &counted, drawn);
         if label.charged == "dropped" {

@@ -14,7 +14,7 @@ use crate::agent::subscribers::SubscriberView;
 use crate::api::access::{Gate, Own};
 use crate::api::extract::{Json, Query};
 use crate::api::problem::{Answer, Problem};
-use crate::api::server::Shared;
+use crate::api::server::{LedgerPath, Shared};
 use crate::report::statement::Statement;
 
 /// How long a token is good when nobody says: long enough to look.
@@ -58,6 +58,7 @@ pub(super) struct SelfToken {
 )]
 pub(super) async fn token(
     State(node): State<Shared>,
+    State(ledger): State<LedgerPath>,
     State(gate): State<Arc<Gate>>,
     Json(new): Json<NewSelfToken>,
 ) -> Answer<([(HeaderName, &'static str); 1], Json<SelfToken>)> {
@@ -70,7 +71,7 @@ pub(super) async fn token(
     // Whoever has left may still see its last statement.
     let now = Some(Timestamp::now().to_string());
     let recent = Period::of(now.clone(), now);
-    stated(node, new.subscriber.clone(), recent).await?;
+    stated(node, ledger, new.subscriber.clone(), recent).await?;
     let lifetime = SignedDuration::from_secs(i64::try_from(lifetime).unwrap_or(i64::MAX));
     let made = gate
         .own_tokens
@@ -114,8 +115,9 @@ pub(super) async fn one(State(node): State<Shared>, Own(id): Own) -> Answer<Json
 )]
 pub(super) async fn statement(
     State(node): State<Shared>,
+    State(ledger): State<LedgerPath>,
     Own(id): Own,
     Query(period): Query<Period>,
 ) -> Answer<Json<Statement>> {
-    stated(node, id, period).await.map(Json)
+    stated(node, ledger, id, period).await.map(Json)
 }

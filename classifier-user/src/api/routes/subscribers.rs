@@ -1,5 +1,7 @@
 //! Subscribers: who they are, what they used, and what becomes of them.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -9,12 +11,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::agent::at_once;
 use crate::agent::error::NodeError;
-use crate::agent::records::statement::parse_time;
+use crate::agent::records::statement::{Recorded, parse_time};
 use crate::agent::service::{ServiceError, Wanted};
 use crate::agent::subscribers::SubscriberView;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::problem::{Answer, Problem};
-use crate::api::server::{Shared, with};
+use crate::api::records::reading;
+use crate::api::server::{LedgerPath, Shared, with};
 use crate::report::statement::Statement;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
@@ -108,36 +111,45 @@ impl Period {
 )]
 pub(super) async fn statement(
     State(node): State<Shared>,
+    State(ledger): State<LedgerPath>,
     Path(id): Path<String>,
     Query(period): Query<Period>,
 ) -> Answer<Json<Statement>> {
-    stated(node, id, period).await.map(Json)
+    stated(node, ledger, id, period).await.map(Json)
 }
 
-/// One subscriber's statement.
-pub(super) async fn stated(node: Shared, id: String, period: Period) -> Answer<Statement> {
+/// One subscriber's statement. What was recorded is read beside the node: there may be years of it.
+pub(super) async fn stated(
+    node: Shared,
+    ledger: LedgerPath,
+    id: String,
+    period: Period,
+) -> Answer<Statement> {
+    let zone = with(Arc::clone(&node), |node| node.timezone().clone()).await;
+    let time = |text: Option<String>| {
+        let parse = |text: String| parse_time(&text, &zone).map_err(Problem::invalid);
+        text.map(parse).transpose()
+    };
+    let (from, to) = (time(period.from)?, time(period.to)?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        return Err(Problem::invalid(format!(
+            "the period begins at {from}, after its end {to}"
+        )));
+    }
     let asked = id.clone();
-    let result = with(node, move |node| {
-        let time = |text: Option<String>| {
-            let parse = |text: String| parse_time(&text, node.timezone());
-            text.map(parse).transpose()
-        };
-        let (from, to) = (time(period.from)?, time(period.to)?);
-        if let (Some(from), Some(to)) = (from, to)
-            && from > to
-        {
-            return Err(format!("the period begins at {from}, after its end {to}"));
-        }
-        Ok(node.statement(&asked, from, to))
+    let recorded = reading(ledger, move |reader| {
+        Recorded::read(reader, &asked, from, to)
     })
     .await;
-    match result {
-        Err(wrong) => Err(Problem::invalid(wrong)),
-        Ok(Ok(Some(statement))) => Ok(statement),
-        Ok(Ok(None)) => Err(Problem::not_found(format!(
+    let recorded = recorded.map_err(Problem::internal)?;
+    match with(node, move |node| node.statement(recorded)).await {
+        Ok(Some(statement)) => Ok(statement),
+        Ok(None) => Err(Problem::not_found(format!(
             "nothing is known of a subscriber `{id}`"
         ))),
-        Ok(Err(error)) => Err(Problem::internal(error)),
+        Err(error) => Err(Problem::internal(error)),
     }
 }
 

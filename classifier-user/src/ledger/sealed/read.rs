@@ -93,11 +93,12 @@ impl Reader {
     pub(in crate::ledger) fn sealed_usage_of(
         &self,
         subscriber: &str,
+        after: i64,
         (from, to): (i64, i64),
     ) -> Result<HashMap<(u64, u64), Vec<Stored>>> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
         let sought = Sought {
-            after: 0,
+            after,
             keys: &[Key::UsageOf(subscriber)],
             during: Some((from, to)),
         };

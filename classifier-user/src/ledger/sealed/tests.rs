@@ -125,7 +125,10 @@ fn everything(desk: &Desk) -> Vec<String> {
             (at(15), at(40)),
             (at(40), at(90)),
         ] {
-            let sessions = desk.ledger.sessions_with_usage(subscriber, from, to);
+            let sealed = desk.ledger.sealed_usage(subscriber, from, to).unwrap();
+            let sessions = desk
+                .ledger
+                .sessions_with_usage(subscriber, from, to, sealed);
             say(
                 format!("{subscriber} {from}"),
                 format!("{:?}", sessions.unwrap()),

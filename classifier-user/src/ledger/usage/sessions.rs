@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::Stored;
 use super::read::prefixes;
@@ -26,6 +26,14 @@ pub struct PastSession {
     pub end: Option<Timestamp>,
     /// Its prefixes.
     pub addresses: Vec<IpNet>,
+}
+
+/// Records of a subscriber that are in sealed files, by epoch and number of their session.
+#[derive(Debug, Default)]
+pub struct SealedUsage {
+    /// Number of the last record that was in such a file then.
+    through: i64,
+    records: HashMap<(u64, u64), Vec<Stored>>,
 }
 
 impl PastSession {
@@ -86,7 +94,45 @@ impl Reader {
         .collect()
     }
 
-    /// The same, each with its records that end after a time and not after another, oldest first.
+    /// What is in sealed files of a subscriber's records that end after a time and not after another. There may be years of
+    /// them: whoever has little time for [`Self::sessions_with_usage`] asks this before.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sealed_usage(
+        &self,
+        subscriber: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<SealedUsage> {
+        self.at_once(|state| {
+            let mut sealed = SealedUsage::default();
+            self.follow(&mut sealed, state, subscriber, (bound(from), bound(to)))?;
+            Ok(sealed)
+        })
+    }
+
+    /// Reads what was sealed since.
+    fn follow(
+        &self,
+        sealed: &mut SealedUsage,
+        state: &Connection,
+        subscriber: &str,
+        during: (i64, i64),
+    ) -> Result<()> {
+        let through = sealed::through(state).map_err(failed(&self.path))?;
+        if through > sealed.through {
+            let more = self.sealed_usage_of(subscriber, sealed.through, during)?;
+            for (session, records) in more {
+                sealed.records.entry(session).or_default().extend(records);
+            }
+            sealed.through = through;
+        }
+        Ok(())
+    }
+
+    /// The sessions, each with its records that end after a time and not after another, oldest first. `sealed` is what
+    /// was found of them in sealed files, for the same subscriber and times.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -95,18 +141,18 @@ impl Reader {
         subscriber: &str,
         from: Timestamp,
         to: Timestamp,
+        mut sealed: SealedUsage,
     ) -> Result<Vec<(PastSession, Vec<Stored>)>> {
         let during = (bound(from), bound(to));
         self.at_once(|state| {
-            let through = sealed::through(state).map_err(failed(&self.path))?;
-            let mut sealed = self.sealed_usage_of(subscriber, during)?;
+            self.follow(&mut sealed, state, subscriber, during)?;
             let sessions = self.sessions_of(subscriber)?;
             sessions
                 .into_iter()
                 .map(|session| {
                     let key = (session.epoch, session.session);
-                    let mut records = sealed.remove(&key).unwrap_or_default();
-                    records.extend(self.kept_usage_of(&session, during, through)?);
+                    let mut records = sealed.records.remove(&key).unwrap_or_default();
+                    records.extend(self.kept_usage_of(&session, during, sealed.through)?);
                     Ok((session, records))
                 })
                 .collect()

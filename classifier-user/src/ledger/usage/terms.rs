@@ -44,6 +44,9 @@ pub struct Label {
     pub rating_group: u32,
     /// `free`, `metered`, `dropped`, or a bucket's name.
     pub charged: String,
+    /// The bucket's price under this policy, as a policy writes it; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
 }
 
 impl Label {
@@ -77,4 +80,7 @@ pub struct Judged {
     pub plans: BTreeMap<String, Counts>,
     /// Rating groups by class.
     pub rating_groups: BTreeMap<String, u32>,
+    /// Prices by plan and bucket, as a policy writes them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, BTreeMap<String, String>>,
 }

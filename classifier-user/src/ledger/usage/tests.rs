@@ -37,6 +37,7 @@ pub(in crate::ledger) fn terms(plan: &str, charges: &[&str]) -> Arc<Terms> {
                 class: "net".to_owned(),
                 rating_group: 1,
                 charged: (*charged).to_owned(),
+                price: None,
             })
             .collect(),
     })
@@ -371,7 +372,10 @@ fn a_session_that_is_read_in_parts_has_the_same_records_in_them() {
         )]);
     }
     let between = |from, to| {
-        let sessions = desk.ledger.sessions_with_usage("ann", from, to).unwrap();
+        let sessions = desk
+            .ledger
+            .sessions_with_usage("ann", from, to, SealedUsage::default())
+            .unwrap();
         sessions[0].1.len()
     };
     // The end of a record counts, not its beginning; and the bound is in the earlier period.

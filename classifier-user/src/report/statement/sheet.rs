@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::priced::ByName;
+use super::called::ByName;
 use super::{Statement, StatementRow};
 use crate::balance::money::Amount;
 use crate::language::{Language, Phrases};
@@ -223,7 +223,9 @@ impl Writer<'_> {
             said.sent,
             said.drawn,
         ];
-        heads.extend(priced.then_some(said.amount));
+        if priced {
+            heads.extend([said.price, said.amount]);
+        }
         let mut sums = [0_u64; 3];
         let mut money: BTreeMap<&str, i64> = BTreeMap::new();
         let mut lines = Vec::new();
@@ -243,6 +245,7 @@ impl Writer<'_> {
                 *sum += count;
             }
             if priced {
+                line.push(Entry::text(row.price.as_deref().unwrap_or("")));
                 let amount = row.amount.as_ref();
                 line.push(amount.map_or_else(|| Entry::text(""), |amount| self.money(amount)));
             }
@@ -255,6 +258,7 @@ impl Writer<'_> {
         let mut total = vec![Entry::text(said.total), Entry::text(""), Entry::text("")];
         total.extend(sums.map(|sum| self.number(sum)));
         if priced {
+            total.push(Entry::text(""));
             // Amounts of several currencies have no sum.
             let mut sums = money.into_iter();
             total.push(match (sums.next(), sums.next()) {

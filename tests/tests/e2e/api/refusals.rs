@@ -1,7 +1,11 @@
 //! What is refused is answered as problem details, in words that say what to do.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use zerorate_tests::api::{self, ask, reply, send};
@@ -202,5 +206,30 @@ fn every_refusal_is_a_problem_that_explains_itself() -> Result<()> {
     );
     let routes = api::routes(&agent)?;
     assert!(routes.len() > 25, "{routes:?}");
+    Ok(())
+}
+
+#[test]
+fn who_is_refused_while_it_still_speaks_hears_the_answer() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab).start()?;
+    let mut stream = UnixStream::connect(agent.socket())?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let piece = [b'x'; 10_000];
+    write!(
+        stream,
+        "POST /v1/nowhere HTTP/1.1\r\nHost: zerorate\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        20 * piece.len()
+    )?;
+    for _ in 0..20 {
+        stream.write_all(&piece)?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     Ok(())
 }

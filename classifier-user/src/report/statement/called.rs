@@ -1,12 +1,11 @@
-//! What of a statement only the policy knows: what was drawn from money costs, and what things are called.
+//! What things in a statement are called, which only the policy knows.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::Statement;
-use crate::balance::money::Tariff;
-use crate::policy::{Bucket, Grant, Policy, Price, Titles};
+use crate::policy::{Policy, Titles};
 
 /// What people are told things in a statement are called: by name, by language.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,7 +26,7 @@ pub struct Called {
 pub type ByName = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Statement {
-    /// Adds prices and amounts of what was drawn from money, and titles, as a policy has them.
+    /// Adds titles, as a policy has them.
     pub fn told_by(&mut self, policy: &Policy) {
         let mut called = Called::default();
         let plans = self.head.plan.iter().cloned();
@@ -44,18 +43,6 @@ impl Statement {
             let titles = policy.bucket_titles(&row.charged);
             note(&mut called.buckets, row.charged.clone(), &titles);
         }
-        for row in &mut self.usage {
-            let Some(price) = price_of(policy, &row.plan, &row.charged) else {
-                continue;
-            };
-            let tariff = Tariff::of(price);
-            let drawn = i64::try_from(row.bytes_drawn).unwrap_or(i64::MAX);
-            let worth = tariff.worth(drawn, 0);
-            let amount = worth.and_then(|worth| worth.amount(tariff.currency()));
-            row.price = Some(price.to_string());
-            // More than can be reckoned with has a price and no amount.
-            row.amount = amount.ok();
-        }
         self.called = Some(called).filter(|called| *called != Called::default());
     }
 }
@@ -65,15 +52,5 @@ fn note(names: &mut ByName, name: String, titles: &Titles) {
         let titles = titles.0.iter();
         let titles = titles.map(|(language, title)| (language.to_string(), title.clone()));
         names.insert(name, titles.collect());
-    }
-}
-
-/// What a plan asks for what is drawn from a bucket.
-fn price_of<'a>(policy: &'a Policy, plan: &str, bucket: &str) -> Option<&'a Price> {
-    let (_, plan) = policy.plan(plan)?;
-    let named = |known: &&Bucket| known.name == bucket;
-    match &plan.buckets.iter().find(named)?.grant {
-        Grant::Money(price) => Some(price),
-        Grant::Bytes(_) => None,
     }
 }
