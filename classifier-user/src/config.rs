@@ -166,7 +166,7 @@ impl Default for Records {
 fn default_ledger() -> PathBuf {
     PathBuf::from("/var/lib/zerorate/ledger.db")
 }
-fn default_pin_dir() -> PathBuf {
+pub(crate) fn default_pin_dir() -> PathBuf {
     PathBuf::from("/sys/fs/bpf/zerorate")
 }
 fn utc() -> TimeZone {
@@ -186,15 +186,20 @@ fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
 }
 
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
+    parse_duration(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+/// A duration such as `60s`.
+///
+/// # Errors
+/// What it is, if it is none, or too short for anything that is done again and again.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     text.parse::<SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .filter(|duration| *duration >= Duration::from_millis(100))
         .ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is no duration of at least 100ms: write \"60s\" or \"1m\""
-            ))
+            format!("`{text}` is no duration of at least 100ms: write \"60s\" or \"1m\"")
         })
 }
 

@@ -4,7 +4,7 @@
 //! places, [`image`] compiles it, [`datapath`] puts it in front of the packets. [`engine`] is the memory they are
 //! counted in; [`agent`] keeps it all up to date; [`ledger`] and [`history`] remember; [`api`] and [`cli`] tell; [`replay`] does
 //! the same with a capture. [`import`] makes prefix lists of what others publish, [`trust`] sees who signed them; [`publish`]
-//! makes the pages that subscribers read, in every [`language`].
+//! makes the pages that subscribers read, in every [`language`]; [`doctor`] looks whether a machine is fit for all of it.
 #![deny(unsafe_code)]
 
 pub mod accounts;
@@ -16,6 +16,7 @@ pub mod config;
 pub mod datapath;
 pub mod diagnostic;
 mod disk;
+pub mod doctor;
 pub mod engine;
 mod fault;
 pub mod history;

@@ -11,8 +11,13 @@ use std::time::{Duration, Instant};
 use classifier::layout::Meter;
 use jiff::{SignedDuration, Timestamp};
 
+use self::rates::Rates;
 use super::{Catalog, Charged};
 use crate::engine::lines::Lines;
+
+mod rates;
+
+pub use self::rates::Rate;
 
 /// Rows that are looked at in one go, some milliseconds of it: others wait no longer for the node.
 const SLICE: usize = 1 << 14;
@@ -147,6 +152,8 @@ pub struct Watch {
     alone: HashMap<u32, Moment>,
     /// By line, those that moved since their last record.
     active: HashMap<u32, Activity>,
+    /// How fast they are.
+    rates: Rates,
     /// Shortest time a rate is measured over.
     shortest: Duration,
 }
@@ -224,11 +231,17 @@ impl Watch {
                 before = self.alone.remove(&row.line).unwrap_or(before);
             }
             if sums != row.seen {
+                let time = now.since(&before).max(self.shortest);
+                let rate = Rate::between(row.seen, sums, time);
+                self.rates.note(row.line, rate);
                 let activity = self.active.remove(&row.line);
-                let activity = moved(activity, row.seen, sums, before, now, self.shortest);
+                let activity = moved(activity, rate, before, now);
                 self.active.insert(row.line, activity);
                 row.seen = sums;
             }
+        }
+        if slice + 1 == self.slices() {
+            self.rates.finish();
         }
     }
 
@@ -249,9 +262,10 @@ impl Watch {
         let slice = self.looked.get(index / SLICE).copied();
         let before = self.alone.insert(line, now).or(slice).unwrap_or(now);
         if sums != row.seen {
+            let time = now.since(&before).max(self.shortest);
+            let rate = Rate::between(row.seen, sums, time);
             let activity = self.active.remove(&line);
-            let activity = moved(activity, row.seen, sums, before, now, self.shortest);
-            self.active.insert(line, activity);
+            self.active.insert(line, moved(activity, rate, before, now));
             row.seen = sums;
         }
     }
@@ -273,6 +287,13 @@ impl Watch {
         row.layout = GONE;
         row.subscriber = "".into();
         activity
+    }
+
+    /// The rows that moved between the last two looks at all of them, and how fast. What a row did between a look at it
+    /// alone and the one before is not in it.
+    #[must_use]
+    pub fn rates(&self) -> &[(u32, Rate)] {
+        self.rates.whole()
     }
 
     /// Lines of the rows that moved since their last record, lowest first.
@@ -319,17 +340,7 @@ impl Watch {
 }
 
 /// What a row's activity is after a look that found it moving.
-fn moved(
-    activity: Option<Activity>,
-    before: Sums,
-    after: Sums,
-    looked: Moment,
-    now: Moment,
-    shortest: Duration,
-) -> Activity {
-    let time = now.since(&looked);
-    let rate = |from: u64, to: u64| bits_a_second(to.wrapping_sub(from), time.max(shortest));
-    let (up, down) = (rate(before.up, after.up), rate(before.down, after.down));
+fn moved(activity: Option<Activity>, rate: Rate, looked: Moment, now: Moment) -> Activity {
     let activity = activity.unwrap_or(Activity {
         since: looked.wall,
         last: now.wall,
@@ -340,9 +351,9 @@ fn moved(
     Activity {
         since: activity.since.min(now.wall),
         last: now.wall,
-        active: activity.active + time,
-        peak_up_bps: activity.peak_up_bps.max(up),
-        peak_down_bps: activity.peak_down_bps.max(down),
+        active: activity.active + now.since(&looked),
+        peak_up_bps: activity.peak_up_bps.max(rate.up),
+        peak_down_bps: activity.peak_down_bps.max(rate.down),
     }
 }
 

@@ -24,6 +24,7 @@ mod schedule;
 pub mod service;
 pub mod sources;
 pub mod subscribers;
+pub mod top;
 mod triggers;
 pub mod views;
 

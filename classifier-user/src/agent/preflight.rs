@@ -127,7 +127,7 @@ fn effective_capabilities() -> u64 {
 }
 
 /// `MemAvailable` of proc(5), in bytes.
-fn available_memory() -> Option<u64> {
+pub(crate) fn available_memory() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo
         .lines()

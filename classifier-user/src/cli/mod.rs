@@ -8,6 +8,7 @@ pub mod check;
 pub mod completion;
 pub mod detach;
 pub mod diff;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod import;
@@ -25,6 +26,7 @@ pub mod schema;
 pub mod statement;
 pub mod status;
 pub mod subscriber;
+pub mod top;
 pub mod usage;
 
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ enum Command {
     Import(import::Args),
     Replay(replay::Args),
     Status(status::Args),
+    Top(top::Args),
     Usage(usage::Args),
     Statement(statement::Args),
     Subscriber(subscriber::Args),
@@ -61,6 +64,7 @@ enum Command {
     Bundle(bundle::Args),
     Publish(publish::Args),
     Detach(detach::Args),
+    Doctor(doctor::Args),
     New(new::Args),
     Schema(schema::Args),
     Completion(completion::Args),
@@ -81,6 +85,7 @@ impl Cli {
             Command::Import(args) => import::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Top(args) => top::run(&args),
             Command::Usage(args) => usage::run(&args),
             Command::Statement(args) => statement::run(&args),
             Command::Subscriber(args) => subscriber::run(&args),
@@ -94,6 +99,7 @@ impl Cli {
             Command::Bundle(args) => bundle::run(&args),
             Command::Publish(args) => publish::run(&args),
             Command::Detach(args) => detach::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::New(args) => new::run(&args),
             Command::Schema(args) => schema::run(&args),
             Command::Completion(args) => completion::run(&args),

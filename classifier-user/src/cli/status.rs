@@ -69,17 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => records::write(&mut out, Format::Csv, &status.interfaces)?,
         Format::Table => table(&mut out, &status)?,
     }
-    let in_order = status.refused.is_none()
-        && status.unrecorded.is_none()
-        && status.unaudited.is_none()
-        && status.unpriced_packets == 0
-        && status
-            .feeds
-            .iter()
-            .all(|feed| !feed.stale && feed.error.is_none())
-        && status.sinks.iter().all(|sink| sink.error.is_none())
-        && status.interfaces.iter().all(InterfaceStatus::is_in_order);
-    Ok(if in_order {
+    Ok(if status.disorder().is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

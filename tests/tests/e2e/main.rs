@@ -70,6 +70,7 @@ mod api;
 mod commands;
 mod demo;
 mod faults;
+mod looking;
 mod metrics;
 mod privileges;
 mod refusals;

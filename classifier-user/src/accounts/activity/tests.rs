@@ -99,6 +99,23 @@ fn a_row_is_active_in_the_intervals_in_which_it_moved() {
 }
 
 #[test]
+fn rates_are_those_of_the_last_two_looks() {
+    let mut desk = Desk::new(1..4);
+    desk.look_after(SECOND);
+    desk.count(2, 1, false, 1_000);
+    desk.count(3, 2, true, 500);
+    desk.look_after(2 * SECOND);
+    let rate = |up, down, dropped| Rate { up, down, dropped };
+    let expected = [(2, rate(4_000, 0, 0)), (3, rate(0, 0, 2_000))];
+    assert_eq!(desk.watch.rates(), expected);
+    desk.count(1, 0, true, 100);
+    desk.look_after(SECOND);
+    assert_eq!(desk.watch.rates(), [(1, rate(0, 800, 0))]);
+    desk.look_after(SECOND);
+    assert_eq!(desk.watch.rates(), []);
+}
+
+#[test]
 fn what_is_dropped_is_activity_and_no_speed() {
     let mut desk = Desk::new(1..2);
     desk.count(1, 2, false, 5_000);

@@ -26,6 +26,7 @@ pub use self::ledger::{PruneAnswer, PruneRequest};
 pub use self::notes::{CorrectionRequest, OutageOf, OutageRequest};
 pub use self::policy::Version;
 pub use self::records::{COUNT, KINDS, LAST, NEXT_AFTER};
+pub(crate) use self::status::MOST;
 pub use self::subscribers::NewSubscriber;
 
 use super::access::role::{Access, Role};
@@ -52,6 +53,7 @@ pub(super) fn table() -> Table {
         .add(read, routes!(metrics::metrics))
         .add(read, routes!(status::status))
         .add(read, routes!(status::usage))
+        .add(read, routes!(status::top))
         .add(read, routes!(subscribers::list))
         .add(billing, routes!(subscribers::add))
         .add(read, routes!(subscribers::one))

@@ -95,6 +95,7 @@ fn terms() -> Terms {
         class: format!("c{class}"),
         rating_group: class,
         charged: "free".to_owned(),
+        price: None,
     };
     Terms {
         node: "bench".to_owned(),
