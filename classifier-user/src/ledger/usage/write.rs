@@ -81,7 +81,11 @@ impl Ledger {
         match written {
             Ok(wrong) => {
                 fault::at(Point::BeforeRecordsCommit);
-                transaction.commit().map_err(failed(path))?;
+                if let Err(error) = transaction.commit() {
+                    // So do those of one that could not be committed.
+                    numbers.0.clear();
+                    return Err(failed(path)(error));
+                }
                 fault::at(Point::AfterRecordsCommit);
                 Ok(wrong)
             }
