@@ -32,8 +32,10 @@ pub struct Gathered {
     pub(super) zone: String,
     /// Labels, as they are written.
     pub(super) labels: Vec<String>,
-    /// By period and subscriber; cells by number in `labels`.
-    pub(super) sums: BTreeMap<(Span, Period), HashMap<String, Sum>>,
+    /// Ids of subscribers, as they come.
+    pub(super) subscribers: Vec<String>,
+    /// By period and number in `subscribers`; cells by number in `labels`.
+    pub(super) sums: BTreeMap<(Span, Period), BTreeMap<usize, Sum>>,
 }
 
 /// What a subscriber used in a period.
@@ -77,7 +79,8 @@ struct Gathering<'a> {
     found: Gathered,
     /// Rows that may be added up yet.
     left: usize,
-    /// Numbers of labels by how they are written, and of the meters of terms.
+    /// Numbers of subscribers by their ids, of labels by how they are written, and of the meters of terms.
+    subscribers: HashMap<String, usize>,
     labels: HashMap<String, u64>,
     of_terms: HashMap<Under, Vec<u64>>,
     /// Of both spans, the period of the record before: most of the next are of the same.
@@ -112,6 +115,7 @@ impl Reader {
                     ..Gathered::default()
                 },
                 left: most,
+                subscribers: HashMap::new(),
                 labels: HashMap::new(),
                 of_terms: HashMap::new(),
                 periods: [None; 2],
@@ -207,16 +211,13 @@ impl Gathering<'_> {
         under: Under,
         terms: impl FnOnce() -> Result<Arc<Terms>>,
     ) -> Result<()> {
-        let wrong = |what: &str| {
-            let seq = counted.seq;
-            self.reader.damaged(format!("usage record {seq} {what}"))
-        };
-        let unreadable = wrong("cannot be read");
-        let too_much = wrong("and those before it are more than can be added up");
+        let (reader, seq) = (self.reader, counted.seq);
+        let wrong = |what: &str| reader.damaged(format!("usage record {seq} {what}"));
         if !self.of_terms.contains_key(&under) {
             let labels = self.learn(&*terms()?)?;
             self.of_terms.insert(under, labels);
         }
+        let subscriber = self.subscriber(counted.subscriber);
         let labels = &self.of_terms[&under];
         let cells = codec::moved(counted.meters).and_then(|moved| {
             let cell = |moved: Moved| {
@@ -228,29 +229,40 @@ impl Gathering<'_> {
             };
             moved.into_iter().map(cell).collect::<Option<Vec<_>>>()
         });
-        let cells = cells.ok_or(unreadable)?;
+        let cells = cells.ok_or_else(|| wrong("cannot be read"))?;
         let end = timestamp(counted.ended);
-        let mut sums = true;
+        let mut fits = true;
         for (span, known) in Span::ALL.into_iter().zip(&mut self.periods) {
             let period = match known {
                 Some(period) if period.holds(end) => *period,
                 _ => *known.insert(Period::of(span, end, self.zone)),
             };
             let of_period = self.found.sums.entry((span, period)).or_default();
-            let sum = of_period.entry(counted.subscriber.to_owned()).or_default();
+            let sum = of_period.entry(subscriber).or_default();
             sum.peak_up = sum.peak_up.max(counted.peak_up.unsigned_abs());
             sum.peak_down = sum.peak_down.max(counted.peak_down.unsigned_abs());
             sum.active = sum.active.saturating_add(counted.active.unsigned_abs());
-            sums &= cells
+            fits &= cells
                 .iter()
                 .all(|(label, cell)| sum.cells.add(*label, cell).is_some());
         }
-        if !sums {
-            return Err(too_much);
+        if !fits {
+            return Err(wrong("and those before it are more than can be added up"));
         }
         self.left -= 1;
         self.found.through = counted.seq + counted.records - 1;
         Ok(())
+    }
+
+    /// The number of a subscriber.
+    fn subscriber(&mut self, id: &str) -> usize {
+        if let Some(known) = self.subscribers.get(id) {
+            return *known;
+        }
+        let number = self.found.subscribers.len();
+        self.found.subscribers.push(id.to_owned());
+        self.subscribers.insert(id.to_owned(), number);
+        number
     }
 
     /// Numbers of the labels of the meters of terms.

@@ -1,7 +1,5 @@
 //! Putting what was added up where it belongs, in one transaction with how far it goes.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::nanoseconds;
@@ -64,25 +62,17 @@ fn put(transaction: &Transaction<'_>, gathered: &Gathered) -> std::result::Resul
         return Ok(());
     }
     let zone = zone(transaction, gathered)?;
-    let labels = gathered.labels.iter();
-    let labels: Vec<u64> = labels
-        .map(|label| number(transaction, "rollup_label", "content", label))
-        .collect::<rusqlite::Result<_>>()?;
-    let mut known = HashMap::new();
+    let numbers = |table, column, texts: &[String]| {
+        let numbers = texts.iter();
+        let numbers = numbers.map(|text| number(transaction, table, column, text));
+        numbers.collect::<rusqlite::Result<Vec<u64>>>()
+    };
+    let labels = numbers("rollup_label", "content", &gathered.labels)?;
+    let subscribers = numbers("rollup_subscriber", "id", &gathered.subscribers)?;
     for ((span, period), sums) in &gathered.sums {
         let period = period_number(transaction, *span, *period, zone)?;
-        let mut rows = Vec::with_capacity(sums.len());
-        for (id, sum) in sums {
-            let subscriber = match known.get(&**id) {
-                Some(number) => *number,
-                None => {
-                    let number = number(transaction, "rollup_subscriber", "id", id)?;
-                    known.insert(&**id, number);
-                    number
-                }
-            };
-            rows.push((subscriber, sum));
-        }
+        let rows = sums.iter().map(|(of, sum)| (subscribers[*of], sum));
+        let mut rows: Vec<_> = rows.collect();
         // Side by side in the table, too.
         rows.sort_unstable_by_key(|(subscriber, _)| *subscriber);
         for (subscriber, sum) in rows {

@@ -94,7 +94,8 @@ impl Rolled {
 
     /// Adds what is recorded.
     pub(super) fn add(&mut self, usage: &WrittenUsage<'_>, moved: &[Moved]) {
-        if self.through.is_none_or(|through| usage.seq > through) {
+        let last = usage.seq + usage.records - 1;
+        if self.through.is_none_or(|through| last > through) {
             return;
         }
         let zone = self.zones.iter().rfind(|(after, ..)| *after < usage.seq);
@@ -129,6 +130,12 @@ impl Rolled {
     /// What is wrong with the roll-ups, when all records have been added.
     pub(super) fn end(&mut self, reader: &Reader) -> Result<Vec<String>> {
         let mut problems = Vec::new();
+        let last = reader.last_seq()?;
+        if let Some(through) = self.through.filter(|through| *through > last as i64) {
+            problems.push(format!(
+                "roll-ups are said to hold records up to {through}, and the last one is {last}"
+            ));
+        }
         if self.through.is_none() || self.torn {
             return Ok(problems);
         }
