@@ -7,13 +7,16 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use zerorate_tests::agent::Agent;
 use zerorate_tests::api::ask;
 use zerorate_tests::can_use_namespaces;
+use zerorate_tests::clock::Clock;
 use zerorate_tests::dice::Dice;
 use zerorate_tests::records::{Statement, Usage, usage};
 use zerorate_tests::town::{self, POLICY, taken_in, under_load};
+use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
 
 /// Subscriber, plan, class, charge, version of the policy.
@@ -300,5 +303,53 @@ fn what_was_recorded_before_there_were_roll_ups_is_added() -> Result<()> {
         assert_eq!(sums(&told)?, expected, "{span}");
     }
     sound(&agent)?;
+    Ok(())
+}
+
+/// They used to end when they were read, a moment later, and counted for the next day.
+#[test]
+fn what_passes_before_midnight_counts_for_the_day_that_ends() -> Result<()> {
+    const DAY: i64 = 86_400;
+    let Some(clock) = can_use_namespaces().then(Clock::new).transpose()?.flatten() else {
+        return Ok(());
+    };
+    // Noon tomorrow, whatever time it is.
+    let noon = 2 * DAY - DAY / 2 - Timestamp::now().as_second().rem_euclid(DAY);
+    clock.set(&format!("+{noon}"))?;
+    let lab = town::lab().build()?;
+    let agent = town::agent(&lab)
+        .through(&clock.through())
+        .setting("watch = false")
+        .section("[records]\ninterval = \"1h\"\ncheckpoint = \"100ms\"")
+        .start()?;
+    clock.set(&format!("+{}", noon + DAY / 2 - 3))?;
+    let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
+    udp(&alice, &remote, 20, 72)?;
+    lab.settle()?;
+    until("the day has ended", || {
+        let records = agent.ask_json(&["record", "list", "--kind", "usage"])?;
+        Ok(records.iter().any(|record| record["cause"] == "midnight"))
+    })?;
+    settled(&agent)?;
+    let records = usage(&agent)?;
+    let last = records.iter().rfind(|record| record.cause == "midnight");
+    let end = last.context("there is none")?.end;
+    assert_eq!(
+        end.as_nanosecond() % (i128::from(DAY) * 1_000_000_000),
+        0,
+        "{end}"
+    );
+    let days = agent.ask_json(&["usage", "--by", "day"])?;
+    assert_eq!(sums(&days)?, of_records(&records));
+    for day in &days {
+        assert_eq!(day["end"], end.to_string(), "{day}");
+    }
+    // The statement of that day, too.
+    let (from, to) = (
+        (end - SignedDuration::from_hours(24)).to_string(),
+        end.to_string(),
+    );
+    let statement = Statement::of(&agent, "alice", &["--from", &from, "--to", &to])?;
+    assert_eq!(statement.head["total"]["packets_up"], 20);
     Ok(())
 }
