@@ -38,6 +38,8 @@ points! {
     AfterSplitMerged "after what stood aside is in the rows",
     BeforeOrderCommit "before an order is committed",
     AfterOrderCommit "after an order is committed",
+    BeforeRollupCommit "before roll-ups are committed",
+    AfterRollupCommit "after roll-ups are committed",
     BeforeAcknowledge "before an acknowledgement is noted",
     AfterAcknowledge "after an acknowledgement is noted",
     BeforeRename "before a file is renamed",

@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use jiff::Timestamp;
 use rusqlite::ffi;
 use zerorate::ledger::chain::Head;
+use zerorate::ledger::rollups::{Rollup, Sought, Span};
 use zerorate::ledger::usage::Which;
 use zerorate::ledger::{Ledger, Reader};
 
@@ -29,6 +31,7 @@ struct Outcome {
     scheduled: usize,
     epoch: Option<u64>,
     subscribers: String,
+    rollups: Vec<Rollup>,
 }
 
 impl Outcome {
@@ -51,8 +54,28 @@ impl Outcome {
             scheduled: ledger.scheduled().expect("it is read").len(),
             epoch: recalled.epoch,
             subscribers: format!("{:?}", recalled.accounts.subscribers),
+            rollups: rollups(&reader),
         }
     }
+}
+
+/// What hours and days hold.
+fn rollups(reader: &Reader) -> Vec<Rollup> {
+    let of = |span| {
+        let all = Sought {
+            span,
+            from: Timestamp::MIN,
+            to: Timestamp::MAX,
+            subscriber: None,
+            class: None,
+            charged: None,
+            sum: false,
+            after: None,
+            limit: 10_000,
+        };
+        reader.rollups(all).expect("they are read").rows
+    };
+    [of(Span::Hour), of(Span::Day)].concat()
 }
 
 /// As if it had been killed: what is in its files is all there is.
@@ -129,6 +152,7 @@ fn every_write_fails_once(old: bool) {
     let world = World::new();
     let (expected, operations) = run(&world, old, None).expect("nothing fails");
     assert!(operations > 60, "{operations}");
+    assert!(expected.rollups.len() > 4, "{:?}", expected.rollups);
     let mut after = 0;
     loop {
         let mut met = false;

@@ -96,6 +96,8 @@ pub(crate) struct Measures {
     pub(crate) ledger_bytes: u64,
     pub(crate) sealed_bytes: u64,
     pub(crate) unsealed: bool,
+    /// Records that are in no roll-up yet.
+    pub(crate) unrolled: u64,
     pub(crate) sinks: Vec<SinkStatus>,
     pub(crate) feeds: Vec<FeedStatus>,
     /// Of those whose usage is to be told by name.
@@ -226,6 +228,7 @@ impl Node {
             ledger_bytes: self.ledger.file_bytes(),
             sealed_bytes: self.ledger.sealed_bytes()?,
             unsealed: self.unsealed.is_some(),
+            unrolled: self.ledger.unrolled()?,
             sinks: self.sinks.status(&self.ledger),
             feeds: self.feeds.clone(),
             usage,

@@ -97,6 +97,7 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let (checkpoint, interval) = (config.records.checkpoint, config.records.interval);
     let on_exit = config.on_exit;
     let of_sealer = records::sealer::Settings::of(&config);
+    let of_roller = records::roller::Settings::of(&config);
     let node = tokio::task::spawn_blocking({
         let runtime = tokio::runtime::Handle::current();
         move || {
@@ -123,6 +124,11 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
     let sealer = tokio::spawn(records::sealer::run(
         Arc::clone(&node),
         of_sealer,
+        stopped.clone(),
+    ));
+    let roller = tokio::spawn(records::roller::run(
+        Arc::clone(&node),
+        of_roller,
         stopped.clone(),
     ));
     let mut feeds = tokio::spawn(feeds::run(Arc::clone(&node), stopped.clone()));
@@ -182,6 +188,9 @@ async fn run_until_told(config: Config) -> anyhow::Result<()> {
         std::panic::resume_unwind(error.into_panic());
     }
     if let Err(error) = recorder.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    if let Err(error) = roller.await {
         std::panic::resume_unwind(error.into_panic());
     }
     // A file that is being written is written anew by the next agent.

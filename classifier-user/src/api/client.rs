@@ -128,6 +128,12 @@ impl Fetched {
         self.headers.get(header)?.to_str().ok()?.parse().ok()
     }
 
+    /// What its head says under a name.
+    #[must_use]
+    pub fn text(&self, header: &str) -> Option<String> {
+        Some(self.headers.get(header)?.to_str().ok()?.to_owned())
+    }
+
     /// Waits for the next piece; `None` when there are no more.
     ///
     /// # Errors

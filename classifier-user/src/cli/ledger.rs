@@ -119,6 +119,7 @@ fn verify(which: &Which, head: Option<Head>, format: Format) -> anyhow::Result<E
                 "sealed    {} of them, in {} files",
                 found.sealed_records, found.sealed_files
             )?;
+            writeln!(out, "rollups   those up to {}", found.rolled_through)?;
             if found.pruned_until > 0 {
                 writeln!(out, "pruned    those up to {}", found.pruned_until)?;
             }

@@ -1,30 +1,38 @@
-//! `zerorate usage`: what every subscriber used, and the books; or one subscriber's statement.
+//! `zerorate usage`: what every subscriber used, and the books; one subscriber's statement; or usage by the hour or the day.
+
+mod by;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgGroup;
 use hyper::Method;
 
+use self::by::{Asked, By};
 use super::agent::Socket;
 use crate::api::client::{ApiError, ask, escape};
 use crate::report::statement::Statement;
 use crate::report::{Format, Report};
 
-/// Shows what every subscriber used, by class and charge, and whether the books close; or the statement of one.
+/// Shows what every subscriber used, by class and charge, and whether the books close; or the statement of one; or what was
+/// recorded by the hour or by the day.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("period").multiple(true))]
 pub struct Args {
     #[command(flatten)]
     socket: Socket,
-    /// The statement of this subscriber: time, speed and volume, by class and charge.
-    #[arg(long, value_name = "ID")]
+    /// The statement of this subscriber: time, speed and volume, by class and charge. With --by, only its usage.
+    #[arg(long, value_name = "ID", group = "period")]
     subscriber: Option<String>,
-    /// What was recorded after this: a date in the gateway's time zone, or RFC 3339.
-    #[arg(long, value_name = "TIME", requires = "subscriber")]
+    /// What was recorded after this: a date in the gateway's time zone, or RFC 3339. With --by, whole hours or days.
+    #[arg(long, value_name = "TIME", requires = "period")]
     from: Option<String>,
     /// And not after this; now, if it is not said.
-    #[arg(long, value_name = "TIME", requires = "subscriber")]
+    #[arg(long, value_name = "TIME", requires = "period")]
     to: Option<String>,
+    #[command(flatten)]
+    by: By,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,6 +67,16 @@ impl Answer {
 /// # Errors
 /// When the agent does not answer.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(span) = args.by.by {
+        return args.by.run(&Asked {
+            socket: &args.socket.socket,
+            span,
+            subscriber: args.subscriber.as_deref(),
+            from: args.from.as_deref(),
+            to: args.to.as_deref(),
+            format: args.format,
+        });
+    }
     let mut out = io::stdout().lock();
     loop {
         let answer = Answer::ask(args)?;

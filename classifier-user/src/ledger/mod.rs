@@ -16,6 +16,7 @@ pub mod notes;
 mod reader;
 mod reconciled;
 pub mod records;
+pub mod rollups;
 pub mod schedule;
 pub mod sealed;
 pub mod usage;
@@ -117,6 +118,7 @@ impl Ledger {
         };
         ledger.prepare()?;
         consumers::prepare(&ledger.connection).map_err(failed(path))?;
+        rollups::prepare(&ledger.connection).map_err(failed(path))?;
         let recalled = ledger.recall()?;
         Ok((ledger, recalled))
     }

@@ -66,7 +66,7 @@ CREATE TABLE gap (number INTEGER PRIMARY KEY, start INTEGER NOT NULL, ended INTE
 ";
 
 /// Those of them that only grow.
-pub(super) const GROWING: [&str; 3] = ["usage", "session", "batch"];
+pub(super) const GROWING: [&str; 4] = ["usage", "session", "batch", super::rollups::GROWING];
 
 /// Those of them that are about the counters of one epoch.
 pub(super) const OF_AN_EPOCH: [&str; 5] = [

@@ -2,6 +2,7 @@
 //! file without a page out of place. It reads all there is, as it stands at one moment, beside the agent or without one.
 
 mod batches;
+mod rollups;
 mod sealed;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use classifier::layout::Meter;
 use rusqlite::Rows;
 use serde::Serialize;
 
+use self::rollups::Rolled;
 use super::chain::{self, Batch, Hash, Head, NOTHING, Seal, Written, WrittenUsage};
 use super::endowments::Content;
 use super::records::{Entry, What};
@@ -30,6 +32,8 @@ pub struct Verified {
     pub sealed_records: u64,
     /// Of these.
     pub sealed_files: u64,
+    /// Records up to this number are in the roll-ups of hours and days, which were held against them.
+    pub rolled_through: u64,
     /// Records up to this number were pruned; 0 where none ever was.
     pub pruned_until: u64,
     /// How many batches they were written in.
@@ -108,6 +112,7 @@ impl Reader {
             labels: HashMap::new(),
             sessions: HashMap::new(),
             sums: Sums::default(),
+            rolled: Rolled::of(self)?,
             problems: Vec::new(),
             found: 0,
         };
@@ -123,10 +128,14 @@ impl Reader {
             |written, reference| found.look_at(&written, reference),
         )?;
         found.end()?;
+        for wrong in found.rolled.end(self)? {
+            found.problem(wrong);
+        }
         let verified = Verified {
             records: (found.next - 1 - pruned_until).unsigned_abs(),
             sealed_records,
             sealed_files,
+            rolled_through: self.rolled()?.through,
             pruned_until: pruned_until.unsigned_abs(),
             batches: found.batches,
             head: self.head()?.map(|head| head.to_string()),
@@ -186,6 +195,7 @@ struct Found<'a> {
     labels: HashMap<(String, String), usize>,
     sessions: HashMap<i64, Session>,
     sums: Sums,
+    rolled: Rolled,
     problems: Vec<String>,
     found: usize,
 }
@@ -293,6 +303,7 @@ impl Found<'_> {
         let Some(moved) = codec::moved(usage.meters) else {
             return self.problem(format!("record {seq} cannot be read"));
         };
+        self.rolled.add(usage, &moved);
         if moved.len() as i64 != usage.records {
             let n = moved.len();
             self.problem(format!(
@@ -359,6 +370,7 @@ impl Found<'_> {
 
     /// Numbers what the meters of terms count, which are the same where class and charge are.
     fn learn(&mut self, hash: Hash, terms: Terms) {
+        self.rolled.learn(hash, &terms);
         let epoch = u64::from_str_radix(&terms.epoch, 16);
         let epoch = epoch.ok().map(|epoch| epoch as i64);
         let labels = terms.meters.into_iter().map(|label| {

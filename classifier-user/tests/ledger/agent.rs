@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use classifier::layout::Meter;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use zerorate::accounts::Accounts;
 use zerorate::accounts::activity::Activity;
 use zerorate::balance::{Action, Order};
@@ -243,6 +244,14 @@ impl Agent {
         Ok(())
     }
 
+    fn roll_up(&mut self) -> Result<()> {
+        let (ledger, ..) = self.ledger()?;
+        while let Some(gathered) = ledger.gather(&TimeZone::UTC)? {
+            ledger.roll_up(&gathered)?;
+        }
+        Ok(())
+    }
+
     fn has_left(&mut self, id: &str) -> Result<bool> {
         let sessions = self.ledger()?.0.sessions_of(id)?;
         let last = sessions.iter().rfind(|session| session.epoch == 7);
@@ -267,16 +276,18 @@ impl Agent {
             3 => self.record(&[cut(5, "ann", 10, 100), cut(6, "bob", 10, 200)], None)?,
             4 => self.order("pay-1")?,
             5 => self.record(&[cut(5, "ann", 20, 150)], Some(at(20)))?,
-            6 => self.change(world, 1)?,
-            7 => self.ledger()?.0.put_drawn(&[(0, 0, 300)])?,
-            8 => self.ledger()?.0.told()?,
-            9 => self.schedule()?,
-            10 => self.outage()?,
+            6 => self.roll_up()?,
+            7 => self.change(world, 1)?,
+            8 => self.ledger()?.0.put_drawn(&[(0, 0, 300)])?,
+            9 => self.ledger()?.0.told()?,
+            10 => self.schedule()?,
+            11 => self.outage()?,
             // What is known to have ended has nothing left to be written.
-            11 if self.has_left("bob")? => {}
-            11 => self.record(&[bob_leaves()], Some(at(40)))?,
-            12 => self.begin_epoch(8, at(60))?,
-            13 => self.record(&[cut(5, "ann", 70, 30)], Some(at(70)))?,
+            12 if self.has_left("bob")? => {}
+            12 => self.record(&[bob_leaves()], Some(at(40)))?,
+            13 => self.begin_epoch(8, at(60))?,
+            14 => self.record(&[cut(5, "ann", 70, 30)], Some(at(70)))?,
+            15 => self.roll_up()?,
             _ => return Ok(false),
         }
         Ok(true)

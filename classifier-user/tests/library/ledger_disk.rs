@@ -1,11 +1,13 @@
-//! What disk a subscriber costs: a ledger of many subscribers over a day, as they are on average, in the database and sealed.
+//! What disk a subscriber costs: a ledger of many subscribers over a day, as they are on average, in the database, sealed, and
+//! rolled up by hours and days.
 //! The figures are in docs/ledger.md; `cargo test --release --test library ledger_disk -- --ignored --nocapture` finds them again.
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use classifier::layout::Meter;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use zerorate::accounts::activity::Activity;
 use zerorate::ledger::sealed::{Due, Sealer};
@@ -81,6 +83,7 @@ fn what_a_subscriber_costs_a_day() {
     let mut counters = vec![[Meter::default(); METERS]; SUBSCRIBERS as usize];
     let interval = SignedDuration::from_secs(300);
     let (mut rows, mut at) = (0_u64, begin);
+    let mut recording = Duration::ZERO;
     for _ in 0..INTERVALS {
         let before = at;
         at += interval;
@@ -129,17 +132,40 @@ fn what_a_subscriber_costs_a_day() {
         }
         rows += cuts.len() as u64;
         // As the agent does: some thousand rows a transaction.
-        for some in cuts.chunks(2_000) {
+        let begun = Instant::now();
+        for some in cuts.chunks(1_000) {
             ledger
                 .record(some, &mut numbers, None)
                 .expect("it is recorded");
         }
+        recording += begun.elapsed();
     }
     let records = ledger.last_seq().expect("it is read");
     drop(ledger);
     let kept = fs::metadata(&path).expect("it is there").len();
     let (mut ledger, _) = Ledger::open(&path).expect("it opens");
-    let begun = std::time::Instant::now();
+    // As the agent does, too: the ledger is held only to put what was added up beside it.
+    let (mut gathering, mut putting) = (Duration::ZERO, Duration::ZERO);
+    let (mut longest, mut steps) = (Duration::ZERO, 0);
+    loop {
+        let begun = Instant::now();
+        let gathered = ledger.gather(&TimeZone::UTC).expect("it is read");
+        gathering += begun.elapsed();
+        let Some(gathered) = gathered else { break };
+        let begun = Instant::now();
+        ledger.roll_up(&gathered).expect("it is rolled up");
+        longest = longest.max(begun.elapsed());
+        putting += begun.elapsed();
+        steps += 1;
+    }
+    drop(ledger);
+    let rolled = fs::metadata(&path).expect("it is there").len() - kept;
+    println!(
+        "recorded in {recording:?}; added up in {gathering:?}, put in {putting:?}: {steps} steps, {longest:?} at most"
+    );
+    count_rollups(&path, rolled);
+    let (mut ledger, _) = Ledger::open(&path).expect("it opens");
+    let begun = Instant::now();
     let mut sealer = Sealer::new(directory.path().join("sealed"));
     let due = Due {
         from: at,
@@ -150,12 +176,12 @@ fn what_a_subscriber_costs_a_day() {
         ledger.take_sealed(&file).expect("it is taken");
     }
     let took = begun.elapsed();
-    let dropping = std::time::Instant::now();
+    let dropping = Instant::now();
     while ledger.drop_sealed().expect("it is dropped") {}
     let dropped = dropping.elapsed();
     let sealed = ledger.sealed_bytes().expect("it is read");
     let reader = Reader::open(&path).expect("it is read");
-    let page = std::time::Instant::now();
+    let page = Instant::now();
     let which = Which {
         after: records / 2,
         limit: 10_000,
@@ -163,7 +189,7 @@ fn what_a_subscriber_costs_a_day() {
     };
     let read = reader.all_records(which).expect("it is read").len();
     let page = page.elapsed();
-    let one = std::time::Instant::now();
+    let one = Instant::now();
     let (id, always) = ("998000007919", (Timestamp::MIN, Timestamp::MAX));
     let old = reader.sealed_usage(id, always.0, always.1);
     let sessions = reader
@@ -181,5 +207,26 @@ fn what_a_subscriber_costs_a_day() {
     println!(
         "a day of one subscriber, {} rows, in {one:?}",
         sessions[0].1.len()
+    );
+}
+
+/// What roll-ups of so many bytes hold.
+fn count_rollups(path: &std::path::Path, bytes: u64) {
+    let connection = rusqlite::Connection::open(path).expect("it opens");
+    let of = |span: u64| {
+        let count =
+            "SELECT count(*), sum(length(cells)) FROM rollup JOIN rollup_period ON number = period
+            WHERE span = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let found = connection.query_row(count, [span as i64], read);
+        found.expect("it is counted")
+    };
+    let ((hours, in_hours), (days, in_days)) = (of(3_600), of(86_400));
+    let rows = (hours + days).unsigned_abs();
+    println!(
+        "{hours} rows of hours ({} bytes of counts each), {days} of days ({}): {} bytes a row in all",
+        in_hours / hours,
+        in_days / days,
+        bytes / rows
     );
 }

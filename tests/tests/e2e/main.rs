@@ -61,6 +61,7 @@ mod notes;
 mod reconcile;
 mod records;
 mod records_disk;
+mod rollups;
 mod sink_files;
 mod sink_postgres;
 mod statement;

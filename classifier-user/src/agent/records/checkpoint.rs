@@ -20,6 +20,9 @@ use crate::ledger::usage::{Cause, Closing, Cut, End, Terms};
 /// Rows that are recorded in one transaction: some milliseconds of work.
 const AT_ONCE: usize = 1_000;
 
+/// How late rows may be read for the day before: what they count until then is taken for that day's.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
+
 impl Node {
     /// Looks at a slice of the rows, the first to begin with; whether there are more.
     pub(in crate::agent) fn look(&mut self, slice: usize) -> bool {
@@ -40,7 +43,8 @@ impl Node {
         let today = now.to_zoned(self.config.timezone.clone()).date();
         if today != self.recording.day {
             self.recording.day = today;
-            self.cut_all(Cause::Midnight, &NewRows::default());
+            let at = end_of_day(now, &self.config.timezone);
+            self.cut_all_at(Cause::Midnight, at, &NewRows::default());
             self.forget_orders();
         }
     }
@@ -184,6 +188,11 @@ impl Node {
 
     /// Reads all rows that moved, but for new ones.
     pub(super) fn cut_all(&mut self, cause: Cause, new: &NewRows) {
+        self.cut_all_at(cause, None, new);
+    }
+
+    /// The same, for records that end at a time, or now.
+    fn cut_all_at(&mut self, cause: Cause, at: Option<Timestamp>, new: &NewRows) {
         let now = Moment::now();
         let catalog = &self.accounts.catalog;
         let recording = &mut self.recording;
@@ -191,8 +200,9 @@ impl Node {
         recording.watch.look_at_all(&self.lines, catalog, now);
         let mut active = recording.watch.active();
         active.retain(|line| !new.contains(*line));
+        let at = at.unwrap_or(now.wall);
         for line in active {
-            if let Some(cut) = self.cut(line, cause, now.wall, None) {
+            if let Some(cut) = self.cut(line, cause, at, None) {
                 self.recording.waiting.push_back(Waiting::Cut(cut));
             }
         }
@@ -279,6 +289,13 @@ fn until_midnight(now: Timestamp, zone: &TimeZone) -> Duration {
     }
 }
 
+/// When the day before ended, for whoever notices it at once. Its last records end with it, not with their reading a moment
+/// later: they are to count for that day. Who notices it later knows no better than that they end now.
+fn end_of_day(now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let midnight = now.to_zoned(zone.clone()).start_of_day().ok()?.timestamp();
+    (now.duration_since(midnight) <= LATE).then_some(midnight)
+}
+
 fn meters(lines: &Lines, line: u32, terms: &Terms) -> Box<[classifier::layout::Meter]> {
     lines.meters(line, terms.meters.len() as u32).collect()
 }
@@ -325,6 +342,34 @@ mod tests {
             let zone = TimeZone::get(zone).unwrap();
             let left = until_midnight(now.parse().unwrap(), &zone);
             assert_eq!(left.as_millis().div_ceil(1000), seconds, "{now}");
+        }
+    }
+    #[test]
+    fn the_last_records_of_a_day_end_with_it_if_they_are_read_at_once() {
+        for (zone, now, expected) in [
+            (
+                "UTC",
+                "2026-03-01T00:00:00.003Z",
+                Some("2026-03-01T00:00:00Z"),
+            ),
+            (
+                "Asia/Almaty",
+                "2026-03-01T19:00:07Z",
+                Some("2026-03-01T19:00:00Z"),
+            ),
+            ("UTC", "2026-03-01T00:00:00Z", Some("2026-03-01T00:00:00Z")),
+            ("UTC", "2026-03-01T00:01:01Z", None),
+            // A day that begins at one o'clock.
+            (
+                "Africa/Cairo",
+                "2026-04-23T22:00:01Z",
+                Some("2026-04-23T22:00:00Z"),
+            ),
+        ] {
+            let zone = TimeZone::get(zone).unwrap();
+            let end = end_of_day(now.parse().unwrap(), &zone);
+            let expected = expected.map(|time| time.parse().unwrap());
+            assert_eq!(end, expected, "{now}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod outages;
 pub mod prune;
 pub(in crate::agent) mod recorder;
 pub(in crate::agent) mod recording;
+pub(in crate::agent) mod roller;
 pub(in crate::agent) mod sealer;
 mod split;
 pub mod statement;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
+use crate::agent::node::Node;
 use crate::api::server::{Shared, with};
 use crate::metrics::Durations;
 
@@ -63,7 +64,12 @@ pub(in crate::agent) async fn run(
         })
         .await;
         let begun = tokio::time::Instant::now();
-        while with(Arc::clone(&node), |node| node.write_records()).await {
+        let write = |node: &mut Node| {
+            // What is read behind midnight is another day's.
+            node.look_at_the_day();
+            node.write_records()
+        };
+        while with(Arc::clone(&node), write).await {
             sleep(PAUSE).await;
             // The rest is done by who stops the agent.
             if *stopped.borrow() {

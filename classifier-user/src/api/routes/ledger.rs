@@ -58,9 +58,10 @@ pub struct PruneAnswer {
 fn refused(error: PruneError) -> Problem {
     let status = match &error {
         PruneError::Reason => StatusCode::UNPROCESSABLE_ENTITY,
-        PruneError::Young { .. } | PruneError::Nothing(_) | PruneError::Behind { .. } => {
-            StatusCode::CONFLICT
-        }
+        PruneError::Young { .. }
+        | PruneError::Nothing(_)
+        | PruneError::Behind { .. }
+        | PruneError::NotRolledUp { .. } => StatusCode::CONFLICT,
         PruneError::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     Problem::new(status, error.to_string())

@@ -11,6 +11,7 @@ mod own;
 mod policy;
 mod reconciliation;
 mod records;
+mod rollups;
 mod scheduled;
 mod sessions;
 mod status;
@@ -26,6 +27,7 @@ pub use self::ledger::{PruneAnswer, PruneRequest};
 pub use self::notes::{CorrectionRequest, OutageOf, OutageRequest};
 pub use self::policy::Version;
 pub use self::records::{COUNT, KINDS, LAST, NEXT_AFTER};
+pub use self::rollups::COMPLETE_UNTIL;
 pub(crate) use self::status::MOST;
 pub use self::subscribers::NewSubscriber;
 
@@ -66,6 +68,7 @@ pub(super) fn table() -> Table {
         .add(billing, routes!(scheduled::give_up))
         .add(read, routes!(sessions::list))
         .add(read, routes!(records::list))
+        .add(read, routes!(rollups::list))
         .add(read, routes!(reconciliation::list))
         .add(billing, routes!(notes::outage))
         .add(billing, routes!(notes::correction))

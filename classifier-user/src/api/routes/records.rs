@@ -196,7 +196,7 @@ fn said(asked: &Asked, page: Page, form: Form) -> Answer<HeaderMap> {
 }
 
 /// What records are to look like: the best of what is accepted, the first of those that are equally good.
-fn accepted(headers: &HeaderMap) -> Answer<Form> {
+pub(super) fn accepted(headers: &HeaderMap) -> Answer<Form> {
     let mut best: Option<(f32, Form)> = None;
     let mut says = false;
     for value in headers.get_all(ACCEPT) {

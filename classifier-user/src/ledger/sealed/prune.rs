@@ -81,6 +81,17 @@ pub enum PruneError {
         /// What was to be pruned.
         last: u64,
     },
+    /// They are not added up yet.
+    #[error(
+        "records up to {has} are in the roll-ups of hours and days, and records up to {last} were to be pruned: wait until \
+         the agent has added them up; with --force they are in none, for good"
+    )]
+    NotRolledUp {
+        /// What is in them.
+        has: u64,
+        /// What was to be pruned.
+        last: u64,
+    },
     /// It cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -116,6 +127,13 @@ impl Reader {
             return Err(PruneError::Nothing(prune.before));
         };
         let until = last.last.unsigned_abs();
+        let rolled = self.rolled()?.through;
+        if rolled < until && !prune.force {
+            return Err(PruneError::NotRolledUp {
+                has: rolled,
+                last: until,
+            });
+        }
         let consumers = self.consumers()?;
         let mut behind = consumers.iter().filter(|one| one.acknowledged < until);
         if let Some(behind) = behind.next()

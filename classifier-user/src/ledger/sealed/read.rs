@@ -118,6 +118,31 @@ impl Reader {
         Ok(found)
     }
 
+    /// Usage behind a number, oldest first, until `each` has enough.
+    pub(in crate::ledger) fn sealed_usage_behind(
+        &self,
+        after: i64,
+        mut each: impl FnMut(&WrittenUsage<'_>, &Arc<Terms>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let sought = Sought {
+            after,
+            keys: &[],
+            during: None,
+        };
+        self.each_sealed(sought, |item, terms| match item {
+            Item::Usage(row) => match terms.get(&row.terms) {
+                Some(terms) => each(row, terms),
+                None => {
+                    let seq = row.seq;
+                    Err(self.damaged(format!(
+                        "usage record {seq} is under terms that are not there"
+                    )))
+                }
+            },
+            _ => Ok(ControlFlow::Continue(())),
+        })
+    }
+
     fn sought<'a>(&self, which: Which<'_>, keys: &'a [Key<'a>]) -> Sought<'a> {
         Sought {
             after: which.after as i64,

@@ -50,13 +50,13 @@ pub(in crate::ledger) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn put_meter(out: &mut Vec<u8>, meter: &Meter) {
+pub(in crate::ledger) fn put_meter(out: &mut Vec<u8>, meter: &Meter) {
     for number in words(meter) {
         put(out, number);
     }
 }
 
-fn take_meter(bytes: &mut &[u8]) -> Option<Meter> {
+pub(in crate::ledger) fn take_meter(bytes: &mut &[u8]) -> Option<Meter> {
     let mut counted = [0; 4];
     for number in &mut counted {
         *number = take(bytes)?;

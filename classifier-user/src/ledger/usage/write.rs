@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::accounts::{nanoseconds, timestamp};
 use super::super::chain::{self, Hash, Seal, Written, WrittenUsage};
-use super::super::{Ledger, Result, failed, sealed, set_number, to_json};
+use super::super::{Ledger, Reader, Result, failed, sealed, set_number, to_json};
 use super::account::Carried;
 use super::gaps::{lost_before, put_gap};
 use super::past;
@@ -54,7 +54,7 @@ impl Ledger {
     }
 
     /// Whether the end of a transaction waits for the disk.
-    fn careful(&self, careful: bool) -> Result<()> {
+    pub(in crate::ledger) fn careful(&self, careful: bool) -> Result<()> {
         let level = if careful { "FULL" } else { "NORMAL" };
         self.connection
             .pragma_update(None, "synchronous", level)
@@ -81,7 +81,11 @@ impl Ledger {
         match written {
             Ok(wrong) => {
                 fault::at(Point::BeforeRecordsCommit);
-                transaction.commit().map_err(failed(path))?;
+                if let Err(error) = transaction.commit() {
+                    // So do those of one that could not be committed.
+                    numbers.0.clear();
+                    return Err(failed(path)(error));
+                }
                 fault::at(Point::AfterRecordsCommit);
                 Ok(wrong)
             }
@@ -111,8 +115,10 @@ impl Ledger {
                 .map(drop)
         })
     }
+}
 
-    /// Until when all that moved has been recorded, by the process before this one.
+impl Reader {
+    /// Until when all that moved has been recorded.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -36,12 +36,16 @@ impl Found<'_> {
     /// Whether a record is the one that says what was pruned last.
     pub(super) fn look_for_pruning(&mut self, entry: &Entry) {
         let What::Prune {
-            last_seq, chain, ..
+            last_seq,
+            chain,
+            before,
+            ..
         } = &entry.what
         else {
             return;
         };
         if entry.kind == PRUNE {
+            self.rolled.prune(*before);
             self.pruned.take_if(|(last, until)| {
                 last.unsigned_abs() == *last_seq && hex::encode(until) == *chain
             });
@@ -112,6 +116,7 @@ impl Found<'_> {
     /// Some records cannot be looked at. Nothing is said about sums that they are missing in.
     fn tear(&mut self) {
         self.torn = true;
+        self.rolled.tear();
         self.sessions.clear();
         self.seal = None;
     }

@@ -188,6 +188,12 @@ pub(super) fn told_of_ledger(told: &mut Told, read: &Read<'_>) {
         flag(measures.unsealed),
     );
     told.level(
+        "zerorate_rollup_lag_records",
+        None,
+        "Records that are in the ledger and not yet in the roll-ups of hours and days",
+        measures.unrolled as f64,
+    );
+    told.level(
         "zerorate_unrecorded",
         None,
         "Whether usage, or some of it, cannot be written down",

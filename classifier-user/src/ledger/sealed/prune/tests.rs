@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 use super::super::tests::{desk, problems, seal};
 use super::*;
+use crate::ledger::rollups::tests::roll_up;
 use crate::ledger::usage::Which;
 use crate::ledger::usage::tests::at;
 
@@ -23,6 +26,7 @@ fn what_is_pruned_is_gone_and_a_record_says_so() {
     let mut desk = desk();
     let noted = desk.ledger.head().unwrap();
     seal(&mut desk, 1_000, 12);
+    roll_up(&mut desk, &TimeZone::UTC, 100);
     while desk.ledger.drop_sealed().unwrap() {}
     let files = desk.ledger.all_sealed().unwrap();
     let (pruned, record) = desk.ledger.prune(&prune(40), at(900)).unwrap();
@@ -82,6 +86,7 @@ fn what_has_to_be_kept_is_pruned_only_by_force() {
     let nothing = desk.ledger.prune(&prune(400), at(900)).unwrap_err();
     assert!(matches!(nothing, PruneError::Nothing(_)), "{nothing}");
     seal(&mut desk, 1_000, 12);
+    roll_up(&mut desk, &TimeZone::UTC, 100);
     // What is to be kept for longer than clocks go back is kept.
     let never = Prune {
         before: Timestamp::MIN,
@@ -120,6 +125,7 @@ fn what_has_to_be_kept_is_pruned_only_by_force() {
 fn a_process_that_was_killed_while_files_were_removed_goes_on() {
     let mut desk = desk();
     seal(&mut desk, 1_000, 12);
+    roll_up(&mut desk, &TimeZone::UTC, 100);
     let first = desk.ledger.sealed_behind(0).unwrap().unwrap();
     let path = desk.ledger.place_of(&first.file);
     let kept = fs::read(&path).unwrap();
