@@ -82,6 +82,21 @@ impl KernelLog {
 }
 
 impl Interfaces {
+    /// Looks whether every interface that is to be counted on is there, before anything is made or noted.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub(super) fn all_there(config: &Config) -> Result<(), AttachError> {
+        let downlink = config.downlink();
+        let counted = config
+            .interfaces
+            .iter()
+            .filter(|interface| (interface.role, downlink) != (Role::Core, Downlink::Egress));
+        counted
+            .map(|interface| links::is_there(&interface.name))
+            .collect()
+    }
+
     pub(super) fn new(config: &Config, numbers: BTreeMap<String, u32>) -> Self {
         let since = Timestamp::now();
         let downlink = config.downlink();

@@ -120,6 +120,7 @@ impl Node {
     /// Whatever is in the way. Counting that goes on from before is not disturbed.
     pub fn start(config: Config) -> Result<Self, NodeError> {
         preflight::check(&config.pin_dir)?;
+        Interfaces::all_there(&config)?;
         let history = History::open(&config.history())?;
         if let Some(flaw) = history.flaw() {
             tracing::error!("the audit log was changed by somebody: {flaw}");

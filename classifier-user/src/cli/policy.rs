@@ -75,6 +75,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let reloaded: Reloaded = ask(&socket.socket, method, &path)?;
     let what = match args.command {
+        Command::Diff(_) if !reloaded.guarded.is_empty() => {
+            "a reload is refused; with --force --reason TEXT it would put in force"
+        }
         Command::Diff(_) => "a reload would put in force",
         _ => "in force",
     };

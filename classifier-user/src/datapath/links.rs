@@ -115,11 +115,7 @@ impl Loaded {
     /// When there is no such interface, or the program cannot be loaded.
     pub fn new(maps: &Maps, place: Place) -> Result<Self, AttachError> {
         let interface = &place.interface;
-        if index_of(interface).is_none() {
-            return Err(AttachError::NoInterface {
-                interface: interface.clone(),
-            });
-        }
+        is_there(interface)?;
         let object = object::load(maps, place.settings, &[place.entry]).map_err(|error| {
             AttachError::Load {
                 interface: interface.clone(),
@@ -321,6 +317,19 @@ impl Attached {
             clsact::remove(self.ifindex, side(self.place.point()), directory)?;
         }
         release(directory, &self.place.interface, self.place.point())
+    }
+}
+
+/// Whether there is such an interface.
+///
+/// # Errors
+/// When there is none.
+pub fn is_there(interface: &str) -> Result<(), AttachError> {
+    match index_of(interface) {
+        Some(_) => Ok(()),
+        None => Err(AttachError::NoInterface {
+            interface: interface.to_owned(),
+        }),
     }
 }
 

@@ -164,6 +164,8 @@ impl Flat {
             loop {
                 let next = |list: &[Interval], at: usize| list.get(at + 1).map(|next| next.first);
                 let ends = [next(a, i), next(b, j)].into_iter().flatten().min();
+                // What begins behind the last IPv4 address, after a prefix that reaches to it, holds nothing.
+                let ends = ends.filter(|&next| next <= end);
                 let last = ends.map_or(end, |next| next - 1);
                 let addresses = (last - first).saturating_add(1);
                 each(v6, addresses, a[i].value, b[j].value);
@@ -179,6 +181,29 @@ impl Flat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_that_reaches_to_the_last_address_is_counted_to_it_and_no_further() {
+        let last: [IpNet; 2] = [
+            "255.255.255.255/32".parse().unwrap(),
+            "ff00::/8".parse().unwrap(),
+        ];
+        let ends = Flat::of(last.iter().map(|net| (net, 1)));
+        let nothing = Flat::of([]);
+        for (a, b) in [(&ends, &ends), (&ends, &nothing), (&nothing, &ends)] {
+            let (mut all, mut listed) = (Space::default(), Space::default());
+            a.overlay(b, |v6, addresses, a, b| {
+                all.add(v6, addresses);
+                if (a, b) != (NO_SET, NO_SET) {
+                    listed.add(v6, addresses);
+                }
+            });
+            let (v4, v6) = (1_u128 << 32, u128::MAX);
+            assert_eq!(all, Space { v4, v6 });
+            let (v4, v6) = (1, 1 << 120);
+            assert_eq!(listed, Space { v4, v6 });
+        }
+    }
 
     #[test]
     fn amounts_are_shown_in_blocks() {

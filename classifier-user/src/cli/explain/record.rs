@@ -99,6 +99,9 @@ fn read(ledger: &Path, seq: u64) -> Result<UsageRecord> {
             "record {seq} is of kind `{}`: no policy judged it; `zerorate record list` shows it",
             record.entry.kind
         ),
+        None if seq > 0 && seq <= reader.pruned_until()? => bail!(
+            "record {seq} was pruned: `zerorate record list --kind prune` says when, by whom and why"
+        ),
         None => bail!("there is no record {seq} in {}", ledger.display()),
     }
 }

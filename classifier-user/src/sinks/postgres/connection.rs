@@ -63,13 +63,13 @@ impl Postgres {
             .iter()
             .all(|host| matches!(host, Host::Unix(_)));
         // Whoever is at the other end of a connection ends with it.
-        if local {
+        let client = if local {
             let (client, connection) = config
                 .connect(NoTls)
                 .await
                 .map_err(|error| self.failed(&error))?;
             self.runtime.spawn(connection);
-            Ok(client)
+            client
         } else {
             let tls = MakeRustlsConnect::new(self.tls()?);
             let (client, connection) = config
@@ -77,8 +77,14 @@ impl Postgres {
                 .await
                 .map_err(|error| self.failed(&error))?;
             self.runtime.spawn(connection);
-            Ok(client)
-        }
+            client
+        };
+        // That a table is there already is no news.
+        client
+            .batch_execute("SET client_min_messages = warning")
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(client)
     }
 
     fn tls(&self) -> Result<ClientConfig, SinkError> {
