@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::ledger::Reader;
 use crate::{policy, subscribers};
 
-/// Bytes of a subscriber's records a day in sealed files, at one record in five minutes: docs/ledger.md.
-const BYTES_A_DAY: u128 = 5_000;
+/// Bytes of a subscriber's records and roll-ups a day, at a record in five minutes: docs/ledger.md.
+const BYTES_A_DAY: u128 = 5_800;
 const FIVE_MINUTES: u128 = 300_000;
 /// Less of a disk, in hundredths, is little.
 const LITTLE: u64 = 10;
