@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod man;
 pub mod new;
 pub mod policy;
+mod progress;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
@@ -28,6 +29,7 @@ pub mod subscriber;
 pub mod usage;
 
 use std::process::ExitCode;
+use std::thread::ScopedJoinHandle;
 
 use clap::{Parser, Subcommand};
 
@@ -65,6 +67,13 @@ enum Command {
     Schema(schema::Args),
     Completion(completion::Args),
     Man(man::Args),
+}
+
+/// What a thread came to; its panic is ours.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Cli {
