@@ -28,6 +28,7 @@ mod lock;
 pub mod metrics;
 pub mod netlink;
 pub mod policy;
+pub mod progress;
 pub mod publish;
 pub mod reconcile;
 pub mod replay;

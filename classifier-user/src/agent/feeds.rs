@@ -24,6 +24,7 @@ use crate::history::Action;
 use crate::import::fetch;
 use crate::import::update::{self, Refreshed};
 use crate::policy::{self, Declared, Feed};
+use crate::progress::Progress;
 
 /// How often feeds are looked at for one that is due.
 const TICK: Duration = Duration::from_millis(500);
@@ -242,8 +243,10 @@ async fn look(node: &Shared, dir: &Path, feed: &mut Followed, stopped: &mut watc
 }
 
 fn make(declared: &Declared, dir: &Path) -> Result<Refreshed, String> {
-    let made = update::refresh(declared, dir).map_err(|error| error.to_string())?;
-    update::check(dir, std::slice::from_ref(&made)).map_err(|error| error.to_string())?;
+    let made =
+        update::refresh(declared, dir, &Progress::default()).map_err(|error| error.to_string())?;
+    update::check(dir, std::slice::from_ref(&made), &Progress::default())
+        .map_err(|error| error.to_string())?;
     Ok(made)
 }
 

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::explain::parse_time;
+use super::joined;
+use super::progress::Shown;
 use crate::diagnostic::render::Renderer;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::policy::{self, Checked, Terms};
-use crate::subscribers;
+use crate::subscribers::{self, Loaded};
 
 /// Check a policy, and subscribers against it
 ///
@@ -91,13 +94,55 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
+/// What the files say.
+struct Read {
+    checked: Result<Checked, Diagnostics>,
+    /// Needs a policy without errors.
+    subscribers: Option<Result<Loaded, Diagnostics>>,
+    against: Option<Result<Checked, Diagnostics>>,
+}
+
+/// Reads everything that is to be checked, the two policies at once.
+fn read(args: &Args, terms: &Terms) -> Read {
+    thread::scope(|scope| {
+        let against = args.against.as_ref();
+        let against = against.map(|path| scope.spawn(|| policy::load_on(path, terms)));
+        let checked = policy::load_on(&args.policy_dir, terms);
+        let subscribers = match (&args.subscribers, &checked) {
+            (Some(path), Ok(checked)) => {
+                let policy = &checked.policy;
+                Some(subscribers::load_at(
+                    path,
+                    policy,
+                    terms.now,
+                    &terms.progress,
+                ))
+            }
+            _ => None,
+        };
+        Read {
+            checked,
+            subscribers,
+            against: against.map(joined),
+        }
+    })
+}
+
 /// Tells everything that is wrong; what there is otherwise, unless the policy is of no use.
 fn check(args: &Args, found: &mut Findings) -> Option<Vec<(&'static str, String)>> {
+    let shown = Shown::start("checking", args.format == Format::Text);
     let terms = Terms {
         now: args.at.unwrap_or_else(Timestamp::now),
         hosting: args.hosting.clone(),
+        progress: shown.progress.clone(),
     };
-    let checked = match policy::load_on(&args.policy_dir, &terms) {
+    let Read {
+        checked,
+        subscribers,
+        against,
+    } = read(args, &terms);
+    shown.end();
+    let checked = match checked {
         Ok(checked) => checked,
         Err(diagnostics) => {
             found.refuse(&diagnostics);
@@ -110,8 +155,8 @@ fn check(args: &Args, found: &mut Findings) -> Option<Vec<(&'static str, String)
     found.tell(&checked.warnings);
     let mut summary = summarise(&checked);
     let mut on = None;
-    if let Some(path) = &args.subscribers {
-        match subscribers::load_at(path, &checked.policy, terms.now) {
+    if let Some(subscribers) = subscribers {
+        match subscribers {
             Ok(loaded) => {
                 found.tell(&loaded.warnings);
                 summary.push(("subscribers", loaded.subscribers.len().to_string()));
@@ -123,8 +168,8 @@ fn check(args: &Args, found: &mut Findings) -> Option<Vec<(&'static str, String)
             Err(diagnostics) => found.refuse(&diagnostics),
         }
     }
-    if let Some(path) = &args.against {
-        match policy::load_on(path, &terms) {
+    if let Some(against) = against {
+        match against {
             Ok(old) => summary.extend(compare(&old, &checked, on.as_ref(), terms.now)),
             Err(diagnostics) => found.refuse(&diagnostics),
         }

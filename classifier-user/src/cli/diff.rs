@@ -6,7 +6,7 @@ mod records;
 mod usage;
 
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 
 use self::usage::Weighed;
 use super::explain::{Format, parse_time};
+use super::joined;
+use super::progress::Shown;
 use crate::diagnostic::Diagnostics;
 use crate::policy::{
-    self, Becomes, Breach, Changes, Checked, Edit, Edits, Effect, Policy, SetEdits, Space, Weights,
-    What,
+    self, Becomes, Breach, Changes, Checked, Edit, Edits, Effect, Policy, SetEdits, Space, Terms,
+    Weights, What,
 };
+use crate::progress::Progress;
 use crate::subscribers::{self, Loaded};
 
 /// Compare two policies
@@ -57,6 +60,9 @@ pub struct Args {
     format: Format,
 }
 
+/// A policy that was read, or what is wrong with it.
+type Read = Result<Checked, Diagnostics>;
+
 /// Everything there is to say.
 struct Difference {
     changes: Changes,
@@ -72,35 +78,52 @@ struct Difference {
 /// # Errors
 /// When standard output is gone. What is wrong with the files is reported like `check` does, by exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let Some((old, new)) = load(&args.old_dir, &args.new_dir) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let shown = Shown::start("comparing", args.format == Format::Table);
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let loaded = match &args.subscribers {
-        None => None,
-        // As they are, not as they are to be: who is on a plan that goes is wrong with the new policy.
-        Some(path) => match subscribers::load_at(path, &new, at) {
-            Ok(loaded) => Some(loaded),
-            Err(diagnostics) => {
+    let (old, new) = match load(args, &shown.progress) {
+        (Ok(old), Ok(new)) => (old.policy, new.policy),
+        (old, new) => {
+            shown.end();
+            for diagnostics in [old, new].into_iter().filter_map(Result::err) {
                 eprintln!("{diagnostics}");
-                return Ok(ExitCode::FAILURE);
             }
-        },
+            return Ok(ExitCode::FAILURE);
+        }
     };
-    let on = loaded.as_ref().map(|loaded| loaded.by_plan(&new, at));
-    let weighed = weigh(args, (&old, &new), loaded.as_ref(), at)?;
-    let difference = thread::scope(|scope| {
+    let compared = thread::scope(|scope| {
         let weights = scope.spawn(|| Weights::between(&old, &new, at));
         let breaches = scope.spawn(|| policy::breaches(&old, &new, at));
-        Difference {
-            changes: Changes::between(&old, &new, at),
-            edits: Edits::between(&old, &new),
+        // As they are, not as they are to be: who is on a plan that goes is wrong with the new policy.
+        let loaded = args.subscribers.as_ref();
+        let loaded = loaded.map(|path| {
+            let progress = &shown.progress;
+            let read = || subscribers::load_at(path, &new, at, progress);
+            scope.spawn(read)
+        });
+        let (changes, edits) = (Changes::between(&old, &new, at), Edits::between(&old, &new));
+        let loaded = loaded.map(joined).transpose()?;
+        let on = loaded.as_ref().map(|loaded| loaded.by_plan(&new, at));
+        let difference = Difference {
+            changes,
+            edits,
             effects: policy::effects(&old, &new, on.as_ref()),
             weights: joined(weights),
             breaches: joined(breaches),
-            weighed,
-        }
+            weighed: None,
+        };
+        Ok((difference, loaded))
     });
+    let (mut difference, loaded) = match compared {
+        Ok(compared) => compared,
+        Err(diagnostics) => {
+            let diagnostics: Diagnostics = diagnostics;
+            shown.end();
+            eprintln!("{diagnostics}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    difference.weighed = weigh(args, (&old, &new), loaded.as_ref(), at)?;
+    shown.end();
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
         Format::Table => difference.print(args.prefixes, &mut out)?,
@@ -129,28 +152,17 @@ fn weigh(
     flows::weigh(path, both, &loaded.subscribers, at, args.days).map(Some)
 }
 
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 /// Both policies, read at once.
-fn load(old: &Path, new: &Path) -> Option<(Policy, Policy)> {
-    let usable = |read: Result<Checked, Diagnostics>| match read {
-        Ok(checked) => Some(checked.policy),
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
-            None
-        }
+fn load(args: &Args, progress: &Progress) -> (Read, Read) {
+    let terms = Terms {
+        progress: progress.clone(),
+        ..Terms::now()
     };
-    let (old, new) = thread::scope(|scope| {
-        let old = scope.spawn(|| policy::load(old));
-        let new = policy::load(new);
+    thread::scope(|scope| {
+        let old = scope.spawn(|| policy::load_on(&args.old_dir, &terms));
+        let new = policy::load_on(&args.new_dir, &terms);
         (joined(old), new)
-    });
-    let (old, new) = (usable(old), usable(new));
-    Some((old?, new?))
+    })
 }
 
 impl Difference {

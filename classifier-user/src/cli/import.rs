@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::explain::Format as Output;
+use super::progress::Shown;
 use crate::import::update::{self, Refreshed, Refused};
 use crate::import::{self, Addresses, Format, Imported, Key, List, Request, Written};
 use crate::policy;
@@ -106,7 +107,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn run_once(args: &Args) -> Result<ExitCode> {
     let request = request(args)?;
-    let imported = match import::import(&request, Path::new(""), args.out.as_deref()) {
+    let shown = Shown::start("importing", true);
+    let old = args.out.as_deref();
+    let imported = import::import_counted(&request, Path::new(""), old, &shown.progress);
+    shown.end();
+    let imported = match imported {
         Ok(imported) => imported,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
@@ -186,7 +191,8 @@ fn request(args: &Args) -> Result<Request> {
 }
 
 fn run_update(args: &Args, dir: &Path) -> Result<ExitCode> {
-    let Some(refreshed) = refresh(dir, &args.set)? else {
+    let looks = args.output == Output::Table;
+    let Some(refreshed) = refresh(dir, &args.set, looks)? else {
         return Ok(ExitCode::FAILURE);
     };
     for list in &refreshed {
@@ -196,7 +202,10 @@ fn run_update(args: &Args, dir: &Path) -> Result<ExitCode> {
         }
         tell(&list.imported.notes, Some(&list.set));
     }
-    match update::check(dir, &refreshed) {
+    let shown = Shown::start("checking", looks);
+    let checked = update::check(dir, &refreshed, &shown.progress);
+    shown.end();
+    match checked {
         Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("{warning}")),
         Err(Refused::Policy(diagnostics)) => {
             eprintln!("{diagnostics}");
@@ -221,7 +230,7 @@ fn run_update(args: &Args, dir: &Path) -> Result<ExitCode> {
 }
 
 /// The lists that `sets` name, all where they name none, made again; `None` if that failed, which was printed.
-fn refresh(dir: &Path, sets: &[String]) -> Result<Option<Vec<Refreshed>>> {
+fn refresh(dir: &Path, sets: &[String], looks: bool) -> Result<Option<Vec<Refreshed>>> {
     let mut declared = match policy::declared(dir) {
         Ok(declared) => declared,
         Err(diagnostics) => {
@@ -244,10 +253,16 @@ fn refresh(dir: &Path, sets: &[String]) -> Result<Option<Vec<Refreshed>>> {
         }
     }
     declared.retain(|one| sets.is_empty() || sets.contains(&one.set));
+    let shown = Shown::start("importing", looks);
+    let made: Vec<_> = declared
+        .iter()
+        .map(|one| update::refresh(one, dir, &shown.progress))
+        .collect();
+    shown.end();
     let mut refreshed = Vec::new();
     let mut failed = 0;
-    for one in &declared {
-        match update::refresh(one, dir) {
+    for list in made {
+        match list {
             Ok(list) => refreshed.push(list),
             Err(diagnostics) => {
                 eprintln!("{diagnostics}");

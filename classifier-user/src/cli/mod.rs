@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod man;
 pub mod new;
 pub mod policy;
+mod progress;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
@@ -30,6 +31,7 @@ pub mod top;
 pub mod usage;
 
 use std::process::ExitCode;
+use std::thread::ScopedJoinHandle;
 
 use clap::{Parser, Subcommand};
 
@@ -69,6 +71,13 @@ enum Command {
     Schema(schema::Args),
     Completion(completion::Args),
     Man(man::Args),
+}
+
+/// What a thread came to; its panic is ours.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Cli {

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let at = Timestamp::from_second(at.as_second())?;
     let terms = Terms {
         now: at,
-        hosting: None,
+        ..Terms::now()
     };
     let policy = match policy::load_on(&args.policy_dir, &terms) {
         Ok(checked) => checked.policy,

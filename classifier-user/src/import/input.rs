@@ -11,6 +11,7 @@ use super::Request;
 use super::fetch::{self, Fetched, Unfetched};
 use crate::diagnostic::{Diagnostics, quote};
 use crate::policy::{Place, SourceFile};
+use crate::progress::Progress;
 use crate::trust::{InvalidSignature, SIGNATURE_END};
 
 /// Most bytes of a source, packed and unpacked: full tables are a tenth of it.
@@ -25,6 +26,8 @@ pub(crate) struct Input {
     bytes: Vec<u8>,
     /// SHA-256 of what was read, before it was unpacked, in hex.
     pub(crate) sha256: String,
+    /// What is read of it is counted for this.
+    pub(crate) progress: Progress,
 }
 
 /// Why a source could not be read.
@@ -137,7 +140,17 @@ impl Input {
             path,
             bytes,
             sha256,
+            progress: Progress::default(),
         })
+    }
+
+    /// The same, and what will be read of it is counted for `progress`.
+    pub(crate) fn counted(self, progress: &Progress) -> Self {
+        progress.plan(self.bytes.len() as u64);
+        Self {
+            progress: progress.clone(),
+            ..self
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -153,7 +166,7 @@ impl Input {
     pub(crate) fn text(&self, out: &mut Diagnostics) -> Option<SourceFile> {
         let source = |text: &str| SourceFile::new(Arc::clone(&self.path), text.to_owned());
         match std::str::from_utf8(&self.bytes) {
-            Ok(text) => Some(source(text)),
+            Ok(text) => Some(source(text).counted(&self.progress)),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&self.bytes[..error.valid_up_to()]);
                 let source = source(&valid);

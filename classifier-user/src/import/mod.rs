@@ -27,6 +27,7 @@ pub use request::{FORMATS, Format, InvalidChoice, KEEP_DAYS, KEYS, Key, Request}
 pub use space::Addresses;
 
 use crate::diagnostic::Diagnostics;
+use crate::progress::Progress;
 use gathered::Gathered;
 use input::Input;
 
@@ -45,12 +46,26 @@ pub struct Imported {
 /// # Errors
 /// Everything that is wrong with the sources, each with its place; a list that would be empty.
 pub fn import(request: &Request, base: &Path, old: Option<&Path>) -> Result<Imported, Diagnostics> {
+    import_counted(request, base, old, &Progress::default())
+}
+
+/// The same, counted for `progress`.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_counted(
+    request: &Request,
+    base: &Path,
+    old: Option<&Path>,
+    progress: &Progress,
+) -> Result<Imported, Diagnostics> {
     let mut out = Diagnostics::default();
     let mut inputs = Vec::new();
     for source in &request.sources {
-        inputs.extend(Input::read(source, base, request, &mut out));
+        let input = Input::read(source, base, request, &mut out);
+        inputs.extend(input.map(|input| input.counted(progress)));
     }
-    of_inputs(request, inputs, old, out)
+    of_inputs(request, inputs, old, progress, out)
 }
 
 /// The same of one source whose bytes are there already, since it was fetched.
@@ -66,17 +81,20 @@ pub fn import_fetched(
     let mut out = Diagnostics::default();
     let source = request.sources.first().map_or("", String::as_str);
     let input = Input::fetched(source, base, bytes, request, &mut out);
-    of_inputs(request, input.into_iter().collect(), old, out)
+    let inputs = input.into_iter().collect();
+    of_inputs(request, inputs, old, &Progress::default(), out)
 }
 
 fn of_inputs(
     request: &Request,
     inputs: Vec<Input>,
     old: Option<&Path>,
+    progress: &Progress,
     mut out: Diagnostics,
 ) -> Result<Imported, Diagnostics> {
     let (space, learned, notes) = if request.format == Format::Names {
-        let (learned, notes) = names::learn(&inputs, request, old, Timestamp::now(), &mut out);
+        let now = Timestamp::now();
+        let (learned, notes) = names::learn(&inputs, request, old, now, progress, &mut out);
         let hosts: Vec<IpNet> = learned
             .keys()
             .map(|address| IpNet::from(*address))

@@ -19,6 +19,7 @@ use super::input::Input;
 use super::request::Request;
 use crate::diagnostic::{Diagnostics, quote};
 use crate::policy::{Place, SourceFile};
+use crate::progress::{A_NAME, Progress};
 
 /// How a learned list says that it is one.
 pub(crate) const MARK: &str = "# Learned: ";
@@ -44,6 +45,7 @@ pub(crate) fn learn(
     request: &Request,
     old: Option<&Path>,
     now: Timestamp,
+    progress: &Progress,
     out: &mut Diagnostics,
 ) -> (LearnedList, Vec<String>) {
     let mut names = Vec::new();
@@ -64,7 +66,8 @@ pub(crate) fn learn(
         .collect();
     let until = today.saturating_add(i64::from(request.keep_days).days());
     let mut notes = Vec::new();
-    for ((name, place), answer) in names.iter().zip(resolve(&names)) {
+    progress.plan(A_NAME * names.len() as u64);
+    for ((name, place), answer) in names.iter().zip(resolve(&names, progress)) {
         match answer {
             Ok(addresses) => {
                 for address in addresses {
@@ -116,13 +119,18 @@ fn read_names(source: &SourceFile, names: &mut Vec<(String, Place)>, out: &mut D
 }
 
 /// What the system's resolver says of each name, in their order.
-fn resolve(names: &[(String, Place)]) -> Vec<Result<Vec<IpAddr>, String>> {
+fn resolve(names: &[(String, Place)], progress: &Progress) -> Vec<Result<Vec<IpAddr>, String>> {
+    let ask = |name: &str| {
+        let answer = ask(name);
+        progress.advance(A_NAME);
+        answer
+    };
     let share = names.len().div_ceil(AT_ONCE).max(1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = names
             .chunks(share)
             .map(|names| {
-                scope.spawn(|| names.iter().map(|(name, _)| ask(name)).collect::<Vec<_>>())
+                scope.spawn(move || names.iter().map(|(name, _)| ask(name)).collect::<Vec<_>>())
             })
             .collect();
         let answers = threads.into_iter().flat_map(|thread| match thread.join() {
@@ -215,7 +223,14 @@ mod tests {
         let request = Request::new(crate::import::Format::Names, vec!["names".to_owned()]);
         let input = Input::read("names", dir.path(), &request, &mut out).unwrap();
         let now = now.parse().unwrap();
-        let (learned, notes) = learn(&[input], &request, Some(old), now, &mut out);
+        let (learned, notes) = learn(
+            &[input],
+            &request,
+            Some(old),
+            now,
+            &Progress::default(),
+            &mut out,
+        );
         let lines: Vec<String> = learned.iter().map(|(a, entry)| line(a, entry)).collect();
         match out.errors() {
             0 => Ok((lines.join("\n"), notes)),

@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Addresses, Imported, import, import_fetched};
+use super::{Addresses, Imported, import_counted, import_fetched};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::{self, Declared};
+use crate::policy::{self, Declared, Terms};
+use crate::progress::Progress;
 
 /// One set's list, made again and not yet written.
 #[derive(Debug)]
@@ -62,13 +63,17 @@ impl Refreshed {
     }
 }
 
-/// Makes the list of a set again.
+/// Makes the list of a set again, counted for `progress`.
 ///
 /// # Errors
 /// What is wrong with its sources.
-pub fn refresh(declared: &Declared, dir: &Path) -> Result<Refreshed, Diagnostics> {
+pub fn refresh(
+    declared: &Declared,
+    dir: &Path,
+    progress: &Progress,
+) -> Result<Refreshed, Diagnostics> {
     let path = dir.join(&declared.file);
-    let imported = import(&declared.request, dir, Some(&path))?;
+    let imported = import_counted(&declared.request, dir, Some(&path), progress)?;
     Ok(refreshed(declared, path, imported))
 }
 
@@ -118,11 +123,15 @@ pub enum Refused {
     Io(#[from] io::Error),
 }
 
-/// Checks the policy in `dir` as it would be with these lists; its warnings.
+/// Checks the policy in `dir` as it would be with these lists, counted for `progress`; its warnings.
 ///
 /// # Errors
 /// What would be wrong with it. Places are those of the policy's own files.
-pub fn check(dir: &Path, refreshed: &[Refreshed]) -> Result<Vec<Diagnostic>, Refused> {
+pub fn check(
+    dir: &Path,
+    refreshed: &[Refreshed],
+    progress: &Progress,
+) -> Result<Vec<Diagnostic>, Refused> {
     let files = policy::files(dir).map_err(Refused::Policy)?;
     let copy = tempfile::tempdir()?;
     for file in files {
@@ -150,7 +159,11 @@ pub fn check(dir: &Path, refreshed: &[Refreshed]) -> Result<Vec<Diagnostic>, Ref
         let outside = format!("{}/", dir.display());
         diagnostic.message = diagnostic.message.replace(&inside, &outside);
     };
-    match policy::load(copy.path()) {
+    let terms = Terms {
+        progress: progress.clone(),
+        ..Terms::now()
+    };
+    match policy::load_on(copy.path(), &terms) {
         Ok(mut checked) => {
             checked.warnings.iter_mut().for_each(back);
             Ok(checked.warnings)

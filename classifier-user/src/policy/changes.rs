@@ -403,7 +403,8 @@ fn compare_prefixes(old: &Policy, new: &Policy, t: Timestamp) -> Vec<PrefixChang
             }
         }));
     }
-    sides.sort_unstable_by_key(|side| side.key);
+    // Lists are sorted as a rule, and this sort makes use of it.
+    sides.sort_by_key(|side| side.key);
     let mut groups: BTreeMap<(Option<&str>, Option<&str>), PrefixChange> = BTreeMap::new();
     for run in sides.chunk_by(|a, b| a.key == b.key) {
         let from = run.iter().find_map(|side| side.from);

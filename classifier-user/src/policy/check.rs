@@ -59,6 +59,7 @@ pub(super) fn check(
         hosting: read_hosting(raw, source, dir, terms, out),
         keys: &keys,
         now: terms.now,
+        progress: &terms.progress,
     };
     let sets = check_sets(&raw.sets, &around, &mut version, out);
     let uses = default_class.filter(|_| out.errors() == 0);

@@ -86,7 +86,8 @@ impl Edits {
                 }));
             }
         }
-        listings.sort_unstable_by_key(|listing| (listing.key, listing.set, listing.new));
+        // Lists are sorted as a rule, and this sort makes use of it.
+        listings.sort_by_key(|listing| (listing.key, listing.set, listing.new));
         let mut edits = Vec::new();
         for run in listings.chunk_by(|a, b| a.key == b.key) {
             compare(run, &mut edits);

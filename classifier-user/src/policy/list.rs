@@ -27,7 +27,13 @@ impl ListFile {
 
 /// The last line that is not blank, without blanks around it.
 fn last_line(source: &SourceFile) -> &str {
-    source.text().trim_end().lines().last().unwrap_or("").trim()
+    source
+        .text()
+        .trim_end()
+        .lines()
+        .next_back()
+        .unwrap_or("")
+        .trim()
 }
 
 /// Checks what a set declares of its list file, so that one that was cut short is known.

@@ -84,6 +84,7 @@ use ipnet::IpNet;
 use read::RawPolicy;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::progress::Progress;
 
 /// What a policy is checked against beside itself.
 #[derive(Debug, Clone)]
@@ -92,6 +93,8 @@ pub struct Terms {
     pub now: Timestamp,
     /// List of address space that many services share, in place of the one the policy names.
     pub hosting: Option<PathBuf>,
+    /// What reading and checking counts for.
+    pub progress: Progress,
 }
 
 impl Terms {
@@ -101,6 +104,7 @@ impl Terms {
         Terms {
             now: Timestamp::now(),
             hosting: None,
+            progress: Progress::default(),
         }
     }
 }

@@ -80,7 +80,8 @@ pub(super) fn sorted(sets: &[PrefixSet]) -> Vec<Item> {
         }));
     }
     // Without a lower bound sorts first, as None does.
-    items.sort_unstable_by_key(|item| {
+    // This sort makes use of what is sorted already, as lists are as a rule.
+    items.sort_by_key(|item| {
         let from = sets[item.set as usize].validity.from;
         (item.key, from, item.set, item.index)
     });

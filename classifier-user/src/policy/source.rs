@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::model::Place;
 use crate::diagnostic::Diagnostics;
+use crate::progress::Progress;
 
 /// Larger files are refused: ten million prefixes fit many times over.
 const MAX_BYTES: u64 = 1 << 30;
@@ -21,6 +22,8 @@ pub(crate) struct SourceFile {
     line_starts: Vec<usize>,
     /// Offset and column of the place asked for last: one line may hold many elements of an array.
     last_place: Cell<(usize, u32)>,
+    /// What its lines are counted for as they go by.
+    progress: Progress,
 }
 
 /// Why a file could not be read as text.
@@ -111,6 +114,7 @@ impl SourceFile {
             content,
             line_starts: Vec::new(),
             last_place: Cell::new((0, 1)),
+            progress: Progress::default(),
         };
         let newlines = source
             .text()
@@ -122,6 +126,14 @@ impl SourceFile {
             .chain(newlines.map(|(_, next)| next))
             .collect();
         source
+    }
+
+    /// The same, whose lines are counted for `progress`.
+    pub(crate) fn counted(self, progress: &Progress) -> Self {
+        SourceFile {
+            progress: progress.clone(),
+            ..self
+        }
     }
 
     pub(crate) fn path(&self) -> &Arc<PathBuf> {
@@ -182,7 +194,7 @@ impl SourceFile {
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let text = self.text();
         let count = self.line_count() - usize::from(text.ends_with('\n'));
-        (0..count).zip(1..).map(move |(line, number)| {
+        let lines = (0..count).zip(1..).map(move |(line, number)| {
             let end = self
                 .line_starts
                 .get(line + 1)
@@ -194,7 +206,8 @@ impl SourceFile {
                 number,
                 text: line.strip_suffix('\r').unwrap_or(line),
             }
-        })
+        });
+        self.progress.over(lines, |line| line.text.len() + 1)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::policy::{
     Kind, ListedPrefix, Place, Policy, SourceFile, Widest, Within, describe, kinds_of,
     parse_prefix, suggest,
 };
+use crate::progress::Progress;
 use fields::{Field, InvalidLine, split};
 use jiff::Timestamp;
 pub use schedule::{Planned, Scheduled, Step};
@@ -98,15 +99,21 @@ impl Loaded {
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
 pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Diagnostics> {
-    load_at(path, policy, Timestamp::now())
+    load_at(path, policy, Timestamp::now(), &Progress::default())
 }
 
-/// Reads and checks the subscriber file at `path` against the plans of `policy` as they are at a time.
+/// Reads and checks the subscriber file at `path` against the plans of `policy` as they are at a time; its lines are counted
+/// for `progress`.
 ///
 /// # Errors
 /// Everything found wrong, warnings included, sorted by place; at least one of them is an error.
-pub fn load_at(path: &Path, policy: &Policy, now: Timestamp) -> Result<Loaded, Diagnostics> {
-    Lines::read(path, policy).finish(policy, &BTreeMap::new(), true, now)
+pub fn load_at(
+    path: &Path,
+    policy: &Policy,
+    now: Timestamp,
+    progress: &Progress,
+) -> Result<Loaded, Diagnostics> {
+    Lines::read_counted(path, policy, progress).finish(policy, &BTreeMap::new(), true, now)
 }
 
 /// The lines of a subscriber file, read and not yet held against each other.
@@ -120,9 +127,16 @@ impl Lines {
     /// Reads the subscriber file at `path`. What is wrong with it, [`Lines::finish`] says.
     #[must_use]
     pub fn read(path: &Path, policy: &Policy) -> Self {
+        Self::read_counted(path, policy, &Progress::default())
+    }
+
+    fn read_counted(path: &Path, policy: &Policy, progress: &Progress) -> Self {
         let mut out = Diagnostics::default();
         let subscribers = match SourceFile::read(path) {
-            Ok(source) => read(&source, policy, &mut out),
+            Ok(source) => {
+                progress.plan(source.bytes().len() as u64);
+                read(&source.counted(progress), policy, &mut out)
+            }
             Err(error) => {
                 let place = Place {
                     file: Arc::new(path.to_owned()),

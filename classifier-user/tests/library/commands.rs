@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod plans_in_time;
+mod progress;
 
 use std::fs;
 use std::path::Path;

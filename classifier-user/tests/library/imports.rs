@@ -1,6 +1,7 @@
 //! Imports: each format from a file in the form its makers give it, malformed sources with all that is said about
 //! them, and lists that a policy takes as they are.
 
+mod clean;
 mod command;
 mod formats;
 mod malformed;

@@ -14,6 +14,7 @@ mod commands;
 mod diff;
 mod difference;
 mod editors;
+mod explained;
 mod guards;
 mod imports;
 mod malformed;

@@ -11,6 +11,7 @@ use crate::api::server::Shared;
 use crate::import::fetch::{self, Body, Fetched, Unfetched};
 use crate::import::update::{self, Refreshed};
 use crate::policy::Declared;
+use crate::progress::Progress;
 
 /// What is known of what a host sent last.
 #[derive(Default)]
@@ -94,6 +95,7 @@ fn ask(declared: &Declared, dir: &Path, url: &str, etag: Option<&str>) -> Result
 
 fn make(declared: &Declared, dir: &Path, bytes: Vec<u8>) -> Result<Box<Refreshed>, String> {
     let made = update::refresh_fetched(declared, dir, bytes).map_err(|error| error.to_string())?;
-    update::check(dir, std::slice::from_ref(&made)).map_err(|error| error.to_string())?;
+    update::check(dir, std::slice::from_ref(&made), &Progress::default())
+        .map_err(|error| error.to_string())?;
     Ok(Box::new(made))
 }

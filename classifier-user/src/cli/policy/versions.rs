@@ -9,11 +9,12 @@ use jiff::Timestamp;
 
 use super::super::agent::Socket;
 use super::super::bundle;
+use super::super::progress::Shown;
 use super::tell;
 use crate::agent::reload::Reloaded;
 use crate::api::client::{ask, escape, tell as send};
 use crate::history::{Files, Scheduled};
-use crate::policy;
+use crate::policy::{self, Terms};
 
 /// Hands a policy in: it is checked, compared with the one in force, and kept under its version, to be activated.
 #[derive(Debug, clap::Args)]
@@ -39,14 +40,24 @@ impl Stage {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let staged = match (&self.policy_dir, &self.bundle) {
             (Some(dir), _) => {
-                let checked = match policy::load(dir) {
+                let shown = Shown::start("checking", true);
+                let terms = Terms {
+                    progress: shown.progress.clone(),
+                    ..Terms::now()
+                };
+                let checked = match policy::load_on(dir, &terms) {
                     Ok(checked) => checked,
                     Err(diagnostics) => {
+                        shown.end();
                         eprintln!("{diagnostics}");
                         return Ok(ExitCode::FAILURE);
                     }
                 };
-                let staged = self.send(&Files::of(&checked.policy)?)?;
+                // The bar stays while the agent checks them once more.
+                let staged = Files::of(&checked.policy).map_err(Into::into);
+                let staged = staged.and_then(|files| self.send(&files));
+                shown.end();
+                let staged = staged?;
                 // Its warnings name the agent's copy; these name the files that were handed in.
                 for warning in &checked.warnings {
                     eprintln!("{warning}");

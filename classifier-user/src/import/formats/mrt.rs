@@ -61,6 +61,7 @@ pub(super) fn read(input: &Input, into: &mut Gathered, out: &mut Diagnostics) {
                 return;
             }
         };
+        input.progress.advance(rest.position() - begin);
         match record.message {
             MrtMessage::TableDumpV2Message(TableDumpV2Message::PeerIndexTable(index)) => {
                 table.clone_from(&index.view_name);
