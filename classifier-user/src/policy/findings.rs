@@ -141,6 +141,23 @@ impl Kind {
     /// What to do about it, before saying how it is acknowledged.
     fn remedy(self) -> &'static str {
         match self {
+            Kind::Private
+            | Kind::Shared
+            | Kind::LinkLocal
+            | Kind::Loopback
+            | Kind::Broadcast
+            | Kind::Unspecified
+            | Kind::Benchmarking
+            | Kind::Documentation
+            | Kind::Mapped
+            | Kind::Reserved => "take it out, since nothing on the Internet has such addresses; ",
+            Kind::Multicast => "take it out, since no service has such addresses; ",
+            Kind::Wide => {
+                "look at what the list was made from, or set how wide it may be (widest_ipv4, widest_ipv6); "
+            }
+            Kind::Duplicate => "take it out of one of the two; ",
+            Kind::Empty => "look at what the list was made from, or remove the set; ",
+            Kind::Future => "remove valid_from if it is to count now; ",
             Kind::DefaultRoute => "take it out: what no set names is the default class anyway; ",
             Kind::Swallowed => "remove the set, or move it to the class it should be in; ",
             Kind::Hole => "take it out, or let its class be free too; ",
@@ -148,7 +165,6 @@ impl Kind {
             Kind::Few => "check that the list is whole; ",
             Kind::Stale => "fetch the list anew and set updated; ",
             Kind::Expired => "remove the set, or set a later valid_until; ",
-            _ => "",
         }
     }
 

@@ -1,6 +1,6 @@
 //! From text to an IP prefix. What is refused is refused with its correction, where there is one.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -76,9 +76,7 @@ impl InvalidPrefix {
                 "list the addresses the name resolves to: packets carry no names".to_owned()
             }
             InvalidPrefix::Zone(_) => "leave out the % and what follows it".to_owned(),
-            InvalidPrefix::Address(_) => {
-                "write four decimal numbers without leading zeros, or an IPv6 address".to_owned()
-            }
+            InvalidPrefix::Address(text) => meant_by(text).to_owned(),
             InvalidPrefix::Netmask {
                 corrected: Some(corrected),
                 ..
@@ -86,6 +84,9 @@ impl InvalidPrefix {
             InvalidPrefix::Netmask {
                 corrected: None, ..
             } => "write a prefix length; this mask has holes and is none".to_owned(),
+            InvalidPrefix::Length { length, .. } if length.contains('\r') => {
+                "end lines with LF or CRLF: in this file they end with CR alone".to_owned()
+            }
             InvalidPrefix::Length { max, .. } => {
                 format!("write a length from 0 to {max}, or leave /length out for a single address")
             }
@@ -94,6 +95,24 @@ impl InvalidPrefix {
                 format!("write {corrected}, or {address} alone if the one address is meant")
             }
         }
+    }
+}
+
+/// What to write in place of `text`, which is no address.
+fn meant_by(text: &str) -> &'static str {
+    let quotes = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
+    if text.contains('|') {
+        "make a list of it: zerorate import delegated takes the registries' files"
+    } else if text.parse::<SocketAddr>().is_ok() {
+        "leave out the port: a prefix has none"
+    } else if text.contains(quotes) {
+        "leave out the quotes"
+    } else if text.contains('*') || text.contains('x') {
+        "write a prefix, such as 203.0.113.0/24 for 203.0.113.0 to 203.0.113.255"
+    } else if text.contains(':') {
+        "write up to eight groups of up to four hex digits with : between them, such as 2001:db8::/32"
+    } else {
+        "write four decimal numbers without leading zeros, or an IPv6 address"
     }
 }
 

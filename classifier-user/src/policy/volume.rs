@@ -53,7 +53,9 @@ impl InvalidVolume {
             } => {
                 format!("did you mean {near:?}? units are B, kB, MB, GB, KiB, MiB and GiB")
             }
-            InvalidVolume::Fraction => "use a smaller unit".to_owned(),
+            InvalidVolume::Fraction => {
+                "write whole bytes, such as \"1500B\" for one kilobyte and a half".to_owned()
+            }
             InvalidVolume::TooLarge => "use a smaller volume".to_owned(),
             _ => "write a number and B, kB, MB, GB, KiB, MiB or GiB, as in \"3GB\", or \"0\""
                 .to_owned(),
