@@ -189,6 +189,18 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             figure("compile_seconds"),
         ),
         goal(
+            "zerorate check of these prefixes, s",
+            "≤ 3",
+            AtMost(3.0),
+            figure("check_seconds"),
+        ),
+        goal(
+            "zerorate diff of two such policies, s",
+            "≤ 3",
+            AtMost(3.0),
+            figure("diff_seconds"),
+        ),
+        goal(
             "its image, MB",
             "≤ 48",
             AtMost(48.0),

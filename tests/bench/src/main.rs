@@ -141,6 +141,7 @@ fn measure(course: &Course, tables: &Tables, results: &mut Results) -> Result<()
     }
     lookups::buckets(course, tables, cpus[0], results).context("the cost of buckets")?;
     figures::compile::run(tables, course, results).context("compiling")?;
+    figures::check::run(tables, course, results).context("checking and comparing")?;
     figures::swap::run(tables, course, &cpus, results).context("publishing")?;
     figures::start::run(course, results).context("the agent's start")
 }

@@ -91,6 +91,8 @@ fn the_smallest_bench_runs_to_its_end_and_leaves_nothing() -> Result<()> {
     }
     for figure in [
         "compile_seconds",
+        "check_seconds",
+        "diff_seconds",
         "image_bytes",
         "publish_seconds",
         "publish_mixed_packets",
