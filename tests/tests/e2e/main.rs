@@ -44,6 +44,7 @@ mod tags_hooks;
 mod feeds;
 mod feeds_web;
 mod guards;
+mod guide;
 mod in_place;
 mod plans_in_time;
 mod policy_split;

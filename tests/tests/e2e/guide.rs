@@ -5,9 +5,7 @@
 //! comes; `<!-- traffic SUBSCRIBER ADDRESS -->`, somebody visits a site. With `UPDATE_SNAPSHOTS=1` in the environment the guide
 //! is given what is printed: read what changed.
 
-#[path = "guide/sessions.rs"]
 mod sessions;
-#[path = "guide/shell.rs"]
 mod shell;
 
 use std::fs;
