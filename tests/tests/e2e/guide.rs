@@ -9,7 +9,7 @@ mod sessions;
 mod shell;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
