@@ -18,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::bill::Bill;
+use crate::interrupt;
 use crate::netns::{NetNs, is_dead, maker};
 use crate::process::run;
 
@@ -59,6 +60,8 @@ pub struct Agent {
     child: Option<Child>,
     /// A program, with its arguments, that starts the agent: `setpriv ...`.
     through: Vec<String>,
+    /// Whether SIGTERM reaches it where this process waits for signals itself.
+    hears_sigterm: bool,
 }
 
 impl Agent {
@@ -119,7 +122,11 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.child = Some(command.spawn().context("cannot start nsenter")?);
+        let child = match self.hears_sigterm {
+            true => interrupt::let_through(|| command.spawn()),
+            false => command.spawn(),
+        };
+        self.child = Some(child.context("cannot start nsenter")?);
         Ok(())
     }
 

@@ -25,9 +25,18 @@ impl Dice {
 
     /// Some time below `most`.
     pub fn time_below(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.next() % most.as_micros() as u64)
+    }
+
+    /// Some number below `most`.
+    pub fn below(&mut self, most: usize) -> usize {
+        (self.next() % most as u64) as usize
+    }
+
+    const fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        Duration::from_micros(self.0 % most.as_micros() as u64)
+        self.0
     }
 }

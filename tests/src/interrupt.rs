@@ -1,11 +1,12 @@
 //! Ctrl-C and its kin, seen between two steps of the demo or the bench: the error that stops it drops what was
 //! made, in the order in which it can be taken down.
 
+use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -40,6 +41,19 @@ pub fn watch() -> nix::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Starts a program that SIGTERM is to end, which inherits what the calling thread blocks. A SIGTERM at just this moment
+/// ends this process, too, and what it made is left to the next one's sweep.
+///
+/// # Errors
+/// With those of `start`, or if the kernel does not let the signal through.
+pub fn let_through<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let signals: SigSet = [Signal::SIGTERM].into_iter().collect();
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
 }
 
 /// Fails once a signal has come.

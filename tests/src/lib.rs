@@ -3,7 +3,7 @@
 //! * [`oracle`]: what the product must say, worked out a second time in the plainest way.
 //! * [`topology`], [`netns`], [`veth`]: subscribers, a gateway and the world, in network namespaces.
 //! * [`traffic`], [`ping`], [`raw`], [`frames`]: what goes over the wires, down to single bits.
-//! * [`counters`]: what the kernel counted on them, to hold zerorate's books against.
+//! * [`counters`]: what the kernel counted on them, to hold zerorate's books against; [`wires`]: over all of a gateway's.
 //! * [`marks`]: what nftables sees of packets, and counts.
 //! * [`xdp`]: somebody else's program, for an interface that has one already.
 //! * [`agent`]: the real binary, running in a namespace; [`bill`]: what it says was used; [`records`]: and when;
@@ -11,6 +11,7 @@
 //! * [`api`]: what the agent answers over HTTP, asked with curl; [`tls`]: certificates for it.
 //! * [`town`]: what most of them are used on together; [`egress`]: the same, with downlink on tc egress.
 //! * [`scenario`]: the situations of the shipped policies, played step by step, for tests and the demo.
+//! * [`soak`]: what goes on for an hour: kills, and subscribers that come and go; [`memory`]: what a process has of it.
 //! * [`numbers`]: figures as people read them.
 //! * [`wait`]: for what comes sooner or later; [`interrupt`]: for Ctrl-C, where people are watching.
 //!
@@ -32,6 +33,7 @@ pub mod feeds;
 pub mod frames;
 pub mod interrupt;
 pub mod marks;
+pub mod memory;
 pub mod minisign;
 pub mod netns;
 pub mod news;
@@ -41,6 +43,7 @@ pub mod ping;
 pub mod raw;
 pub mod records;
 pub mod scenario;
+pub mod soak;
 pub mod tls;
 pub mod topology;
 pub mod town;
@@ -48,6 +51,7 @@ pub mod traffic;
 pub mod veth;
 pub mod wait;
 pub mod web;
+pub mod wires;
 pub mod xdp;
 
 pub mod postgres;

@@ -216,3 +216,41 @@ impl Statement {
         number.with_context(|| format!("no {name} in {}", self.head))
     }
 }
+
+/// That statements, which are records and what is not recorded yet, are what the counters say.
+///
+/// # Errors
+/// If it is not so; the error says of whom.
+pub fn check_statements(agent: &Agent, subscribers: &[&str]) -> Result<()> {
+    for subscriber in subscribers {
+        let statement = Statement::of(agent, subscriber, &[])?;
+        let billed = billed(agent, subscriber)?;
+        ensure!(
+            statement.volumes == billed,
+            "{subscriber}: its statement says {:?}, and its counters {billed:?}",
+            statement.volumes
+        );
+    }
+    Ok(())
+}
+
+/// That everything has been recorded, and that `ledger verify` finds nothing wrong; all usage records.
+///
+/// # Errors
+/// If it is not so.
+pub fn check_records(agent: &Agent, subscribers: &[&str]) -> Result<Vec<Usage>> {
+    let records = usage(agent)?;
+    for subscriber in subscribers {
+        let (recorded, billed) = (volumes(&records, subscriber), billed(agent, subscriber)?);
+        ensure!(
+            recorded == billed,
+            "{subscriber}: recorded are {recorded:?}, and its counters say {billed:?}"
+        );
+    }
+    let file = agent.ledger().display().to_string();
+    let verified = agent
+        .command(&["ledger", "verify", "--ledger", &file])
+        .output()?;
+    ensure!(verified.status.success(), "{verified:?}");
+    Ok(records)
+}

@@ -14,6 +14,7 @@ use crate::counters::Volume;
 use crate::netns::Endpoint;
 use crate::topology::{self, Lab};
 use crate::traffic::{Load, udp};
+use crate::wires::Wires;
 
 /// `government` is free and essential; `messengers` have a bucket of 64 kB and are metered after it;
 /// everything else is paid from `main`, which is large for `basic` and 500 kB for `small`.
@@ -144,19 +145,10 @@ pub fn pairs(lab: &Lab) -> [(Endpoint, Endpoint); 2] {
 /// # Errors
 /// With those of `work`, or if XDP was attached or detached meanwhile.
 pub fn taken_in(lab: &Lab, work: impl FnOnce() -> Result<()>) -> Result<Flow> {
-    let access = lab.access.iter().map(|wire| wire.read());
-    let access = access.collect::<Result<Vec<_>>>()?;
-    let core = lab.core.read()?;
+    let wires = Wires::read(lab)?;
     work()?;
     lab.settle()?;
-    let mut flow = Flow {
-        down: lab.core.since(&core)?.near_received,
-        ..Flow::default()
-    };
-    for (wire, before) in lab.access.iter().zip(&access) {
-        flow.up += wire.since(before)?.far_received;
-    }
-    Ok(flow)
+    wires.taken_in(lab)
 }
 
 /// Does `work` while TCP and UDP go both ways between each two places, and stops them.

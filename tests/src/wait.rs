@@ -13,8 +13,20 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// With the test's own error, or if it is not true within half a minute; `what` says of what.
-pub fn until(what: &str, mut is_true: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+pub fn until(what: &str, is_true: impl FnMut() -> Result<bool>) -> Result<()> {
+    within(PATIENCE, what, is_true)
+}
+
+/// The same with a patience of one's own.
+///
+/// # Errors
+/// With the test's own error, or if it is not true within so long; `what` says of what.
+pub fn within(
+    patience: Duration,
+    what: &str,
+    mut is_true: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = Instant::now() + patience;
     while !is_true()? {
         if Instant::now() >= deadline {
             bail!("waited in vain: {what}");

@@ -12,6 +12,7 @@ mod ebpf;
 mod kernels;
 mod process;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -64,9 +65,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        arguments: "[--only STEP] [-- ARGS]",
-        about: "run every check and test there is; ARGS go to `cargo test` instead of --workspace",
+        arguments: "[--soak] [--only STEP] [-- ARGS]",
+        about: "run every check and test there is, and the soak; ARGS go to `cargo test` instead of --workspace",
         run: test::command,
+    },
+    Command {
+        name: "soak",
+        arguments: "[--kills N] [--joins N] [--records N] [--minutes N]",
+        about: "1,000 kills, 100,000 joins and leaves, a server away for 300,000 records, an hour of all at once (root); 0 leaves a part out",
+        run: soak::command,
     },
     Command {
         name: "kernels",

@@ -15,6 +15,7 @@ use crate::build;
 use crate::ebpf;
 use crate::process;
 use crate::setup::{self, Need};
+use crate::soak;
 use crate::tally::{Skips, Tally};
 use crate::workspace::{Workspace, find_program};
 
@@ -77,7 +78,15 @@ const STEPS: &[Step] = &[
         vital: true,
         run: cargo_test,
     },
+    Step {
+        name: SOAK,
+        vital: true,
+        run: |run| nothing(process::run(&mut soak::prepare(run.workspace)?)),
+    },
 ];
+
+/// Hours: only for who asks for it.
+const SOAK: &str = "soak";
 
 pub(crate) const BINARY: &[&str] = &["build", "--package", build::PACKAGE, "--bin", build::BINARY];
 /// What the step `tests` cannot do without, also when it is asked for alone.
@@ -88,7 +97,7 @@ pub(crate) fn step_names() -> Vec<&'static str> {
     STEPS.iter().map(|step| step.name).collect()
 }
 
-/// `cargo xtask test [--only STEP] [-- ARGS]`.
+/// `cargo xtask test [--soak] [--only STEP] [-- ARGS]`.
 pub(crate) fn command(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
     let arguments = Arguments::parse(arguments)?;
     let run = Run {
@@ -123,6 +132,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: &[String]) -> Result<Exi
 #[derive(Debug, Default, PartialEq)]
 struct Arguments {
     only: Option<String>,
+    soak: bool,
     for_cargo_test: Vec<String>,
 }
 
@@ -142,6 +152,7 @@ impl Arguments {
                     }
                     parsed.only = Some(step.clone());
                 }
+                "--soak" => parsed.soak = true,
                 "--" => parsed.for_cargo_test = words.by_ref().cloned().collect(),
                 other => bail!("`cargo xtask test` does not know `{other}`"),
             }
@@ -151,9 +162,9 @@ impl Arguments {
 
     fn wants(&self, step: &Step) -> bool {
         match self.only.as_deref() {
-            None => true,
+            None => self.soak || step.name != SOAK,
             Some("tests") => step.name == "tests" || BEFORE_TESTS.contains(&step.name),
-            Some(only) => step.name == only,
+            Some(only) => step.name == only || (self.soak && step.name == SOAK),
         }
     }
 }
@@ -312,7 +323,13 @@ mod tests {
 
     #[test]
     fn only_one_step_or_all_of_them() {
-        assert_eq!(wanted(""), step_names());
+        let [usual @ .., soak] = &step_names()[..] else {
+            panic!("no steps");
+        };
+        assert_eq!(wanted(""), usual);
+        assert_eq!(wanted("--soak"), step_names());
+        assert_eq!(wanted("--only soak"), [*soak]);
+        assert_eq!(wanted("--only fmt --soak"), ["fmt", *soak]);
         assert_eq!(wanted("--only fmt"), ["fmt"]);
         assert_eq!(wanted("--only tests"), ["ebpf", "binary", "tests"]);
         assert!(parse("--only").is_err());

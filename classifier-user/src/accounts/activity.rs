@@ -285,7 +285,7 @@ impl Watch {
         let activity = self.active.remove(&line);
         // Its place stays: another one will have its lines.
         row.layout = GONE;
-        row.subscriber = "".into();
+        row.subscriber = Arc::default();
         activity
     }
 

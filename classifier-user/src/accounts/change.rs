@@ -22,7 +22,7 @@ pub struct Change {
     /// The new policy's numbers.
     pub numbers: Numbers,
     /// Subscribers that are new or not as they were.
-    pub subscribers: Vec<(Arc<str>, Account)>,
+    pub subscribers: Vec<(Arc<str>, Arc<Account>)>,
     /// Rows that cease to count.
     pub ended: Vec<EndedRow>,
     /// New rows, and their heads.

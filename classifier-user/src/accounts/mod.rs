@@ -36,8 +36,9 @@ pub use self::cycles::Cycles;
 pub use self::free::Free;
 use self::usage::{ByLayout, add_meters};
 
-/// Subscribers by id. A copy costs nothing, and stays as it was.
-pub type Directory = OrdMap<Arc<str>, Account>;
+/// Subscribers by id. A copy costs nothing, and stays as it was. Its nodes are half empty where many came in order, so
+/// that what stands in them is to be small.
+pub type Directory = OrdMap<Arc<str>, Arc<Account>>;
 
 /// All a node knows about who is counted where.
 #[derive(Debug, Clone)]
@@ -156,10 +157,12 @@ impl Accounts {
     /// The same subscribers after counters began anew: without sessions and rows.
     #[must_use]
     pub fn anew(self) -> Self {
-        let without = |account| Account {
-            session: None,
-            bucket_line: 0,
-            ..account
+        let without = |account: Arc<Account>| {
+            Arc::new(Account {
+                session: None,
+                bucket_line: 0,
+                ..Arc::unwrap_or_clone(account)
+            })
         };
         let subscribers = self.subscribers.into_iter();
         Self {
@@ -196,18 +199,19 @@ impl Accounts {
             let by_id = |(one, _): &(Arc<str>, _), (other, _): &(Arc<str>, _)| one.cmp(other);
             change.subscribers.sort_unstable_by(by_id);
         }
-        self.subscribers.extend(change.subscribers.drain(..));
+        self.subscribers
+            .extend(std::mem::take(&mut change.subscribers));
         self.next_line = change.next_line;
         self.free.clone_from(&change.free);
         self.next_session = change.next_session;
-        // Laid out once: from now on somebody may count there.
-        change.rows.clear();
-        change.reused.clear();
+        // Laid out once: from now on somebody may count there. Their memory is needed for what follows.
+        change.rows = Vec::new();
+        change.reused = Vec::new();
         change.first_line = change.next_line;
-        change.grants.clear();
-        change.drawn.clear();
-        change.entries.clear();
-        change.endowed.clear();
+        change.grants = Vec::new();
+        change.drawn = Vec::new();
+        change.entries = Vec::new();
+        change.endowed = Vec::new();
     }
 
     /// Finds which lines nobody has.
@@ -241,13 +245,17 @@ impl Accounts {
             add_meters(past, row.layout, counted.iter().copied());
             false
         });
+        if ended.is_empty() {
+            // Half of all rows may have been there at once.
+            *ended = Vec::new();
+        }
     }
 
     /// Subscribers with a running session.
     pub fn present(&self) -> impl Iterator<Item = (&Arc<str>, &Account, &Session)> {
         self.subscribers
             .iter()
-            .filter_map(|(id, account)| Some((id, account, account.session.as_ref()?)))
+            .filter_map(|(id, account)| Some((id, &**account, account.session.as_ref()?)))
     }
 
     /// Rows that count or counted: layout, first line and subscriber.

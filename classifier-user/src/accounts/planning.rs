@@ -79,10 +79,11 @@ impl Accounts {
         let mut planning = Planning::new(self, policy, at)?;
         planning.change.of_one = true;
         if let Some((id, account)) = self.subscribers.get_key_value(id) {
-            let mut placed = account.clone();
+            let mut placed = Account::clone(account);
             placed.bucket_line = planning.lines(1)?;
             planning.carry_over(account, placed.bucket_line);
-            planning.change.subscribers.push((Arc::clone(id), placed));
+            let placed = (Arc::clone(id), Arc::new(placed));
+            planning.change.subscribers.push(placed);
         }
         Ok(planning.finish())
     }
@@ -173,7 +174,7 @@ impl<'a> Planning<'a> {
         let suspended = subscriber.state == State::Suspended;
         let known = self.accounts.subscribers.get_key_value(&*subscriber.id);
         let (id, before) = match known {
-            Some((id, account)) => (id, Some(account)),
+            Some((id, account)) => (id, Some(&**account)),
             None => (&subscriber.id, None),
         };
         let (plan, mut account) = self.on_its_plan(id, before, subscriber.plan)?;
@@ -248,6 +249,7 @@ impl<'a> Planning<'a> {
         if other_service || change.of_one {
             self.record(id, &account, State::as_str(subscriber.state), reason);
         }
+        let account = Arc::new(account);
         self.change.subscribers.push((Arc::clone(id), account));
         Ok(())
     }
@@ -347,6 +349,7 @@ impl<'a> Planning<'a> {
             session: None,
             ..account.clone()
         };
+        let gone = Arc::new(gone);
         self.change.subscribers.push((Arc::clone(id), gone));
     }
 

@@ -16,7 +16,7 @@ use super::error::NodeError;
 use super::node::{InForce, Node, gateway_addresses};
 use super::preflight;
 use super::records::recording::judged;
-use crate::accounts::{Account, Change, Summary};
+use crate::accounts::{Change, Summary};
 use crate::config::Config;
 use crate::datapath::image_map::{ImageMap, Larger, MAX_IMAGE_WORDS};
 use crate::datapath::live_image::LiveImage;
@@ -73,7 +73,7 @@ impl Node {
             .accounts
             .subscribers
             .get(id)
-            .is_some_and(Account::waits);
+            .is_some_and(|account| account.waits());
         let (Some(in_force), true) = (&self.in_force, waits) else {
             return Ok(());
         };

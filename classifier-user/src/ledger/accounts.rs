@@ -14,7 +14,7 @@ use crate::accounts::{Account, Bucket, Cycles, Directory, EndedRow, Row, Session
 /// Writes subscribers down as they are after a change. Lists of buckets are written once each.
 pub(super) fn put_subscribers(
     transaction: &Transaction<'_>,
-    subscribers: &[(Arc<str>, Account)],
+    subscribers: &[(Arc<str>, Arc<Account>)],
     lists: &mut HashMap<Arc<[Bucket]>, i64>,
 ) -> rusqlite::Result<()> {
     let mut put = transaction.prepare(
@@ -117,16 +117,14 @@ impl Ledger {
                 .get(list)
                 .cloned()
                 .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, list as i64))?;
-            Ok((
-                id,
-                Account {
-                    number,
-                    bucket_line: row.get(2)?,
-                    buckets,
-                    cycles,
-                    session,
-                },
-            ))
+            let account = Account {
+                number,
+                bucket_line: row.get(2)?,
+                buckets,
+                cycles,
+                session,
+            };
+            Ok((id, Arc::new(account)))
         })?;
         Ok(found.into_iter().collect())
     }

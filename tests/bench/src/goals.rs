@@ -243,6 +243,12 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             figure("checkpoint_seconds"),
         ),
         goal(
+            "the same when a fifth of them moved, what they drew written down, s",
+            "≤ 1",
+            AtMost(1.0),
+            figure("checkpoint_active_seconds"),
+        ),
+        goal(
             "recording a fifth of them, as every interval does, s",
             "≤ 10",
             AtMost(10.0),
@@ -271,6 +277,18 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             "≤ 512",
             AtMost(512.0),
             figure("kernel_bytes").map(|bytes| bytes / 1e6),
+        ),
+        goal(
+            "the agent's own memory with them after its start, MB",
+            "≤ 512",
+            AtMost(512.0),
+            figure("agent_bytes").map(|bytes| bytes / 1e6),
+        ),
+        goal(
+            "the same after half of them moved at once, MB",
+            "≤ 512",
+            AtMost(512.0),
+            figure("agent_bytes_changed").map(|bytes| bytes / 1e6),
         ),
     ]
 }

@@ -98,10 +98,13 @@ fn the_smallest_bench_runs_to_its_end_and_leaves_nothing() -> Result<()> {
         "publish_mixed_packets",
         "read_seconds",
         "checkpoint_seconds",
+        "checkpoint_active_seconds",
         "record_seconds",
         "record_bytes",
         "start_seconds",
         "kernel_bytes",
+        "agent_bytes",
+        "agent_bytes_changed",
         "veth_ratio",
         "bucket_ratio",
     ] {

@@ -29,6 +29,7 @@ pub struct Builder {
     interfaces: String,
     sections: String,
     through: Vec<String>,
+    hears_sigterm: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ impl Builder {
             interfaces: String::new(),
             sections: String::new(),
             through: Vec::new(),
+            hears_sigterm: false,
         }
     }
 
@@ -114,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// Lets SIGTERM reach it although this process waits for signals itself ([`crate::interrupt`]).
+    #[must_use]
+    pub const fn hears_sigterm(mut self) -> Self {
+        self.hears_sigterm = true;
+        self
+    }
+
     /// Writes the files, starts the agent, and waits until it answers.
     ///
     /// # Errors
@@ -143,6 +152,7 @@ impl Builder {
             pin_dir: Path::new(BPFFS).join(format!("{PIN_PREFIX}{}-{counter}", process::id())),
             child: None,
             through: self.through,
+            hears_sigterm: self.hears_sigterm,
         };
         if !agent.through.is_empty() {
             // Whoever starts it need not be allowed where it was built. Copied by a process of its own:

@@ -63,8 +63,10 @@ mod reconcile;
 mod records;
 mod records_disk;
 mod rollups;
+mod sink_away;
 mod sink_files;
 mod sink_postgres;
+mod soak;
 mod statement;
 
 // The agent, and those who ask it.

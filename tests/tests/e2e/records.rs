@@ -1,52 +1,22 @@
 //! Usage records: whatever happens to a session and to the agent, what they count, and what is not recorded yet, is what
 //! was sent.
 
-use std::fmt::Write as _;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Result;
-use zerorate_tests::agent::Agent;
 use zerorate_tests::bill::Flow;
 use zerorate_tests::can_use_namespaces;
-use zerorate_tests::dice::Dice;
-use zerorate_tests::records::{Statement, Usage, billed, usage, volumes};
-use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, taken_in, under_load};
+use zerorate_tests::records::{Statement, Usage, check_records, check_statements, usage};
+use zerorate_tests::soak::kills;
+use zerorate_tests::town::{self, POLICY, taken_in, under_load};
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
 
 const OFTEN: &str = "[records]\ninterval = \"300ms\"\ncheckpoint = \"100ms\"";
+const TOWN: &[&str] = &["alice", "bob"];
 /// Nothing is recorded because it is time.
 const NEVER: &str = "[records]\ninterval = \"1h\"\ncheckpoint = \"100ms\"";
-
-/// That records and what is not recorded yet are what the counters say.
-fn check_statements(agent: &Agent) -> Result<()> {
-    for subscriber in ["alice", "bob"] {
-        let statement = Statement::of(agent, subscriber, &[])?;
-        assert_eq!(
-            statement.volumes,
-            billed(agent, subscriber)?,
-            "{subscriber}"
-        );
-    }
-    agent.check_order()
-}
-
-/// That everything has been recorded.
-fn check_records(agent: &Agent) -> Result<Vec<Usage>> {
-    let records = usage(agent)?;
-    for subscriber in ["alice", "bob"] {
-        let recorded = volumes(&records, subscriber);
-        assert_eq!(recorded, billed(agent, subscriber)?, "{subscriber}");
-    }
-    let file = agent.ledger().display().to_string();
-    let verified = agent
-        .command(&["ledger", "verify", "--ledger", &file])
-        .output()?;
-    assert!(verified.status.success(), "{verified:?}");
-    Ok(records)
-}
 
 #[test]
 fn whatever_happens_to_a_session_its_records_add_up() -> Result<()> {
@@ -81,11 +51,13 @@ fn whatever_happens_to_a_session_its_records_add_up() -> Result<()> {
         })
     })?;
     assert_eq!(agent.bill()?.sum(|_| true), flow);
-    check_statements(&agent)?;
+    check_statements(&agent, TOWN)?;
+    agent.check_order()?;
     agent.sigterm()?;
     agent.start()?;
-    check_statements(&agent)?;
-    let records = check_records(&agent)?;
+    check_statements(&agent, TOWN)?;
+    agent.check_order()?;
+    let records = check_records(&agent, TOWN)?;
     let causes = ["interval", "plan", "state", "reassign", "policy", "restart"];
     for cause in causes {
         let found = records.iter().any(|record| record.cause == cause);
@@ -120,54 +92,7 @@ fn killed_at_any_moment_it_records_nothing_twice_and_forgets_nothing() -> Result
     if !can_use_namespaces() {
         return Ok(());
     }
-    let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab)
-        .setting("watch = false")
-        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"")
-        .start()?;
-    let mut dice = Dice::new();
-    let flow = taken_in(&lab, || {
-        under_load(&town::pairs(&lab), || {
-            let mut list = SUBSCRIBERS.to_owned();
-            for round in 0..12 {
-                // In the middle of records, of the end of a row, of a change of policy, of a start.
-                let asked: &[&str] = match round % 4 {
-                    0 => &["status"],
-                    1 => &["subscriber", "plan", "alice", "small"],
-                    2 => &["subscriber", "plan", "alice", "basic"],
-                    _ => {
-                        write!(list, "\nc{round},small,active,10.3.0.{round}")?;
-                        agent.write_subscribers(&list)?;
-                        let group = format!("rating_group = 3{round}");
-                        agent.write_policy(&POLICY.replace("rating_group = 30", &group))?;
-                        &["policy", "reload"]
-                    }
-                };
-                let mut asked = agent.command(&[asked, &["--socket"]].concat());
-                asked.arg(agent.socket());
-                let mut asked = asked.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-                sleep(dice.time_below(Duration::from_millis(400)));
-                agent.kill9()?;
-                asked.wait()?;
-                if round % 3 == 0 {
-                    agent.spawn()?;
-                    sleep(dice.time_below(Duration::from_millis(700)));
-                    agent.kill9()?;
-                }
-                agent.start()?;
-            }
-            Ok(())
-        })
-    })?;
-    assert_eq!(agent.bill()?.sum(|_| true), flow);
-    check_statements(&agent)?;
-    agent.sigterm()?;
-    agent.start()?;
-    check_statements(&agent)?;
-    let records = check_records(&agent)?;
-    assert!(records.iter().any(|record| record.cause == "recovered"));
-    assert!(records.iter().any(|record| record.cause == "interval"));
-    Ok(())
+    kills::run(20, |_| Ok(()))
 }
 
 #[test]

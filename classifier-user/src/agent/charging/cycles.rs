@@ -66,7 +66,7 @@ fn end_of(id: &Arc<str>, account: &Account) -> Option<Reverse<(Timestamp, Arc<st
 /// A subscriber whose cycle has ended.
 struct Ended {
     id: Arc<str>,
-    account: Account,
+    account: Arc<Account>,
     cycles: Cycles,
     cycle: Cycle,
     renew: Renew,
@@ -111,7 +111,7 @@ impl Node {
             let seen = ended.last().is_some_and(|last| last.id == id);
             if let Some(cycle) = plan.cycle.filter(|_| !seen) {
                 ended.push(Ended {
-                    account: account.clone(),
+                    account: Arc::clone(account),
                     cycles,
                     cycle,
                     renew: plan.renew,
@@ -175,6 +175,7 @@ impl Node {
     /// Notes where a subscriber is in its cycles now.
     pub(in crate::agent) fn run_cycles(&mut self, id: &Arc<str>, cycles: Cycles) {
         if let Some(account) = self.accounts.subscribers.get_mut(id) {
+            let account = Arc::make_mut(account);
             account.cycles = Some(cycles);
             self.ends.0.extend(end_of(id, account));
         }

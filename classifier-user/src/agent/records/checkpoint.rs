@@ -83,6 +83,9 @@ impl Node {
                         "{wrong}: its record declares a gap, and it is recorded on from where it stands"
                     );
                 }
+                if done {
+                    self.recording.give_back();
+                }
                 if self.recording.due_until.take_if(|_| done).is_some() {
                     // What was recorded until now says that the clock was set.
                     let marked = std::mem::take(&mut self.recording.steps_due);

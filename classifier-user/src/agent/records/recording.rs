@@ -15,6 +15,9 @@ use crate::ledger::usage::{self, Cause, Closing, Counts, Cut, Judged, Label, Ter
 use crate::ledger::{Ledger, LedgerError};
 use crate::policy::{Bucket, Count, Grant, Policy};
 
+/// Rows there is room for when nothing is to be written.
+const KEPT: usize = 1 << 14;
+
 /// All that is between the counters and the ledger.
 #[derive(Debug)]
 pub(in crate::agent) struct Recording {
@@ -347,6 +350,12 @@ impl Recording {
             self.waiting
                 .push_back(Waiting::Closing(closing, terms, activity));
         }
+    }
+
+    /// Gives back the memory of what was to be written, where that was much.
+    pub(in crate::agent) fn give_back(&mut self) {
+        self.waiting.shrink_to(KEPT);
+        self.due.shrink_to(KEPT);
     }
 
     /// Rows that are new with what came into force.

@@ -1,11 +1,12 @@
-//! How long it takes to look at all rows, as the agent does every checkpoint, and to record those of a fifth of the most
-//! subscribers, as it does every interval.
+//! How long it takes to look at all rows, as the agent does every checkpoint, also when a fifth of them moved, and to
+//! record that fifth, as it does every interval.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use classifier::layout::Meter;
+use classifier::layout::{Meter, meter_word};
 use jiff::Timestamp;
 use zerorate::accounts::activity::{Moment, Sums, Watch};
 use zerorate::accounts::{Catalog, Charged, KnownClass, Layout, MeterKey};
@@ -20,6 +21,8 @@ use crate::world::{CLASSES, World};
 
 /// Rows of one transaction, as the agent writes them.
 const AT_ONCE: usize = 1_000;
+/// Subscribers of which one transaction says what they drew.
+const DRAWN_AT_ONCE: usize = 4_000;
 /// Meters that move between two records.
 const MOVED: u32 = 3;
 
@@ -48,6 +51,26 @@ pub(crate) fn run(world: &World, lab: &Lab, course: &Course, results: &mut Resul
     let path = directory.path().join("ledger.db");
     let (mut ledger, _) = Ledger::open(&path)?;
     ledger.begin_epoch(1, Timestamp::UNIX_EPOCH)?;
+    let mut other = Ledger::open(&directory.path().join("drawn.db"))?.0;
+    let mut checkpoint = |round: u64| -> Result<f64> {
+        for row in &rows {
+            let bytes = lab.lines.word(*row, meter_word(0, false));
+            bytes.fetch_add(1_500, Ordering::Relaxed);
+        }
+        let begun = Instant::now();
+        look();
+        // And what each drew from a bucket is on the disk.
+        for rows in rows.chunks(DRAWN_AT_ONCE) {
+            let drawn: Vec<_> = rows.iter().map(|row| (*row, 0, round * 1_500)).collect();
+            other.put_drawn(&drawn)?;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    };
+    // The first time they are all new.
+    checkpoint(1)?;
+    let samples = (2..2 + course.effort.rounds as u64).map(&mut checkpoint);
+    let samples: Vec<f64> = samples.collect::<Result<_>>().context("a checkpoint")?;
+    results.figure("checkpoint_active_seconds", Timing::of(samples).ns);
     let mut numbers = TermsNumbers::default();
     let terms = Arc::new(terms());
     let mut record = |round: u64| -> Result<f64> {

@@ -1,5 +1,5 @@
-//! How long the agent takes to start with many subscribers, when it begins and when it takes over, how much memory of
-//! the kernel they take at rest, and how many sessions it changes in a second.
+//! How long the agent takes to start with many subscribers, when it begins and when it takes over, how much memory they
+//! take at rest, the kernel's and its own, and how many sessions it changes in a second.
 
 use std::env;
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{ArrayOfMaps, Map, MapData, MapError};
 use zerorate_tests::agent::{Agent, BINARY_VARIABLE};
 use zerorate_tests::interrupt;
+use zerorate_tests::memory::{self, Memory};
 use zerorate_tests::netns::NetNs;
 use zerorate_tests::veth::Veth;
 
@@ -86,9 +87,12 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
         "kernel_bytes_per_subscriber",
         bytes as f64 / subscribers as f64,
     );
+    results.figure("agent_bytes", at_rest(&agent)?);
+    results.figure("agent_peak_bytes", most(&agent)?);
     // Killed, not asked: what is taken over is then what the kernel has, and nothing else.
     agent.kill9()?;
     results.figure("restart_seconds", start(&mut agent)?);
+    results.figure("agent_bytes_taken_over", at_rest(&agent)?);
     // Every second subscriber moves to another address: as many sessions end and begin.
     agent.write_subscribers(&list(subscribers, |number| number % 2 == 0))?;
     let begun = Instant::now();
@@ -100,6 +104,8 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
         "the agent says: {said}"
     );
     results.figure("session_changes_per_second", moved as f64 / seconds);
+    results.figure("agent_bytes_changed", at_rest(&agent)?);
+    results.figure("agent_peak_bytes_changed", most(&agent)?);
     agent.kill9()?;
     Ok(())
 }
@@ -132,6 +138,33 @@ fn start(agent: &mut Agent) -> Result<f64> {
         sleep(Duration::from_millis(20));
     }
     anyhow::bail!("the agent does not answer:\n{}", agent.log())
+}
+
+/// Bytes the agent has of its own, besides the kernel's maps, when it has done what there was to do and given back what it
+/// does not need any more.
+fn at_rest(agent: &Agent) -> Result<f64> {
+    const PAUSE: Duration = Duration::from_secs(2);
+    let process = agent.id().context("the agent has ended")?;
+    let mut before = Memory::of(process)?.own;
+    let begun = Instant::now();
+    let mut still = 0;
+    // Records of half of them are written meanwhile.
+    while still < 5 && begun.elapsed() < PATIENCE {
+        interrupt::check()?;
+        sleep(PAUSE);
+        let now = Memory::of(process)?.own;
+        let same = now.abs_diff(before) <= before / 200;
+        still = if same { still + 1 } else { 0 };
+        before = now;
+    }
+    Ok(before as f64)
+}
+
+/// The most it ever had of its own, or less: what it has of maps was not there all the time.
+fn most(agent: &Agent) -> Result<f64> {
+    let process = agent.id().context("the agent has ended")?;
+    let maps = Memory::of(process)?.maps;
+    Ok(memory::peak(process)?.saturating_sub(maps) as f64)
 }
 
 /// What the kernel says all pinned maps take, and the maps inside them that are not pinned.
