@@ -2,6 +2,7 @@
 //! each plan; now, or as it was. And the reverse: what a set, a class or a whole prefix is, and what a usage record came from.
 
 mod address;
+mod asn;
 mod lifetime;
 mod record;
 mod reverse;
@@ -21,12 +22,13 @@ use serde::Serialize;
 use self::address::{Answer, print_table};
 use self::lifetime::Life;
 use self::source::{Found, Source};
+use crate::import::Key;
 use crate::policy::{self, Plan, Policy, parse_prefix};
 
 /// Explain the class of an address, and who pays for it
 ///
 /// From a policy directory, or from what was in force on a gateway at a time (--history). Also: which sets touch a whole
-/// prefix, what a set or a class holds, and what a usage record came from.
+/// prefix, or what an AS originates; what a set or a class holds, and what a usage record came from.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").required(true))]
 pub struct Args {
@@ -35,6 +37,11 @@ pub struct Args {
     /// The remote address, as in 203.0.113.7 or 2001:db8::1; or a whole prefix, for the sets that touch it
     #[arg(long, value_name = "IP", group = "what", value_parser = parse_remote)]
     remote: Option<IpNet>,
+    /// Which sets touch what this AS originates, as in AS48979; with --routes or --dump
+    #[arg(long, value_name = "AS", group = "what", value_parser = parse_asn)]
+    asn: Option<String>,
+    #[command(flatten)]
+    routes: asn::Routes,
     /// What this set holds
     #[arg(long, value_name = "NAME", group = "what")]
     set: Option<String>,
@@ -102,6 +109,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         explain_class(&policy, name, &plans, at, args.format)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(asn) = &args.asn {
+        args.routes.explain(&policy, asn, at, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let remote = args.remote.context("name a --remote")?;
     if remote.prefix_len() != remote.max_prefix_len() {
         reverse::touching(&policy, remote, at, args.format)?;
@@ -160,6 +171,12 @@ fn explain_class(
 /// An address, or a prefix.
 fn parse_remote(text: &str) -> Result<IpNet> {
     parse_prefix(text).map_err(|error| anyhow::anyhow!("{error}; {}", error.help()))
+}
+
+/// An AS number, as tables are compared with it.
+fn parse_asn(text: &str) -> Result<String> {
+    let normal = Key::Asn.normal(text);
+    normal.map_err(|error| anyhow::anyhow!("{error}; {}", error.help()))
 }
 
 fn find_plan<'a>(policy: &'a Policy, name: &str) -> Result<&'a Plan> {

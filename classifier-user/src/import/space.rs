@@ -47,6 +47,16 @@ impl Addresses {
         self.ranges.iter().flat_map(|&range| cut(range)).collect()
     }
 
+    /// Whether an address is in both.
+    #[must_use]
+    pub fn touches(&self, other: &Self) -> bool {
+        other.ranges.iter().any(|range| {
+            let before = |own: &Range| (own.v6, own.last) < (range.v6, range.first);
+            let next = self.ranges.get(self.ranges.partition_point(before));
+            next.is_some_and(|own| own.v6 == range.v6 && own.first <= range.last)
+        })
+    }
+
     /// What is in this space and not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
@@ -153,6 +163,10 @@ mod tests {
         let rest = space.minus(&half).prefixes();
         let rest: Vec<String> = rest.iter().map(IpNet::to_string).collect();
         assert_eq!(rest, ["0.0.0.0/1", "::/1"]);
+        let last = Addresses::of(&["255.255.255.255/32".parse().unwrap()]);
+        assert!(space.touches(&last) && half.touches(&last) && last.touches(&half));
+        let first = Addresses::of(&["0.0.0.0/32".parse().unwrap(), "7fff::/16".parse().unwrap()]);
+        assert!(!half.touches(&first) && !first.touches(&half));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl<'a> Match<'a> {
         }
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         format!("{}:{}:{}", self.file, self.line, self.column)
     }
 }

@@ -149,6 +149,43 @@ fn explain_answers_the_other_way_round() {
     assert_eq!(before[0]["inactive"][0]["set"], "portals");
     assert_eq!(before[0]["inside"], json!([]));
 
+    fs::write(
+        dir.path().join("routes.txt"),
+        "203.0.112.0/23 64500\n198.51.100.0/24 64500_64501\n203.0.115.0/24 64501\n",
+    )
+    .unwrap();
+    let of_as = [
+        "--asn",
+        "64500",
+        "--routes",
+        "routes.txt",
+        "--at",
+        "2023-01-01",
+    ];
+    let lines = explain(dir.path(), &of_as);
+    let [originated] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(
+        (&originated["asn"], &originated["prefixes"]),
+        (&json!("AS64500"), &json!(2))
+    );
+    let sets = originated["sets"].as_array().unwrap().iter();
+    let sets: Vec<_> = sets
+        .map(|set| (&set["set"], &set["in_force"], &set["space"]))
+        .collect();
+    let one = json!("256 IPv4 addresses (1 /24)");
+    let two = json!("512 IPv4 addresses (2 /24s)");
+    // Who announces a part of what a set lists, or all of it, is touched by it in that part.
+    assert_eq!(
+        sets,
+        [
+            (&json!("portals"), &json!(false), &one),
+            (&json!("exchange"), &json!(true), &two),
+        ]
+    );
+    assert_eq!(originated["otherwise_space"], one);
+
     let lines = explain(dir.path(), &["--set", "portals", "--at", "2023-01-01"]);
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["prefixes"], json!(["203.0.113.0/24"]));
