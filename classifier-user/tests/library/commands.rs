@@ -6,10 +6,10 @@ mod plans_in_time;
 mod progress;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+use crate::shell::{stderr, stdout, zerorate};
 
 const POLICY: &str = r#"name = "sample"
 default_class = "internet"
@@ -55,21 +55,4 @@ fn sample() -> TempDir {
     fs::write(dir.path().join("portals.txt"), "203.0.113.0/24\n").unwrap();
     fs::write(dir.path().join("subscribers.csv"), SUBSCRIBERS).unwrap();
     dir
-}
-
-/// Runs `zerorate` in `dir`, so that the paths it prints are the same everywhere.
-fn zerorate(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_zerorate"))
-        .args(arguments)
-        .current_dir(dir)
-        .output()
-        .unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

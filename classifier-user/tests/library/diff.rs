@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::shell::succeeded as said;
+
 const OLD: &str = r#"name = "old"
 default_class = "internet"
 [classes.internet]
@@ -50,11 +52,6 @@ fn diff(dir: &TempDir, arguments: &[&str]) -> Output {
         .current_dir(dir.path())
         .output()
         .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 #[test]

@@ -6,10 +6,9 @@ mod command;
 mod formats;
 mod malformed;
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
 use zerorate::import::{Format, Key, Request};
+
+use crate::shell::{stderr as said, zerorate};
 
 /// Seen from the package's directory, in which cargo runs tests.
 const FIXTURES: &str = "tests/library/imports/fixtures";
@@ -40,16 +39,3 @@ file = "list.txt"
 format = "text"
 from = ["source"]
 "#;
-
-fn zerorate(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zerorate"));
-    command
-        .current_dir(dir)
-        .args(arguments)
-        .stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}

@@ -6,6 +6,7 @@
 
 #[path = "../ledger/agent.rs"]
 mod agent;
+mod shell;
 #[path = "../skip/mod.rs"]
 mod skip;
 

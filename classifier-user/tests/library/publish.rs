@@ -9,10 +9,11 @@ mod pages;
 mod twice;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
+
+use crate::shell::{stderr as said, zerorate};
 
 /// A policy in which most of what pages can say is said.
 const POLICY: &str = include_str!("publish/policy.toml");
@@ -42,18 +43,6 @@ fn publish(dir: &TempDir, at: &str, more: &[&str]) -> Output {
     zerorate(dir.path(), &[&common[..], &["--at", at], more].concat())
 }
 
-fn zerorate(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_zerorate"))
-        .args(arguments)
-        .current_dir(dir)
-        .output()
-        .unwrap()
-}
-
 fn page(dir: &TempDir, name: &str) -> String {
     fs::read_to_string(dir.path().join("out").join(name)).unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::shell::{succeeded as said, zerorate};
+
 /// Somebody with a key of minisign.
 struct Signer {
     dir: TempDir,
@@ -51,19 +53,6 @@ impl Signer {
     fn sign(&self, file: &Path) {
         self.sign_as(file, &[]);
     }
-}
-
-fn zerorate(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_zerorate"))
-        .args(arguments)
-        .current_dir(dir)
-        .output()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// What is told of what is refused, which has to say something of each of these.

@@ -1,5 +1,6 @@
 //! `zerorate explain`: whose an address is, why, and who pays.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
