@@ -126,7 +126,7 @@ fn check_tells_programs_one_object_a_diagnostic() {
                 "line": 2,
                 "column": 1,
                 "message": "set \"portals\": 10.0.0.0/8 is private address space",
-                "help": "if this is meant, add expect = [\"private\"] to the set",
+                "help": "take it out, since nothing on the Internet has such addresses; if this is meant, add expect = [\"private\"] to the set",
             })]
         );
     }
