@@ -81,7 +81,7 @@ pub struct Node {
     pub(super) schedule: Schedule,
     /// Money that may have to be priced anew.
     pub(super) purses: Vec<Purse>,
-    /// Errors of the latest reload, if it failed.
+    /// Errors of the latest reload or start, if it failed.
     pub(super) refused: Option<String>,
     /// How feeds do.
     pub(super) feeds: Vec<FeedStatus>,
@@ -347,6 +347,12 @@ impl Node {
     #[must_use]
     pub fn timezone(&self) -> &jiff::tz::TimeZone {
         &self.config.timezone
+    }
+
+    /// Names of interfaces that are counted on, or were since the counters began.
+    #[must_use]
+    pub fn interface_names(&self) -> Vec<String> {
+        self.numbered_interfaces().keys().cloned().collect()
     }
 
     /// Interfaces by name, with their numbers in the books.

@@ -28,6 +28,7 @@ use tower_service::Service as _;
 use tracing::{debug, error, warn};
 
 use super::access::Peer;
+use super::access::pace::Seldom;
 use super::body::Heard;
 use super::tls::Tls;
 use crate::config::Api;
@@ -172,8 +173,12 @@ impl Drop for Place {
 /// replaced; of agents that find one at the same time only one may.
 fn listen(socket: &Path) -> io::Result<(Place, UnixListener)> {
     let taken = || io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there");
-    if let Some(directory) = socket.parent() {
+    if let Some(directory) = socket.parent()
+        && !directory.exists()
+    {
         std::fs::create_dir_all(directory)?;
+        // Who may come in the socket and roles say, also of those who are given the socket later.
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
     }
     let lock = Lock::take(socket)?.ok_or_else(taken)?;
     if socket.exists() {
@@ -237,6 +242,7 @@ async fn admit_clients(
 ) {
     // They end with this.
     let mut handshakes = JoinSet::new();
+    let refusals = Arc::new(Seldom::default());
     while let Some(one) = turn(&connections).await {
         while handshakes.try_join_next().is_some() {}
         let (stream, address) = match listener.accept().await {
@@ -248,6 +254,7 @@ async fn admit_clients(
             }
         };
         let (tls, accepted) = (Arc::clone(&tls), accepted.clone());
+        let refusals = Arc::clone(&refusals);
         handshakes.spawn(async move {
             match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                 Ok(Ok((stream, names))) => {
@@ -262,12 +269,28 @@ async fn admit_clients(
                     // Nobody is left to be let in when the agent stops.
                     let _ = accepted.send((stream, peer)).await;
                 }
+                Ok(Err(error)) if is_of_certificate(&error) => {
+                    let Some(untold) = refusals.now() else {
+                        return;
+                    };
+                    let more = match untold {
+                        0 => String::new(),
+                        n => format!(" (and {n} more since the last one that was logged)"),
+                    };
+                    warn!("refused a certificate of {}: {error}{more}", address.ip());
+                }
                 // Whoever knocks at a port that is open can make it say so.
                 Ok(Err(error)) => debug!("TLS with {}: {error}", address.ip()),
                 Err(_) => debug!("TLS with {} took too long", address.ip()),
             }
         });
     }
+}
+
+/// Whether somebody has shown a certificate that is not believed: out of date, or of another authority.
+fn is_of_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 impl AsyncRead for Stream {

@@ -180,6 +180,8 @@ pub struct StatementPhrases {
     pub removed: &'static str,
     /// Until when it is complete.
     pub complete_until: &'static str,
+    /// Until when records are gone, before a time.
+    pub pruned_until: &'static str,
     /// Heading of time and speed.
     pub time: &'static str,
     /// Time of sessions.
@@ -220,6 +222,8 @@ pub struct StatementPhrases {
     pub dropped: &'static str,
     /// Nothing was used.
     pub nothing: &'static str,
+    /// No record of the period is left to say what was used.
+    pub nothing_kept: &'static str,
     /// Heading of outages.
     pub outages: &'static str,
     /// When one began,
@@ -230,6 +234,12 @@ pub struct StatementPhrases {
     pub cause: &'static str,
     /// Time that is credited.
     pub creditable: &'static str,
+    /// Heading of corrections of records, which are in no sum.
+    pub corrections: &'static str,
+    /// The number of the record that is corrected.
+    pub record: &'static str,
+    /// Why it is.
+    pub reason: &'static str,
     /// What the prices are.
     pub prices: &'static str,
 }

@@ -178,6 +178,7 @@ impl Ledger {
                 first_seq: pruned.first,
                 last_seq: pruned.last,
                 before: prune.before,
+                latest: Some(pruned.latest),
                 by: prune.by.clone(),
                 chain: hex::encode(chain),
             },

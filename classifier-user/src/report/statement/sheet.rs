@@ -10,6 +10,8 @@ use super::called::ByName;
 use super::{Statement, StatementRow};
 use crate::balance::money::Amount;
 use crate::language::{Language, Phrases};
+use crate::ledger::notes::Corrected;
+use crate::ledger::records::{Record, What};
 
 /// What there is to say.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,10 +82,13 @@ impl Sheet {
         let said = &writer.phrases.statement;
         let mut tables = vec![writer.time()];
         let mut notes = Vec::new();
-        if statement.usage.is_empty() {
+        if !statement.usage.is_empty() {
+            tables.push(writer.volume(said.volume, &statement.usage));
+        } else if statement.head.pruned_until.is_none() {
             notes.push(said.nothing.to_owned());
         } else {
-            tables.push(writer.volume(said.volume, &statement.usage));
+            // Nobody knows any more whether something was used.
+            notes.push(said.nothing_kept.to_owned());
         }
         if !statement.dropped.is_empty() {
             tables.push(writer.volume(said.dropped, &statement.dropped));
@@ -91,6 +96,7 @@ impl Sheet {
         if !statement.outages.is_empty() {
             tables.push(writer.outages());
         }
+        tables.extend(writer.corrections());
         if statement.usage.iter().any(|row| row.price.is_some()) {
             notes.push(said.prices.to_owned());
         }
@@ -163,6 +169,9 @@ impl Writer<'_> {
                 rates(used.peak_down_bps, used.peak_up_bps),
             ),
         ];
+        if let Some(pruned) = head.pruned_until {
+            facts.insert(4, (said.pruned_until.to_owned(), self.at(pruned)));
+        }
         if let Some(plan) = &head.plan {
             let called = self.called(|called| &called.plans, plan);
             facts.insert(2, (said.plan.to_owned(), called));
@@ -275,6 +284,39 @@ impl Writer<'_> {
             rows: lines,
             total: Some(total),
         }
+    }
+
+    /// What should have been recorded of usage, beside the sums, which stay; outages are told as they were corrected.
+    fn corrections(&self) -> Option<Grid> {
+        let said = &self.phrases.statement;
+        let row = |record: &Record| {
+            let What::Correction(correction) = &record.entry.what else {
+                return None;
+            };
+            let Corrected::Usage {
+                bytes_up,
+                bytes_down,
+                ..
+            } = correction.right
+            else {
+                return None;
+            };
+            Some(vec![
+                self.number(correction.corrects),
+                self.number(bytes_down),
+                self.number(bytes_up),
+                Entry::text(record.entry.reason.as_deref().unwrap_or("")),
+            ])
+        };
+        let rows: Vec<_> = self.statement.records.iter().filter_map(row).collect();
+        (!rows.is_empty()).then(|| Grid {
+            caption: said.corrections.to_owned(),
+            heads: [said.record, said.received, said.sent, said.reason]
+                .map(str::to_owned)
+                .to_vec(),
+            rows,
+            total: None,
+        })
     }
 
     fn outages(&self) -> Grid {
