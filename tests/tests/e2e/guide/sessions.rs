@@ -158,6 +158,12 @@ impl Known {
         if shown.replacen(a, b, 1) != printed {
             return false;
         }
+        // Versions are directories, too.
+        if a.contains('/') {
+            let parts = (a.split('/'), b.split('/'));
+            return parts.0.clone().count() == parts.1.clone().count()
+                && parts.0.zip(parts.1).all(|(a, b)| self.same(a, b));
+        }
         if let (Ok(a), Ok(b)) = (a.parse::<Timestamp>(), b.parse::<Timestamp>()) {
             return a.duration_since(b).abs() < NEAR;
         }
