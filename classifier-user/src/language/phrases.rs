@@ -180,6 +180,8 @@ pub struct StatementPhrases {
     pub removed: &'static str,
     /// Until when it is complete.
     pub complete_until: &'static str,
+    /// Until when records are gone, before a time.
+    pub pruned_until: &'static str,
     /// Heading of time and speed.
     pub time: &'static str,
     /// Time of sessions.
@@ -220,6 +222,8 @@ pub struct StatementPhrases {
     pub dropped: &'static str,
     /// Nothing was used.
     pub nothing: &'static str,
+    /// No record of the period is left to say what was used.
+    pub nothing_kept: &'static str,
     /// Heading of outages.
     pub outages: &'static str,
     /// When one began,

@@ -98,11 +98,27 @@ pub enum What {
         last_seq: u64,
         /// None of them ended after this.
         before: Timestamp,
+        /// When the latest of them ended; earlier versions did not note it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        latest: Option<Timestamp>,
         /// Who said so.
-        by: String,
+        #[schema(value_type = String)]
+        by: Box<str>,
         /// The chain's hash with the last of them, 64 hex digits.
-        chain: String,
+        #[schema(value_type = String)]
+        chain: Box<str>,
     },
+}
+
+impl Record {
+    /// Until when records may be gone, where this says that some were pruned.
+    #[must_use]
+    pub fn pruned_until(&self) -> Option<Timestamp> {
+        match self.entry.what {
+            What::Prune { before, latest, .. } => Some(latest.unwrap_or(before.min(self.time))),
+            _ => None,
+        }
+    }
 }
 
 /// What a table of an earlier version lacks: records are found by their kind.

@@ -83,8 +83,11 @@ pub struct Head {
     pub from: Timestamp,
     /// and ends with this.
     pub to: Timestamp,
-    /// Everything the subscriber used until then is in it.
+    /// Everything the subscriber used until then is in it, but for what was pruned.
     pub complete_until: Timestamp,
+    /// What was recorded until then was pruned, all or some of it, and is not in it; absent where the period begins later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned_until: Option<Timestamp>,
     /// End of the subscriber's latest record in the period; what came after it is in the statement, and in no record yet.
     pub recorded_until: Option<Timestamp>,
     /// Its plan now; `null` for who has no session.

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::json;
 use zerorate::language::Language;
 use zerorate::policy;
-use zerorate::report::Traffic;
+use zerorate::report::{Format, Traffic};
 use zerorate::report::statement::{Sheet, Statement, Sum};
 
 const POLICY: &str = r#"
@@ -171,11 +171,43 @@ fn each_language_has_its_statement() {
 }
 
 #[test]
+fn of_a_pruned_period_no_statement_says_that_nothing_was_used() {
+    let mut statement = statement();
+    statement.usage.clear();
+    statement.head.pruned_until = "2026-11-14T19:00:00Z".parse().ok();
+    for language in Language::ALL {
+        let said = &language.phrases().statement;
+        let sheet = Sheet::of(&statement, language);
+        let text = text(&sheet);
+        assert!(!text.contains(said.nothing), "{text}");
+        assert!(text.contains(said.nothing_kept), "{text}");
+        let mut csv = Vec::new();
+        sheet.csv(&mut csv).unwrap();
+        for laid_out in [text, String::from_utf8(csv).unwrap(), sheet.page()] {
+            assert!(laid_out.contains(said.pruned_until), "{laid_out}");
+        }
+    }
+    let printed = |format| {
+        let mut out = Vec::new();
+        statement.write(&mut out, format).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let table = printed(Format::Table);
+    let expected = "but for what was pruned: records until 2026-11-15 00:00:00 are gone";
+    assert!(table.contains(expected), "{table}");
+    let json = printed(Format::Json);
+    let expected = r#""pruned_until":"2026-11-14T19:00:00Z""#;
+    assert!(json.contains(expected), "{json}");
+    let csv = printed(Format::Csv);
+    assert!(csv.contains(",2026-11-14T19:00:00Z,"), "{csv}");
+}
+
+#[test]
 fn a_page_has_the_figures_of_the_json_and_nothing_from_elsewhere() {
     let statement = statement();
     let mut json = Vec::new();
     statement
-        .write(&mut json, zerorate::report::Format::Json)
+        .write(&mut json, Format::Json)
         .unwrap();
     let json = String::from_utf8(json).unwrap();
     let mut expected = BTreeSet::new();

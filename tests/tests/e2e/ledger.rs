@@ -369,6 +369,24 @@ fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Re
         (&"it is time".into(), &last.into())
     );
     assert!(!files[0].exists());
+    // Nor does anybody say that nothing was used when nobody knows any more; of what came later everything is there.
+    let before = [
+        "statement",
+        "alice",
+        "--from",
+        "2026-01-01",
+        "--to",
+        "2026-01-02",
+    ];
+    let said = agent.ask(&before)?;
+    let (gone, nothing) = ("Records no longer kept, up to", "Nothing was used");
+    assert!(said.contains(gone) && !said.contains(nothing), "{said}");
+    let of_usage = ["usage", "--subscriber", "alice"];
+    let said = agent.ask(&[&of_usage[..], &before[2..]].concat())?;
+    assert!(said.contains("but for what was pruned"), "{said}");
+    let now = jiff::Timestamp::now().to_string();
+    let said = agent.ask(&["statement", "alice", "--from", &now])?;
+    assert!(!said.contains(gone) && said.contains(nothing), "{said}");
     agent.sigterm()?;
     let file = agent.ledger().display().to_string();
     let found = sound(&agent, &["--ledger", &file])?;

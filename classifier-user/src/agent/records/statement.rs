@@ -115,12 +115,15 @@ impl Node {
         if found.is_empty() && records.is_empty() && account.is_none() {
             return Ok(None);
         }
+        // Before anything is left out: what was pruned last week is missing of last year.
+        let pruned_until = of_nobody.iter().filter_map(Record::pruned_until).max();
         let spans = outages::spans(&found, &records, now);
         records.retain(|record| record.time > after && record.time <= last);
         let first = found.iter().map(|found| found.session.start).min();
         let from = Some(after)
             .filter(|after| *after > Timestamp::MIN)
             .or(first);
+        let pruned_until = pruned_until.filter(|until| from.is_none_or(|from| from < *until));
         let shortest = self.config.records.checkpoint.as_secs_f64();
         let mut sum = Sum::default();
         let mut total = Totals::default();
@@ -169,6 +172,7 @@ impl Node {
                 from: from.unwrap_or(to).min(to),
                 to,
                 complete_until: to.min(now),
+                pruned_until,
                 recorded_until,
                 plan: now_is.as_ref().map(|view| view.plan.clone()),
                 state: now_is.map_or_else(|| "removed".to_owned(), |view| view.state),

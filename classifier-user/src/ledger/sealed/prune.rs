@@ -178,8 +178,9 @@ impl Ledger {
                 first_seq: pruned.first,
                 last_seq: pruned.last,
                 before: prune.before,
-                by: prune.by.clone(),
-                chain: hex::encode(chain),
+                latest: Some(pruned.latest),
+                by: prune.by.as_str().into(),
+                chain: hex::encode(chain).into(),
             },
         };
         let last = pruned.last as i64;

@@ -31,7 +31,7 @@ enum Own<'a> {
 }
 
 /// Every field a line has.
-const COLUMNS: [&str; 51] = [
+const COLUMNS: [&str; 52] = [
     "kind",
     "subscriber",
     "node",
@@ -39,6 +39,7 @@ const COLUMNS: [&str; 51] = [
     "from",
     "to",
     "complete_until",
+    "pruned_until",
     "recorded_until",
     "epoch",
     "session",
@@ -151,6 +152,13 @@ impl Statement {
         };
         let complete = time(head.complete_until);
         writeln!(out, "complete until {complete}, {recorded}")?;
+        if let Some(pruned) = head.pruned_until {
+            let pruned = time(pruned);
+            writeln!(
+                out,
+                "but for what was pruned: records until {pruned} are gone, all or some of them"
+            )?;
+        }
         match &head.plan {
             Some(plan) => writeln!(out, "{}, plan {plan}", head.state)?,
             None => writeln!(out, "{}", head.state)?,

@@ -80,10 +80,13 @@ impl Sheet {
         let said = &writer.phrases.statement;
         let mut tables = vec![writer.time()];
         let mut notes = Vec::new();
-        if statement.usage.is_empty() {
+        if !statement.usage.is_empty() {
+            tables.push(writer.volume(said.volume, &statement.usage));
+        } else if statement.head.pruned_until.is_none() {
             notes.push(said.nothing.to_owned());
         } else {
-            tables.push(writer.volume(said.volume, &statement.usage));
+            // Nobody knows any more whether something was used.
+            notes.push(said.nothing_kept.to_owned());
         }
         if !statement.dropped.is_empty() {
             tables.push(writer.volume(said.dropped, &statement.dropped));
@@ -163,6 +166,9 @@ impl Writer<'_> {
                 rates(used.peak_down_bps, used.peak_up_bps),
             ),
         ];
+        if let Some(pruned) = head.pruned_until {
+            facts.insert(4, (said.pruned_until.to_owned(), self.at(pruned)));
+        }
         if let Some(plan) = &head.plan {
             let called = self.called(|called| &called.plans, plan);
             facts.insert(2, (said.plan.to_owned(), called));

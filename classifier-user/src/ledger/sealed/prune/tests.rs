@@ -41,6 +41,9 @@ fn what_is_pruned_is_gone_and_a_record_says_so() {
         (1, last, gone.len() as u64)
     );
     assert_eq!((record.seq, &*record.entry.kind), (41, "prune"));
+    // To the moment, not only to the one that was asked for.
+    assert_eq!(record.pruned_until(), Some(pruned.latest));
+    assert!(pruned.latest < at(40));
     for file in gone {
         let path = desk.ledger.place_of(&file.file);
         assert!(!path.exists());
