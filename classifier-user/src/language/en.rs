@@ -117,6 +117,9 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "To",
         cause: "Cause",
         creditable: "Time to be credited",
+        corrections: "Corrections: what is right instead of a record; not in the sums above",
+        record: "Record",
+        reason: "Reason",
         prices: "Amounts are reckoned at the prices that were in force at the time of use.",
     },
 };

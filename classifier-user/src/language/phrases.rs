@@ -234,6 +234,12 @@ pub struct StatementPhrases {
     pub cause: &'static str,
     /// Time that is credited.
     pub creditable: &'static str,
+    /// Heading of corrections of records, which are in no sum.
+    pub corrections: &'static str,
+    /// The number of the record that is corrected.
+    pub record: &'static str,
+    /// Why it is.
+    pub reason: &'static str,
     /// What the prices are.
     pub prices: &'static str,
 }

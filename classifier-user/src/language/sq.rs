@@ -117,6 +117,9 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "Deri më",
         cause: "Shkaku",
         creditable: "Koha për kreditim",
+        corrections: "Korrigjime: vlerat e sakta në vend të atyre të regjistruara; nuk janë në shumat më lart",
+        record: "Regjistrimi",
+        reason: "Arsyeja",
         prices: "Shumat janë llogaritur sipas çmimeve që vlenin në kohën e përdorimit.",
     },
 };

@@ -117,6 +117,9 @@ pub(super) const PHRASES: Phrases = Phrases {
         to: "Tugashi",
         cause: "Sababi",
         creditable: "Qayta hisoblanadigan vaqt",
+        corrections: "Tuzatishlar: yozilgani oʻrniga toʻgʻri qiymatlar; yuqoridagi jami hisobga kiritilmagan",
+        record: "Yozuv",
+        reason: "Asosi",
         prices: "Summalar foydalanish vaqtida amalda boʻlgan narxlar boʻyicha hisoblangan.",
     },
 };

@@ -330,6 +330,11 @@ fn what_people_record_is_recorded_once_and_changes_no_sum() -> Result<()> {
         .iter()
         .filter(|record| record["kind"] == "correction");
     assert_eq!(shown.collect::<Vec<_>>(), [&correction]);
+    let told = agent.ask(&["statement", "alice"])?;
+    assert!(
+        told.contains("Corrections:") && told.contains("one byte short"),
+        "{told}"
+    );
 
     // An agent later, all is as it was, and still recorded once.
     agent.sigterm()?;

@@ -10,6 +10,8 @@ use super::called::ByName;
 use super::{Statement, StatementRow};
 use crate::balance::money::Amount;
 use crate::language::{Language, Phrases};
+use crate::ledger::notes::Corrected;
+use crate::ledger::records::{Record, What};
 
 /// What there is to say.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +96,7 @@ impl Sheet {
         if !statement.outages.is_empty() {
             tables.push(writer.outages());
         }
+        tables.extend(writer.corrections());
         if statement.usage.iter().any(|row| row.price.is_some()) {
             notes.push(said.prices.to_owned());
         }
@@ -281,6 +284,39 @@ impl Writer<'_> {
             rows: lines,
             total: Some(total),
         }
+    }
+
+    /// What should have been recorded of usage, beside the sums, which stay; outages are told as they were corrected.
+    fn corrections(&self) -> Option<Grid> {
+        let said = &self.phrases.statement;
+        let row = |record: &Record| {
+            let What::Correction(correction) = &record.entry.what else {
+                return None;
+            };
+            let Corrected::Usage {
+                bytes_up,
+                bytes_down,
+                ..
+            } = correction.right
+            else {
+                return None;
+            };
+            Some(vec![
+                self.number(correction.corrects),
+                self.number(bytes_down),
+                self.number(bytes_up),
+                Entry::text(record.entry.reason.as_deref().unwrap_or("")),
+            ])
+        };
+        let rows: Vec<_> = self.statement.records.iter().filter_map(row).collect();
+        (!rows.is_empty()).then(|| Grid {
+            caption: said.corrections.to_owned(),
+            heads: [said.record, said.received, said.sent, said.reason]
+                .map(str::to_owned)
+                .to_vec(),
+            rows,
+            total: None,
+        })
     }
 
     fn outages(&self) -> Grid {
