@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
+use nix::sys::stat::{Mode, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,6 +62,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// When it cannot start, or cannot go on.
 pub fn run(config: &Path) -> anyhow::Result<()> {
     fault::check()?;
+    keep_private();
     let config = Config::load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -68,6 +70,14 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
     let result = runtime.block_on(run_until_told(config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// What is made from here on says what subscribers did: nobody but owner and group reads it, whatever shell this was started
+/// from. There is no other thread yet whose files it could be about.
+fn keep_private() {
+    let closed = Mode::S_IWGRP | Mode::S_IRWXO;
+    let asked_for = umask(closed);
+    umask(asked_for | closed);
 }
 
 async fn run_until_told(config: Config) -> anyhow::Result<()> {

@@ -172,8 +172,12 @@ impl Drop for Place {
 /// replaced; of agents that find one at the same time only one may.
 fn listen(socket: &Path) -> io::Result<(Place, UnixListener)> {
     let taken = || io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there");
-    if let Some(directory) = socket.parent() {
+    if let Some(directory) = socket.parent()
+        && !directory.exists()
+    {
         std::fs::create_dir_all(directory)?;
+        // Who may come in the socket and roles say, also of those who are given the socket later.
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
     }
     let lock = Lock::take(socket)?.ok_or_else(taken)?;
     if socket.exists() {

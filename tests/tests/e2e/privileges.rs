@@ -2,7 +2,7 @@
 //! enough memory.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -12,6 +12,7 @@ use zerorate_tests::bill::Flow;
 use zerorate_tests::ping::ping;
 use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, SUBSCRIBERS, lines, volume};
+use zerorate_tests::wait::until;
 use zerorate_tests::{can_use_namespaces, skip};
 
 /// Somebody who is not root, and nobody this machine knows.
@@ -82,6 +83,68 @@ fn without_capabilities_it_names_those_that_are_missing() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Files in a directory that others than owner and group can do something with: those in directories closed to them are not
+/// among them.
+fn open_to_others(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if fs::metadata(directory)?.mode() & 0o001 == 0 {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(open_to_others(&path)?);
+        } else if fs::metadata(&path)?.mode() & 0o007 != 0 {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn what_subscribers_did_is_readable_for_nobody_else_whatever_the_umask() -> Result<()> {
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let lab = town::lab().build()?;
+    let sinks = tempfile::tempdir()?;
+    fs::set_permissions(sinks.path(), fs::Permissions::from_mode(0o755))?;
+    let sink = format!(
+        "[[sink]]\nkind = \"files\"\nevery = \"100ms\"\ndirectory = \"{}\"",
+        sinks.path().display()
+    );
+    let mut agent = town::agent(&lab)
+        .section("[records]\ninterval = \"100ms\"\ncheckpoint = \"100ms\"\noriginals = \"1s\"")
+        .section(&sink)
+        .through(&["sh", "-c", "umask 000; exec \"$@\"", "sh"])
+        .prepare()?;
+    fs::set_permissions(agent.home(), fs::Permissions::from_mode(0o755))?;
+    // What is there already is not the agent's.
+    let mut others = open_to_others(agent.home())?;
+    others.push(agent.home().join("agent.log"));
+    agent.start()?;
+    assert_eq!(
+        ping(
+            &lab.subscriber("alice").v4(),
+            &lab.remote(town::INTERNET),
+            3,
+            72
+        )?,
+        3
+    );
+    let mut sealed = agent.ledger().into_os_string();
+    sealed.push(".sealed");
+    until("records are sealed, and at the sink", || {
+        let count = |directory: &Path| fs::read_dir(directory).map_or(0, Iterator::count);
+        Ok(count(Path::new(&sealed)) > 0 && count(sinks.path()) > 0)
+    })?;
+    let mut found = open_to_others(agent.home())?;
+    found.retain(|path| !others.contains(path));
+    found.extend(open_to_others(sinks.path())?);
+    assert!(found.is_empty(), "{found:?}");
+    agent.check_order()
 }
 
 #[test]
