@@ -12,6 +12,7 @@ mod records;
 pub mod routes;
 pub mod server;
 pub mod table;
+mod times;
 mod tls;
 
 pub use problem::{PROBLEM_JSON, Problem};

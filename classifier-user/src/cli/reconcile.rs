@@ -4,7 +4,6 @@ use std::io;
 use std::process::ExitCode;
 
 use hyper::Method;
-use jiff::Timestamp;
 
 use super::agent::Socket;
 use super::records::{self, Line};
@@ -18,12 +17,12 @@ use crate::report::Format;
 /// Exits with 1 if there is a difference that no reason explains.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Intervals that ended after this, RFC 3339; the last day, if it is not said.
+    /// Intervals that ended after this: a date in the gateway's time zone, or RFC 3339; the last day, if it is not said.
     #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
+    from: Option<String>,
     /// And not after this; up to now, if it is not said.
     #[arg(long, value_name = "TIME")]
-    to: Option<Timestamp>,
+    to: Option<String>,
     /// Of this interface only.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -77,10 +76,10 @@ impl Line for Reconciliation {
 /// # Errors
 /// When the agent does not answer.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let bounds = [("from", args.from), ("to", args.to)];
+    let bounds = [("from", &args.from), ("to", &args.to)];
     let mut asked: Vec<String> = bounds
         .iter()
-        .filter_map(|(name, time)| Some(format!("{name}={}", escape(&(*time)?.to_string()))))
+        .filter_map(|(name, time)| Some(format!("{name}={}", escape((*time).as_ref()?))))
         .collect();
     if let Some(interface) = &args.interface {
         asked.push(format!("interface={}", escape(interface)));

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::agent::Socket;
@@ -132,9 +131,9 @@ enum Command {
 /// When a change is made.
 #[derive(Debug, clap::Args)]
 struct When {
-    /// Not now, but at this time, such as 2026-03-01T00:00:00+05:00; `subscriber scheduled` shows what is to come.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    at: Option<Timestamp>,
+    /// Not now, but at this time: a date in the gateway's time zone, or RFC 3339; `subscriber scheduled` shows what is to come.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
 }
 
 /// What the commands that change something share. What they change wins over the subscribers' file until that
@@ -264,13 +263,6 @@ impl Line for Shown {
     }
 }
 
-/// A time with its offset, as an argument.
-pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| {
-        "it is no time: write date, time and offset, as in 2026-03-01T00:00:00+05:00".to_owned()
-    })
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -326,18 +318,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 plan: Some(plan.clone()),
                 ..Wanted::default()
             };
-            change(id, wanted, when.at, common)
+            change(id, wanted, when.at.as_deref(), common)
         }
         Command::Suspend { id, when, common } => {
-            change(id, in_state(State::Suspended), when.at, common)
+            change(id, in_state(State::Suspended), when.at.as_deref(), common)
         }
         Command::Resume { id, when, common } => {
-            change(id, in_state(State::Active), when.at, common)
+            change(id, in_state(State::Active), when.at.as_deref(), common)
         }
         Command::Remove { id, when, common } => {
             let why = common.reason.as_deref();
             let why = why.map(|why| format!("reason={}", escape(why)));
-            let at = when.at.map(|at| format!("at={}", escape(&at.to_string())));
+            let at = when.at.as_ref().map(|at| format!("at={}", escape(at)));
             let query: Vec<_> = why.into_iter().chain(at).collect();
             let path = format!("{}?{}", path_of(id), query.join("&"));
             let socket: &Path = &common.socket.socket;
@@ -376,12 +368,7 @@ fn in_state(state: State) -> Wanted {
     }
 }
 
-fn change(
-    id: &str,
-    wanted: Wanted,
-    at: Option<Timestamp>,
-    common: &Common,
-) -> anyhow::Result<ExitCode> {
+fn change(id: &str, wanted: Wanted, at: Option<&str>, common: &Common) -> anyhow::Result<ExitCode> {
     let wanted = Wanted {
         reason: common.reason.clone(),
         ..wanted
@@ -389,7 +376,7 @@ fn change(
     let socket: &Path = &common.socket.socket;
     let path = path_of(id);
     if let Some(at) = at {
-        let path = format!("{path}?at={}", escape(&at.to_string()));
+        let path = format!("{path}?at={}", escape(at));
         let scheduled: Scheduled = tell(socket, Method::PATCH, &path, &wanted)?;
         return print(common.format, &[scheduled]);
     }

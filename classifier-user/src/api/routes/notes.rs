@@ -5,14 +5,16 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::agent::records::notes::{NewCorrection, NewOutage, NoteError};
+use crate::agent::records::statement::parse_time;
 use crate::api::extract::Json;
 use crate::api::problem::{Answer, Problem};
 use crate::api::server::{Shared, with};
+use crate::api::times::zone;
 use crate::ledger::notes::{Corrected, Correction, Fault, Outage, Scope};
 use crate::ledger::records::Record;
 
@@ -50,9 +52,9 @@ pub struct OutageRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribers: Vec<String>,
     /// It began,
-    pub from: Timestamp,
-    /// and ended.
-    pub to: Timestamp,
+    pub from: String,
+    /// and ended: times such as `2026-03-01T00:00:00+05:00`, or dates in the configured time zone, which are their first moments.
+    pub to: String,
     /// What happened.
     #[schema(min_length = 1, max_length = 512)]
     pub cause: String,
@@ -65,7 +67,7 @@ pub struct OutageRequest {
 }
 
 impl OutageRequest {
-    fn meant(self) -> Result<NewOutage, String> {
+    fn meant(self, zone: &TimeZone) -> Result<NewOutage, String> {
         let scope = match (self.scope, self.interface, self.class) {
             (OutageOf::Node, None, None) => Scope::Node,
             (OutageOf::Subscribers, None, None) => Scope::Subscribers,
@@ -89,8 +91,8 @@ impl OutageRequest {
             outage: Outage {
                 scope,
                 subscribers: self.subscribers,
-                from: self.from,
-                to: self.to,
+                from: parse_time(&self.from, zone)?,
+                to: parse_time(&self.to, zone)?,
                 cause: self.cause,
                 fault: self.fault,
             },
@@ -128,14 +130,14 @@ pub struct CorrectionRequest {
     pub packets_down: Option<u64>,
     /// The outage began,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Timestamp>,
+    pub from: Option<String>,
     /// and ended; the same as `from` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Timestamp>,
+    pub to: Option<String>,
 }
 
 impl CorrectionRequest {
-    fn meant(self) -> Result<NewCorrection, String> {
+    fn meant(self, zone: &TimeZone) -> Result<NewCorrection, String> {
         let bytes = (self.bytes_up, self.bytes_down);
         let packets = (self.packets_up, self.packets_down);
         let right = match (bytes, packets, (self.from, self.to)) {
@@ -149,7 +151,10 @@ impl CorrectionRequest {
                 packets_up,
                 packets_down,
             },
-            ((None, None), (None, None), (Some(from), Some(to))) => Corrected::Outage { from, to },
+            ((None, None), (None, None), (Some(from), Some(to))) => Corrected::Outage {
+                from: parse_time(&from, zone)?,
+                to: parse_time(&to, zone)?,
+            },
             _ => {
                 let other = "say what is right: of a record of usage all of `bytes_up`, `bytes_down`, `packets_up` and \
                     `packets_down`; of an outage `from` and `to`; and nothing of the other";
@@ -187,7 +192,7 @@ pub(super) async fn outage(
     State(node): State<Shared>,
     Json(new): Json<OutageRequest>,
 ) -> Answer<Json<Record>> {
-    let new = new.meant().map_err(Problem::invalid)?;
+    let new = new.meant(&zone(&node).await).map_err(Problem::invalid)?;
     told(with(node, move |node| node.outage(new)).await)
 }
 
@@ -209,7 +214,7 @@ pub(super) async fn correction(
     State(node): State<Shared>,
     Json(new): Json<CorrectionRequest>,
 ) -> Answer<Json<Record>> {
-    let new = new.meant().map_err(Problem::invalid)?;
+    let new = new.meant(&zone(&node).await).map_err(Problem::invalid)?;
     told(with(node, move |node| node.correct(new)).await)
 }
 
@@ -238,7 +243,7 @@ mod tests {
             );
             let new: OutageRequest =
                 serde_json::from_str(&json).map_err(|error| error.to_string())?;
-            new.meant().map(|new| new.outage.scope)
+            new.meant(&TimeZone::UTC).map(|new| new.outage.scope)
         };
         assert_eq!(outage(r#""scope": "node""#), Ok(Scope::Node));
         let interface = "core0".to_owned();
@@ -265,17 +270,22 @@ mod tests {
             packets_down: Some(1),
             ..CorrectionRequest::default()
         };
-        assert!(whole.clone().meant().is_ok());
+        assert!(whole.clone().meant(&TimeZone::UTC).is_ok());
         let half = CorrectionRequest {
             packets_up: None,
             ..whole.clone()
         };
         let both = CorrectionRequest {
-            from: Some(Timestamp::UNIX_EPOCH),
+            from: Some("1970-01-01".to_owned()),
             ..whole
         };
         for wrong in [half, both, CorrectionRequest::default()] {
-            assert!(wrong.meant().unwrap_err().contains("say what is right"));
+            assert!(
+                wrong
+                    .meant(&TimeZone::UTC)
+                    .unwrap_err()
+                    .contains("say what is right")
+            );
         }
     }
 }

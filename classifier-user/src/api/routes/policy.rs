@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,6 +13,7 @@ use crate::api::access::Asker;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::problem::{Answer, Problem};
 use crate::api::server::{self, Shared, with};
+use crate::api::times::times;
 use crate::history::{Action, Files, HistoryError, Scheduled, audit, kept};
 
 /// Largest policy that can be handed in, in bytes: a million prefixes fit many times over.
@@ -147,8 +147,8 @@ pub(super) async fn stage(
 pub(super) struct Activation {
     /// Why; kept in the audit log.
     reason: Option<String>,
-    /// When; at once, if nothing is said.
-    at: Option<Timestamp>,
+    /// When: a time such as `2026-03-01T00:00:00+05:00`, or a date in the configured time zone; at once, if nothing is said.
+    at: Option<String>,
     /// Whether the policy's guards are overruled; there has to be a reason then.
     force: Option<bool>,
 }
@@ -181,13 +181,14 @@ pub(super) async fn activate(
     Path(version): Path<String>,
     Query(how): Query<Activation>,
 ) -> Answer<Json<Activated>> {
+    let [at] = times(&node, [how.at]).await?;
     let act = |action| Act {
         action,
         by,
         reason: how.reason,
         force: how.force.unwrap_or(false),
     };
-    let activated = match how.at {
+    let activated = match at {
         Some(at) => activation::schedule(node, act(Action::Schedule), &version, at)
             .await
             .map(Activated::Later),

@@ -9,6 +9,7 @@ use crate::api::extract::{Json, Query};
 use crate::api::problem::{Answer, Problem};
 use crate::api::records::reading;
 use crate::api::server::{LedgerPath, Shared, with};
+use crate::api::times::times;
 use crate::reconcile::Reconciliation;
 
 /// Which intervals.
@@ -16,10 +17,11 @@ use crate::reconcile::Reconciliation;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Period {
-    /// Those that ended after this, RFC 3339; the last day, if it is not said.
-    from: Option<Timestamp>,
+    /// Those that ended after this: a time such as `2026-03-01T00:00:00+05:00`, or a date in the configured time zone; the last
+    /// day, if it is not said.
+    from: Option<String>,
     /// And not after this; up to now, if it is not said.
-    to: Option<Timestamp>,
+    to: Option<String>,
     /// Of this interface only.
     interface: Option<String>,
 }
@@ -33,7 +35,7 @@ pub(super) struct Period {
     params(Period),
     responses(
         (status = 200, body = Vec<Reconciliation>),
-        (status = 422, description = "The period ends before it begins."),
+        (status = 422, description = "A bound is no time, or the period ends before it begins."),
     )
 )]
 pub(super) async fn list(
@@ -43,10 +45,9 @@ pub(super) async fn list(
 ) -> Answer<Json<Vec<Reconciliation>>> {
     const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
     let now = Timestamp::now();
-    let to = period.to.unwrap_or(now);
-    let from = period
-        .from
-        .unwrap_or_else(|| to.saturating_sub(DAY).unwrap_or(to));
+    let [since, until] = times(&node, [period.from, period.to]).await?;
+    let to = until.unwrap_or(now);
+    let from = since.unwrap_or_else(|| to.saturating_sub(DAY).unwrap_or(to));
     if from > to {
         return Err(Problem::invalid(format!("from {from} is after to {to}")));
     }
@@ -63,7 +64,7 @@ pub(super) async fn list(
         .into_iter()
         .filter(|row| row.to > from && row.from <= to && !is_told(row))
         .collect();
-    if period.to.is_none() {
+    if until.is_none() {
         rows.extend(pending);
     }
     if let Some(interface) = period.interface {

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::records::{COUNT, NEXT_AFTER, accepted};
-use crate::agent::records::statement::parse_time;
 use crate::api::client::escape;
 use crate::api::extract::Query;
 use crate::api::problem::{Answer, Problem};
 use crate::api::records::{Form, reading};
-use crate::api::server::{LedgerPath, Shared, with};
+use crate::api::server::{LedgerPath, Shared};
+use crate::api::times::times;
 use crate::ledger::rollups::{Page, Place, Rolled, Rollup, Sought, Span};
 
 /// Rows of a page when nobody says how many.
@@ -101,12 +101,7 @@ pub(super) async fn list(
             "`sum` is over all subscribers: leave it out, or `subscriber`",
         ));
     }
-    let zone = with(node, |node| node.timezone().clone()).await;
-    let bound = |text: &Option<String>| {
-        let parse = |text: &String| parse_time(text, &zone).map_err(Problem::invalid);
-        text.as_ref().map(parse).transpose()
-    };
-    let (from, to) = (bound(&which.from)?, bound(&which.to)?);
+    let [from, to] = times(&node, [which.from.clone(), which.to.clone()]).await?;
     let (from, to) = (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX));
     if from > to {
         return Err(Problem::invalid(format!("from {from} is after to {to}")));

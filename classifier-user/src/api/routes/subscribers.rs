@@ -1,7 +1,5 @@
 //! Subscribers: who they are, what they used, and what becomes of them.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -11,13 +9,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::agent::at_once;
 use crate::agent::error::NodeError;
-use crate::agent::records::statement::{Recorded, parse_time};
+use crate::agent::records::statement::Recorded;
 use crate::agent::service::{ServiceError, Wanted};
 use crate::agent::subscribers::SubscriberView;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::problem::{Answer, Problem};
 use crate::api::records::reading;
 use crate::api::server::{LedgerPath, Shared, with};
+use crate::api::times::times;
 use crate::report::statement::Statement;
 use crate::subscribers::{Planned, Scheduled, State as SubscriberState, Step};
 
@@ -125,12 +124,7 @@ pub(super) async fn stated(
     id: String,
     period: Period,
 ) -> Answer<Statement> {
-    let zone = with(Arc::clone(&node), |node| node.timezone().clone()).await;
-    let time = |text: Option<String>| {
-        let parse = |text: String| parse_time(&text, &zone).map_err(Problem::invalid);
-        text.map(parse).transpose()
-    };
-    let (from, to) = (time(period.from)?, time(period.to)?);
+    let [from, to] = times(&node, [period.from, period.to]).await?;
     if let (Some(from), Some(to)) = (from, to)
         && from > to
     {
@@ -205,8 +199,8 @@ pub(super) async fn add(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct When {
-    /// Not now, but then.
-    at: Option<Timestamp>,
+    /// Not now, but then: a time such as `2026-03-01T00:00:00+05:00`, or a date in the configured time zone.
+    at: Option<String>,
 }
 
 /// Changes a subscriber: its plan, state or addresses; what is not said stays.
@@ -221,6 +215,7 @@ pub(super) struct When {
     responses(
         (status = 200, description = "The subscriber as it is now, or what is to be done later.", body = Changed),
         (status = 404, description = "It has no session."),
+        (status = 422, description = "It cannot be so, or the time is none, or has passed."),
     )
 )]
 pub(super) async fn change(
@@ -229,7 +224,7 @@ pub(super) async fn change(
     Query(when): Query<When>,
     Json(wanted): Json<Wanted>,
 ) -> Answer<Response> {
-    let Some(at) = when.at else {
+    let [Some(at)] = times(&node, [when.at]).await? else {
         let changed = at_once::set_subscriber(node, id, wanted).await;
         return Ok(Json(changed.map_err(refused)?).into_response());
     };
@@ -263,8 +258,8 @@ enum Changed {
 pub(super) struct Why {
     /// Why.
     reason: Option<String>,
-    /// Not now, but then.
-    at: Option<Timestamp>,
+    /// Not now, but then: a time such as `2026-03-01T00:00:00+05:00`, or a date in the configured time zone.
+    at: Option<String>,
 }
 
 /// Removes a subscriber; the answer says what it was, and what was left in its buckets.
@@ -276,7 +271,7 @@ pub(super) struct Why {
     responses(
         (status = 200, description = "The subscriber as it was, or what is to be done later.", body = Changed),
         (status = 404, description = "It has no session."),
-        (status = 422, description = "The reason is too long, or the time has passed."),
+        (status = 422, description = "The reason is too long, or the time is none, or has passed."),
     )
 )]
 pub(super) async fn remove(
@@ -284,7 +279,8 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     Query(why): Query<Why>,
 ) -> Answer<Response> {
-    match why.at {
+    let [at] = times(&node, [why.at]).await?;
+    match at {
         Some(at) => schedule(node, id, Step::Remove, why.reason, at).await,
         None => {
             let removed = with(node, move |node| node.remove_subscriber(&id, why.reason)).await;

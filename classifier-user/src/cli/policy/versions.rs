@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hyper::Method;
-use jiff::Timestamp;
 
 use super::super::agent::Socket;
 use super::super::bundle;
@@ -98,9 +97,9 @@ impl Stage {
 pub(super) struct Activate {
     /// The version, or its beginning
     version: String,
-    /// Not now: at this time, as in 2026-12-01T00:00:00+05:00; also if the agent is started again before
+    /// Not now: at this time, a date in the gateway's time zone or RFC 3339; also if the agent is started again before
     #[arg(long, value_name = "TIME")]
-    at: Option<Timestamp>,
+    at: Option<String>,
     /// Although it changes more than its guards (`max_change`, `min_prefixes`) allow
     #[arg(long, requires = "reason")]
     force: bool,
@@ -113,10 +112,9 @@ pub(super) struct Activate {
 
 impl Activate {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let at = self.at.map(|at| at.to_string());
         let query = query([
             ("reason", self.reason.as_deref()),
-            ("at", at.as_deref()),
+            ("at", self.at.as_deref()),
             ("force", self.force.then_some("true")),
         ]);
         let path = format!(

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, ArgGroup};
 use hyper::Method;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Shown;
@@ -13,7 +12,6 @@ use crate::api::client::tell;
 use crate::api::routes::{CorrectionRequest, OutageOf, OutageRequest};
 use crate::cli::agent::Socket;
 use crate::cli::records;
-use crate::cli::subscriber::time;
 use crate::ledger::notes::Fault;
 use crate::ledger::usage::AnyRecord;
 use crate::report::{Format, record_rows};
@@ -23,11 +21,11 @@ use crate::report::{Format, record_rows};
 #[command(group(ArgGroup::new("scope").required(true).multiple(true)))]
 pub(super) struct Outage {
     /// It began,
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Timestamp,
-    /// and ended: date, time and offset, as in 2026-03-01T00:00:00+05:00.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    to: Timestamp,
+    #[arg(long, value_name = "TIME")]
+    from: String,
+    /// and ended: RFC 3339, or a date in the gateway's time zone.
+    #[arg(long, value_name = "TIME")]
+    to: String,
     /// The gateway was out.
     #[arg(long, group = "scope", conflicts_with_all = ["interface", "class"])]
     node: bool,
@@ -84,11 +82,11 @@ pub(super) struct Correct {
     #[arg(long, value_name = "N", group = "right", requires = "bytes_up")]
     packets_down: Option<u64>,
     /// Of an outage: it began,
-    #[arg(long, value_name = "TIME", group = "right", requires = "to", value_parser = time)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", group = "right", requires = "to")]
+    from: Option<String>,
     /// and ended; the same as `--from` where there was none.
-    #[arg(long, value_name = "TIME", group = "right", requires = "from", value_parser = time)]
-    to: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", group = "right", requires = "from")]
+    to: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -123,8 +121,8 @@ impl Outage {
             interface: self.interface.clone(),
             class: self.class.clone(),
             subscribers: self.subscriber.clone(),
-            from: self.from,
-            to: self.to,
+            from: self.from.clone(),
+            to: self.to.clone(),
             cause: self.cause.clone(),
             fault: self.fault,
             reason: self.reason.clone(),
@@ -148,8 +146,8 @@ impl Correct {
             bytes_down: self.bytes_down,
             packets_up: self.packets_up,
             packets_down: self.packets_down,
-            from: self.from,
-            to: self.to,
+            from: self.from.clone(),
+            to: self.to.clone(),
         };
         self.common.record("/v1/corrections", &new)
     }
