@@ -349,6 +349,12 @@ impl Node {
         &self.config.timezone
     }
 
+    /// Names of interfaces that are counted on, or were since the counters began.
+    #[must_use]
+    pub fn interface_names(&self) -> Vec<String> {
+        self.numbered_interfaces().keys().cloned().collect()
+    }
+
     /// Interfaces by name, with their numbers in the books.
     pub(super) fn numbered_interfaces(&self) -> &BTreeMap<String, u32> {
         self.interfaces.numbers()

@@ -14,7 +14,7 @@ use crate::report::Format;
 /// Holds the kernel's own counters of each interface against the books: what both counted, the difference, and what is known
 /// to make one.
 ///
-/// Exits with 1 if there is a difference that no reason explains.
+/// Exits with 1 if there is a difference that no reason explains, or no such interface.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Intervals that ended after this: a date in the gateway's time zone, or RFC 3339; the last day, if it is not said.

@@ -52,6 +52,16 @@ fn what_the_wires_carried_is_in_the_books_over_kills_and_restarts() -> Result<()
         assert_eq!(row["unexplained"], 0, "{row}");
         assert_eq!(row["hook"], "xdp-native");
     }
+    // A date is taken, and a name that nobody knows is not an interface on which nothing passed.
+    assert_eq!(rows(&agent, &["--from", "2026-01-01"])?.len(), found.len());
+    let mut ask = agent.command(&["reconcile", "--interface", "nosuch", "--socket"]);
+    let unknown = ask.arg(agent.socket()).output()?;
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(unknown.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("there is no interface \"nosuch\"") && said.contains(&**interface),
+        "{said}"
+    );
     // Each interval begins where the one before it ended.
     let of_core = found.iter().filter(|row| row["interface"] == **interface);
     let times: Vec<_> = of_core.collect();

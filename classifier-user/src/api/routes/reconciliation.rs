@@ -1,5 +1,7 @@
 //! The kernel's counters of interfaces beside the books.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -10,6 +12,7 @@ use crate::api::problem::{Answer, Problem};
 use crate::api::records::reading;
 use crate::api::server::{LedgerPath, Shared, with};
 use crate::api::times::times;
+use crate::policy::suggest;
 use crate::reconcile::Reconciliation;
 
 /// Which intervals.
@@ -35,6 +38,7 @@ pub(super) struct Period {
     params(Period),
     responses(
         (status = 200, body = Vec<Reconciliation>),
+        (status = 404, description = "There is no such interface."),
         (status = 422, description = "A bound is no time, or the period ends before it begins."),
     )
 )]
@@ -52,7 +56,7 @@ pub(super) async fn list(
         return Err(Problem::invalid(format!("from {from} is after to {to}")));
     }
     // First: what is written down meanwhile is told twice by nobody.
-    let pending = with(node, |node| node.unreconciled()).await;
+    let pending = with(Arc::clone(&node), |node| node.unreconciled()).await;
     let pending = pending.map_err(Problem::internal)?;
     let rows = reading(ledger, move |reader| reader.reconciliations(from, to)).await;
     let mut rows = rows.map_err(Problem::internal)?;
@@ -69,6 +73,17 @@ pub(super) async fn list(
     }
     if let Some(interface) = period.interface {
         rows.retain(|row| row.interface == interface);
+        if rows.is_empty() {
+            // Nothing passed it, or it is misspelt.
+            let known = with(node, |node| node.interface_names()).await;
+            if !known.contains(&interface) {
+                let known = known.iter().map(String::as_str);
+                return Err(Problem::not_found(format!(
+                    "there is no interface {interface:?}; {}",
+                    suggest(&interface, "interfaces", known)
+                )));
+            }
+        }
     }
     Ok(Json(rows))
 }
