@@ -31,6 +31,9 @@ use crate::subscribers::{self, Loaded};
 /// Says which prefixes change, by class and by set; how much address space changes class, and how much becomes free or
 /// is no longer free under each plan; which terms of classes and plans change; what becomes of the buckets subscribers
 /// have; and what a reload would refuse. Prints nothing where nothing changes.
+///
+/// Exits with 0 if they could be compared, whatever changes; with 1 if one is wrong, or if a reload from the one to the other would be
+/// refused by its guards.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory of the policy as it is
@@ -130,7 +133,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Format::Json => difference.print_json(args.prefixes, &mut out)?,
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(match difference.breaches.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// The change in traffic, if what was used is given.

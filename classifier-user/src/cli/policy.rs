@@ -23,7 +23,8 @@ pub struct Args {
 enum Command {
     /// Reads policy and subscribers again. All or nothing: with an error what is in force stays in force.
     Reload(Reload),
-    /// Says what a reload would change, and what would become of subscribers' buckets, and changes nothing.
+    /// Says what a reload would change, and what would become of subscribers' buckets, and changes nothing. Exits with 1 if the
+    /// reload would be refused.
     Diff(Socket),
     Stage(versions::Stage),
     Activate(versions::Activate),
@@ -74,15 +75,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => return audit.run(),
     };
     let reloaded: Reloaded = ask(&socket.socket, method, &path)?;
-    let what = match args.command {
-        Command::Diff(_) if !reloaded.guarded.is_empty() => {
-            "a reload is refused; with --force --reason TEXT it would put in force"
-        }
-        Command::Diff(_) => "a reload would put in force",
-        _ => "in force",
+    let (what, code) = match args.command {
+        Command::Diff(_) if !reloaded.guarded.is_empty() => (
+            "a reload is refused; with --force --reason TEXT it would put in force",
+            ExitCode::FAILURE,
+        ),
+        Command::Diff(_) => ("a reload would put in force", ExitCode::SUCCESS),
+        _ => ("in force", ExitCode::SUCCESS),
     };
     tell(&reloaded, what);
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// Says what a change did, or would do.

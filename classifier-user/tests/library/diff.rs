@@ -57,6 +57,12 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// What is printed where the guards would refuse the reload.
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 #[test]
 fn it_says_what_becomes_of_prefixes_terms_and_buckets() {
     let dir = sample();
@@ -166,7 +172,7 @@ fn what_becomes_free_is_weighed_and_guarded() {
     };
     fs::write(dir.path().join("old/policy.toml"), free("8.8.4.0/24")).unwrap();
     fs::write(dir.path().join("new/policy.toml"), free("8.8.4.0/23")).unwrap();
-    let text = said(&diff(&dir, &["old", "new"]));
+    let text = refused(&diff(&dir, &["old", "new"]));
     assert_eq!(
         text,
         "1 prefix added to chats: 8.8.4.0/23\n\
@@ -179,7 +185,7 @@ fn what_becomes_free_is_weighed_and_guarded() {
          a reload is refused without --force: what plan \"other\" has free grows by 100.0%: 256 IPv4 addresses \
          (1 /24) of 256 IPv4 addresses (1 /24); max_change is 20%\n"
     );
-    let text = said(&diff(&dir, &["old", "new", "--format", "json"]));
+    let text = refused(&diff(&dir, &["old", "new", "--format", "json"]));
     let line = text
         .lines()
         .find(|line| line.contains("\"becomes\":\"free\""))

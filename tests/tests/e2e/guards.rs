@@ -77,8 +77,14 @@ fn a_reload_beyond_the_guards_is_refused_unless_forced() -> Result<()> {
 
     // It can be asked beforehand, and be meant.
     fs::write(&list, LESS)?;
-    let version = |said: &str| said.contains("version");
-    assert!(version(&agent.ask(&["policy", "diff"])?));
+    let mut ask = agent.command(&["policy", "diff", "--socket"]);
+    let asked = ask.arg(agent.socket()).output()?;
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(
+        said.contains("a reload is refused") && said.contains("version"),
+        "{said}"
+    );
+    assert_eq!(asked.status.code(), Some(1));
     let bare = agent.ask(&["policy", "reload", "--force"]).unwrap_err();
     assert!(bare.to_string().contains("--reason"), "{bare}");
     force("one office closed; letter 7/3 & \"so on\"")?;
