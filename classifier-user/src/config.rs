@@ -5,6 +5,7 @@ mod api;
 mod events;
 mod interface;
 mod key;
+mod listen;
 mod metrics;
 mod sinks;
 mod tags;

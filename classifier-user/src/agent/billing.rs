@@ -25,7 +25,7 @@ impl Node {
     #[must_use]
     pub fn in_the_way(&self) -> Vec<String> {
         let refused = self.refused.iter();
-        let refused = refused.map(|why| format!("the latest reload was refused: {why}"));
+        let refused = refused.map(|why| format!("the latest reload or start was refused: {why}"));
         let unrecorded = self.recording.in_the_way().into_iter();
         let unrecorded = unrecorded.map(|why| format!("usage cannot be recorded: {why}"));
         let unpublished = self.unpublished.then(|| {

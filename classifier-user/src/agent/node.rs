@@ -81,7 +81,7 @@ pub struct Node {
     pub(super) schedule: Schedule,
     /// Money that may have to be priced anew.
     pub(super) purses: Vec<Purse>,
-    /// Errors of the latest reload, if it failed.
+    /// Errors of the latest reload or start, if it failed.
     pub(super) refused: Option<String>,
     /// How feeds do.
     pub(super) feeds: Vec<FeedStatus>,

@@ -71,7 +71,7 @@ pub struct Status {
     pub unsplit_packets: u64,
     /// Events that were lost because there was no room for them.
     pub events_lost: u64,
-    /// Why the latest reload was refused, if it was.
+    /// Why the latest reload or start was refused, if it was.
     pub refused: Option<String>,
     /// Why usage cannot be recorded, if so; it is counted on.
     pub unrecorded: Option<String>,
@@ -91,7 +91,7 @@ impl Status {
     pub fn disorder(&self) -> Vec<String> {
         let mut all = Vec::new();
         if let Some(refused) = &self.refused {
-            all.push(format!("the latest reload was refused: {refused}"));
+            all.push(format!("the latest reload or start was refused: {refused}"));
         }
         if let Some(unrecorded) = &self.unrecorded {
             all.push(format!("usage cannot be written down: {unrecorded}"));

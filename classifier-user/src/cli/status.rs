@@ -169,7 +169,7 @@ fn table(out: &mut impl Write, status: &Status) -> io::Result<()> {
     if let Some(refused) = &status.refused {
         line(
             "REFUSED",
-            format!("the latest reload, so this policy stayed in force:\n{refused}"),
+            format!("the latest reload or start, so this policy stayed in force:\n{refused}"),
         )?;
     }
     if let Some(unrecorded) = &status.unrecorded {

@@ -8,6 +8,7 @@ use nix::unistd::{Group, User};
 use serde::Deserialize;
 
 use super::key::Key;
+use super::listen;
 use crate::api::access::role::Role;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
@@ -103,6 +104,7 @@ impl Peer {
 #[serde(deny_unknown_fields)]
 pub struct Tcp {
     /// The address and port.
+    #[serde(deserialize_with = "listen::address")]
     pub listen: SocketAddr,
     /// Its certificate, and those between it and the authority's, PEM.
     pub certificate: PathBuf,

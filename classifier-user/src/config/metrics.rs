@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use super::listen;
 use crate::diagnostic::Diagnostics;
 use crate::policy::Place;
 
@@ -13,6 +14,7 @@ use crate::policy::Place;
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// Address and port of a plain HTTP server that has `/metrics` and nothing else.
+    #[serde(deserialize_with = "listen::optional")]
     pub listen: Option<SocketAddr>,
     /// Whose usage has series of its own.
     pub subscribers: Subscribers,

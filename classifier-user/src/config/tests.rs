@@ -127,3 +127,18 @@ fn what_cannot_be_is_refused() {
         assert!(text.contains(expected), "{from} → {to}: {text}");
     }
 }
+
+#[test]
+fn an_address_to_listen_on_has_its_port() {
+    let tcp = "[api.tcp]\nlisten = \"127.0.0.1\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+    for section in [tcp, "[metrics]\nlisten = \"127.0.0.1\"\n"] {
+        let said = message(&format!("{WHOLE}{section}"));
+        let expected = "`127.0.0.1` is no address to listen on: write address:port";
+        assert!(said.contains(expected), "{said}");
+        let whole =
+            format!("{WHOLE}{section}").replace("listen = \"127.0.0.1\"", "listen = \"[::1]:80\"");
+        let config: Config = toml::from_str(&whole).unwrap();
+        let tcp = config.api.tcp.map(|tcp| tcp.listen);
+        assert_eq!(tcp.or(config.metrics.listen), "[::1]:80".parse().ok());
+    }
+}

@@ -61,6 +61,11 @@ impl OwnTokens {
                 Ok(Self { key: Key(key) })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It is the first thing that is written there, and says so in place of the ledger.
+                let of = || {
+                    let (ledger, key) = (ledger.display(), path.display());
+                    format!("ledger {ledger}: its directory cannot be written to: {key}")
+                };
                 if let Some(directory) = path.parent() {
                     fs::create_dir_all(directory).with_context(of)?;
                 }
@@ -166,6 +171,11 @@ mod tests {
         assert!(longer != made.token && tokens.at(&longer, now).is_err());
         assert!(tokens.at(&made.token[..made.token.len() - 1], now).is_err());
         assert_eq!(tokens.at("zrt_0123", now), Ok(None));
+        let nowhere = Path::new("/proc/zerorate/ledger.db");
+        let error = OwnTokens::open(nowhere).unwrap_err();
+        let said = format!("{error:#}");
+        let expected = "ledger /proc/zerorate/ledger.db: its directory cannot be written to";
+        assert!(said.starts_with(expected), "{said}");
         fs::remove_file(directory.path().join("ledger.db.self-key")).unwrap();
         assert!(
             OwnTokens::open(&ledger)

@@ -54,7 +54,7 @@ pub(super) async fn alive() -> Json<Alive> {
 
 /// Whether the agent can do all of its work.
 ///
-/// It cannot when usage cannot be recorded, the latest reload was refused, an interface is not attached, or a change cannot be
+/// It cannot when usage cannot be recorded, the latest reload or start was refused, an interface is not attached, or a change cannot be
 /// put in force. What is counted goes on being counted.
 #[utoipa::path(
     get,

@@ -126,7 +126,7 @@ pub(super) fn told_of_node(told: &mut Told, read: &Read<'_>) {
     told.level(
         "zerorate_reload_refused",
         None,
-        "Whether the latest reload was refused",
+        "Whether the latest reload or start was refused",
         flag(measures.refused),
     );
     told.level(

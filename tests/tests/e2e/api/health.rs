@@ -44,7 +44,7 @@ fn it_is_ready_when_it_can_do_all_of_its_work() -> Result<()> {
         "{}",
         refused.text()
     );
-    ready(503, "the latest reload was refused")?;
+    ready(503, "the latest reload or start was refused")?;
     // It is alive all the time.
     assert_eq!(get(&agent, "/healthz")?.json()?["alive"], true);
     agent.write_policy(POLICY)?;
