@@ -28,6 +28,7 @@ use tower_service::Service as _;
 use tracing::{debug, error, warn};
 
 use super::access::Peer;
+use super::access::pace::Seldom;
 use super::body::Heard;
 use super::tls::Tls;
 use crate::config::Api;
@@ -241,6 +242,7 @@ async fn admit_clients(
 ) {
     // They end with this.
     let mut handshakes = JoinSet::new();
+    let refusals = Arc::new(Seldom::default());
     while let Some(one) = turn(&connections).await {
         while handshakes.try_join_next().is_some() {}
         let (stream, address) = match listener.accept().await {
@@ -252,6 +254,7 @@ async fn admit_clients(
             }
         };
         let (tls, accepted) = (Arc::clone(&tls), accepted.clone());
+        let refusals = Arc::clone(&refusals);
         handshakes.spawn(async move {
             match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                 Ok(Ok((stream, names))) => {
@@ -266,12 +269,28 @@ async fn admit_clients(
                     // Nobody is left to be let in when the agent stops.
                     let _ = accepted.send((stream, peer)).await;
                 }
+                Ok(Err(error)) if is_of_certificate(&error) => {
+                    let Some(untold) = refusals.now() else {
+                        return;
+                    };
+                    let more = match untold {
+                        0 => String::new(),
+                        n => format!(" (and {n} more since the last one that was logged)"),
+                    };
+                    warn!("refused a certificate of {}: {error}{more}", address.ip());
+                }
                 // Whoever knocks at a port that is open can make it say so.
                 Ok(Err(error)) => debug!("TLS with {}: {error}", address.ip()),
                 Err(_) => debug!("TLS with {} took too long", address.ip()),
             }
         });
     }
+}
+
+/// Whether somebody has shown a certificate that is not believed: out of date, or of another authority.
+fn is_of_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 impl AsyncRead for Stream {

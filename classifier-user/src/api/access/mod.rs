@@ -4,7 +4,7 @@
 //! route has by the table, whether it may ask that. What is refused is logged, never with a token, and never with a subscriber.
 
 mod own_tokens;
-mod pace;
+pub(super) mod pace;
 mod peers;
 pub mod role;
 pub mod tokens;

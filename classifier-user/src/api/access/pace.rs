@@ -79,7 +79,7 @@ impl Pace {
 
 /// Something that is said ten times a second at most.
 #[derive(Debug, Default)]
-pub(super) struct Seldom(Mutex<Option<Said>>);
+pub(in crate::api) struct Seldom(Mutex<Option<Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -92,7 +92,7 @@ impl Seldom {
     const MOST: u32 = 10;
 
     /// Whether it may be said now, and how often it was not said since it was said last.
-    pub(super) fn now(&self) -> Option<u64> {
+    pub(in crate::api) fn now(&self) -> Option<u64> {
         self.at(Instant::now())
     }
 

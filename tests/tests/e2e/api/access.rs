@@ -265,6 +265,11 @@ fn a_token_that_is_none_is_refused_and_one_that_is_revoked() -> Result<()> {
             "{extra:?}"
         );
     }
+    let log = agent.log();
+    assert!(
+        log.contains("refused a certificate of 127.0.0.1: "),
+        "{log}"
+    );
     // A renewed certificate is in use at once.
     let renewed = office
         .authority
