@@ -102,9 +102,11 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         latest: Option<Timestamp>,
         /// Who said so.
-        by: String,
+        #[schema(value_type = String)]
+        by: Box<str>,
         /// The chain's hash with the last of them, 64 hex digits.
-        chain: String,
+        #[schema(value_type = String)]
+        chain: Box<str>,
     },
 }
 

@@ -77,7 +77,8 @@ fn a_reload_beyond_the_guards_is_refused_unless_forced() -> Result<()> {
 
     // It can be asked beforehand, and be meant.
     fs::write(&list, LESS)?;
-    let asked = agent.command(&["policy", "diff"]).output()?;
+    let mut ask = agent.command(&["policy", "diff", "--socket"]);
+    let asked = ask.arg(agent.socket()).output()?;
     let said = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(
         said.contains("a reload is refused") && said.contains("version"),

@@ -222,7 +222,7 @@ fn what_people_record_is_recorded_once_and_changes_no_sum() -> Result<()> {
         &agent,
         &by_command.map(|word| if word == from { "yesterday" } else { word }),
     );
-    assert!(words.contains("write date, time and offset"), "{words}");
+    assert!(words.contains("`yesterday` is no time"), "{words}");
     let without_scope: Vec<&str> = by_command
         .into_iter()
         .filter(|word| *word != "--node")

@@ -54,9 +54,8 @@ fn what_the_wires_carried_is_in_the_books_over_kills_and_restarts() -> Result<()
     }
     // A date is taken, and a name that nobody knows is not an interface on which nothing passed.
     assert_eq!(rows(&agent, &["--from", "2026-01-01"])?.len(), found.len());
-    let unknown = agent
-        .command(&["reconcile", "--interface", "nosuch"])
-        .output()?;
+    let mut ask = agent.command(&["reconcile", "--interface", "nosuch", "--socket"]);
+    let unknown = ask.arg(agent.socket()).output()?;
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert_eq!(unknown.status.code(), Some(1), "{said}");
     assert!(

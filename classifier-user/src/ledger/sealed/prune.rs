@@ -179,8 +179,8 @@ impl Ledger {
                 last_seq: pruned.last,
                 before: prune.before,
                 latest: Some(pruned.latest),
-                by: prune.by.clone(),
-                chain: hex::encode(chain),
+                by: prune.by.as_str().into(),
+                chain: hex::encode(chain).into(),
             },
         };
         let last = pruned.last as i64;

@@ -47,7 +47,7 @@ impl Found<'_> {
         if entry.kind == PRUNE {
             self.rolled.prune(*before);
             self.pruned.take_if(|(last, until)| {
-                last.unsigned_abs() == *last_seq && hex::encode(until) == *chain
+                last.unsigned_abs() == *last_seq && hex::encode(until) == **chain
             });
         }
     }
