@@ -88,13 +88,11 @@ impl Interfaces {
     /// The first that is not.
     pub(super) fn all_there(config: &Config) -> Result<(), AttachError> {
         let downlink = config.downlink();
-        let counted = config
+        let mut counted = config
             .interfaces
             .iter()
             .filter(|interface| (interface.role, downlink) != (Role::Core, Downlink::Egress));
-        counted
-            .map(|interface| links::is_there(&interface.name))
-            .collect()
+        counted.try_for_each(|interface| links::is_there(&interface.name))
     }
 
     pub(super) fn new(config: &Config, numbers: BTreeMap<String, u32>) -> Self {

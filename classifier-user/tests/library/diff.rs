@@ -60,12 +60,6 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What is printed where the guards would refuse the reload.
-fn refused(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
 #[test]
 fn it_says_what_becomes_of_prefixes_terms_and_buckets() {
     let dir = sample();
