@@ -4,13 +4,13 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tikv_jemallocator::Jemalloc;
 use zerorate::cli::Cli;
 
 /// A change may move a million subscribers, each some small pieces of memory. This one gives what they leave back to the
 /// system; the C library's keeps most of it, because something always stands between (docs/architecture.md has figures).
+#[cfg(target_arch = "x86_64")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {

@@ -224,6 +224,7 @@ impl Watch {
             return;
         };
         let slice_before = std::mem::replace(looked, now);
+        self.rates.enter(slice);
         for row in rows.iter_mut().filter(|row| row.layout != GONE) {
             let sums = Sums::read(lines, catalog, row.line, row.layout);
             let mut before = slice_before;
@@ -280,6 +281,7 @@ impl Watch {
     ) -> Option<Activity> {
         self.look_at(line, lines, catalog, now);
         self.alone.remove(&line);
+        self.rates.forget(line);
         let index = self.index(line)?;
         let row = &mut self.rows[index];
         let activity = self.active.remove(&line);

@@ -4,10 +4,12 @@
 //! Records are never changed, and their numbers have no gaps: whoever asks for the same range again is sent the same bytes.
 
 use std::io;
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, LazyLock};
+use std::thread;
 
 use axum::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::server::LedgerPath;
 use crate::ledger::usage::{AnyRecord, Which};
@@ -147,12 +149,23 @@ impl Form {
     }
 }
 
-/// Works on the ledger where blocking is allowed. It is opened beside the node.
+/// As many read at once as there are processors: whoever asks for years leaves the others room, and the node threads.
+static READERS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = thread::available_parallelism();
+    Semaphore::new(processors.map_or(2, NonZero::get).max(2))
+});
+
+/// Works on the ledger where blocking is allowed, when it is one's turn. It is opened beside the node.
 pub(super) async fn reading<T: Send + 'static>(
     ledger: LedgerPath,
     work: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
-    let read = move || Reader::open(&ledger.0).and_then(|reader| work(&reader));
+    // It is never closed.
+    let turn = READERS.acquire().await.ok();
+    let read = move || {
+        let _turn = turn;
+        Reader::open(&ledger.0).and_then(|reader| work(&reader))
+    };
     match tokio::task::spawn_blocking(read).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

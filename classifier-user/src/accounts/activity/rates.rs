@@ -41,19 +41,39 @@ impl Rate {
 pub(super) struct Rates {
     /// Those the last whole look over all rows found,
     whole: Vec<(u32, Rate)>,
-    /// and those the one under way has found.
+    /// and those the one under way has found,
     found: Vec<(u32, Rate)>,
+    /// which goes on with this slice; `None` where another look came between.
+    next: Option<usize>,
 }
 
 impl Rates {
+    /// A slice is looked at.
+    pub(super) fn enter(&mut self, slice: usize) {
+        if slice == 0 {
+            self.found.clear();
+            self.next = Some(0);
+        }
+        self.next = self.next.filter(|next| *next == slice).map(|next| next + 1);
+    }
+
     pub(super) fn note(&mut self, line: u32, rate: Rate) {
         self.found.push((line, rate));
     }
 
-    /// All rows were looked at.
+    /// The last slice was looked at.
     pub(super) fn finish(&mut self) {
-        std::mem::swap(&mut self.whole, &mut self.found);
+        if self.next.take().is_some() {
+            std::mem::swap(&mut self.whole, &mut self.found);
+        }
         self.found.clear();
+    }
+
+    /// A row ended: its line is another's from now on.
+    pub(super) fn forget(&mut self, line: u32) {
+        if let Ok(at) = self.whole.binary_search_by_key(&line, |(line, _)| *line) {
+            self.whole[at].1 = Rate::default();
+        }
     }
 
     pub(super) fn whole(&self) -> &[(u32, Rate)] {

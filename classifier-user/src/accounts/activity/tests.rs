@@ -116,6 +116,41 @@ fn rates_are_those_of_the_last_two_looks() {
 }
 
 #[test]
+fn a_look_that_another_one_interrupts_is_no_whole_one() {
+    let rows = u32::try_from(SLICE).unwrap() + 10;
+    let mut desk = Desk::new(1..rows);
+    desk.look_after(SECOND);
+    let first = |desk: &mut Desk, slice| {
+        desk.clock += SECOND;
+        let now = desk.now();
+        let (watch, lines) = (&mut desk.watch, &desk.lines);
+        watch.look(slice, lines, &desk.catalog, now);
+    };
+    let lines = |desk: &Desk| {
+        desk.watch
+            .rates()
+            .iter()
+            .map(|(line, _)| *line)
+            .collect::<Vec<_>>()
+    };
+    desk.count(2, 1, false, 1_000);
+    first(&mut desk, 0);
+    desk.count(2, 1, false, 1_000);
+    desk.count(rows - 1, 1, false, 1_000);
+    desk.look_after(SECOND);
+    assert_eq!(lines(&desk), [2, rows - 1]);
+    // The rest of the one before says nothing more, and takes nothing away.
+    desk.count(rows - 1, 1, false, 1_000);
+    first(&mut desk, 1);
+    assert_eq!(lines(&desk), [2, rows - 1]);
+    // Whoever has the line of one that ended does not have its speed.
+    let now = desk.now();
+    let (watch, counters) = (&mut desk.watch, &desk.lines);
+    watch.end(2, counters, &desk.catalog, now);
+    assert_eq!(desk.watch.rates()[0], (2, Rate::default()));
+}
+
+#[test]
 fn what_is_dropped_is_activity_and_no_speed() {
     let mut desk = Desk::new(1..2);
     desk.count(1, 2, false, 5_000);
