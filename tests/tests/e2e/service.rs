@@ -374,7 +374,7 @@ fn what_is_asked_for_a_later_time_is_done_then() -> Result<()> {
             ["suspend", "nobody", "--at", "2099-01-01T00:00:00Z"],
             "no subscriber",
         ),
-        (["suspend", "alice", "--at", "tomorrow"], "invalid value"),
+        (["suspend", "alice", "--at", "tomorrow"], "is no time"),
     ] {
         let asked = [["subscriber"].as_slice(), &words].concat();
         let said = format!("{:#}", agent.ask(&asked).unwrap_err());
