@@ -135,8 +135,9 @@ impl Known {
                 a.split_whitespace().collect(),
                 b.split_whitespace().collect(),
             );
-            // How fast something went is never the same twice.
-            if a.ends_with("kbit/s") && words.0.len() == words.1.len() {
+            // How fast something went is never the same twice, nor how far roll-ups have come in that moment.
+            let varies = a.ends_with("kbit/s") || a.starts_with("rollups ");
+            if varies && words.0.len() == words.1.len() && words.0[0] == words.1[0] {
                 continue;
             }
             let alike = words.0.len() == words.1.len()
@@ -186,11 +187,12 @@ impl Known {
     }
 }
 
-/// The seconds of `10:00:02`.
+/// The seconds of `10:00:02`, or of `10:00`.
 fn clock(word: &str) -> Option<u64> {
     let parts: Option<Vec<u64>> = word.split(':').map(|part| part.parse().ok()).collect();
     match parts?[..] {
         [hours, minutes, seconds] => Some((hours * 60 + minutes) * 60 + seconds),
+        [hours, minutes] => Some((hours * 60 + minutes) * 60),
         _ => None,
     }
 }
