@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::activation::Act;
+use super::activation::{Act, blocking};
 use super::node::Node;
 use super::sources::Want;
 use crate::api::server::{self, Shared, with};
@@ -215,14 +215,8 @@ async fn look(node: &Shared, dir: &Path, feed: &mut Followed, stopped: &mut watc
         feed.due = Instant::now() + TICK;
         return;
     }
-    let made = tokio::task::spawn_blocking({
-        let (declared, dir) = (feed.declared.clone(), dir.to_owned());
-        move || make(&declared, &dir)
-    });
-    let made = match made.await {
-        Ok(made) => made,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let (declared, directory) = (feed.declared.clone(), dir.to_owned());
+    let made = blocking(move || make(&declared, &directory)).await;
     if stamp(&sources) != now {
         // It was written while it was read.
         feed.due = Instant::now() + TICK;

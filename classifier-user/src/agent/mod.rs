@@ -8,6 +8,7 @@ mod admission;
 pub mod at_once;
 mod billing;
 pub mod charging;
+mod disorder;
 pub mod error;
 pub mod events;
 pub mod feeds;

@@ -12,6 +12,7 @@ use axum::body::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::server::LedgerPath;
+use crate::agent::activation::blocking;
 use crate::ledger::usage::{AnyRecord, Which};
 use crate::ledger::{LedgerError, Reader};
 use crate::report::record_rows;
@@ -162,14 +163,11 @@ pub(super) async fn reading<T: Send + 'static>(
 ) -> Result<T, LedgerError> {
     // It is never closed.
     let turn = READERS.acquire().await.ok();
-    let read = move || {
+    blocking(move || {
         let _turn = turn;
         Reader::open(&ledger.0).and_then(|reader| work(&reader))
-    };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    })
+    .await
 }
 
 /// Hands over a page, piece by piece, until the reader has it or is gone.

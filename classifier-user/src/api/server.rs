@@ -198,12 +198,9 @@ pub(crate) async fn with<T: Send + 'static>(
     work: impl FnOnce(&mut Node) -> T + Send + 'static,
 ) -> T {
     let handle = tokio::runtime::Handle::current();
-    let work = move || {
+    blocking(move || {
         let _context = handle.enter();
         node.work(work)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    })
+    .await
 }

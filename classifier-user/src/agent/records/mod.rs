@@ -10,3 +10,4 @@ pub(in crate::agent) mod roller;
 pub(in crate::agent) mod sealer;
 mod split;
 pub mod statement;
+mod trouble;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{error, info};
 
+use super::trouble::Trouble;
+use crate::agent::activation::blocking;
 use crate::api::server::{Shared, with};
 use crate::config::Config;
 use crate::ledger::rollups::Gathered;
@@ -48,20 +49,12 @@ pub(in crate::agent) async fn run(
     settings: Settings,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut known = None;
+    let mut trouble = Trouble::new(
+        "hours and days cannot be rolled up; records are kept",
+        "hours and days are rolled up again",
+    );
     loop {
-        let wrong = work(&node, &settings, &stopped).await.err();
-        let wrong = wrong.map(|wrong| wrong.to_string());
-        if wrong != known {
-            match &wrong {
-                // Tried again and again, said once.
-                Some(wrong) => error!(
-                    "hours and days cannot be rolled up; records are kept, and it is tried again: {wrong}"
-                ),
-                None => info!("hours and days are rolled up again"),
-            }
-            known.clone_from(&wrong);
-        }
+        trouble.after(work(&node, &settings, &stopped).await);
         tokio::select! {
             // The sender is gone only when the agent ends.
             _ = stopped.wait_for(|stopped| *stopped) => return,
@@ -77,11 +70,7 @@ async fn work(
 ) -> Result<(), LedgerError> {
     while !*stopped.borrow() {
         let of = settings.clone();
-        let gathered = match tokio::task::spawn_blocking(move || of.gather()).await {
-            Ok(gathered) => gathered?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        let Some(gathered) = gathered else {
+        let Some(gathered) = blocking(move || of.gather()).await? else {
             break;
         };
         with(Arc::clone(node), move |node| node.ledger.roll_up(&gathered)).await?;

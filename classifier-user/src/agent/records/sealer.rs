@@ -9,8 +9,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::info;
 
+use super::trouble::Trouble;
+use crate::agent::activation::blocking;
 use crate::agent::node::Node;
 use crate::api::server::{Shared, with};
 use crate::config::{Age, Config};
@@ -81,20 +83,13 @@ pub(in crate::agent) async fn run(
     settings: Settings,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut known = None;
+    let mut trouble = Trouble::new(
+        "records cannot be sealed; they stay in the ledger",
+        "records are sealed again",
+    );
     loop {
-        let wrong = work(&node, &settings, &stopped).await.err();
-        let wrong = wrong.map(|wrong| wrong.to_string());
-        if wrong != known {
-            match &wrong {
-                // Tried again and again, said once.
-                Some(wrong) => error!(
-                    "records cannot be sealed; they stay in the ledger, and it is tried again: {wrong}"
-                ),
-                None => info!("records are sealed again"),
-            }
-            known.clone_from(&wrong);
-        }
+        let wrong = trouble.after(work(&node, &settings, &stopped).await);
+        let wrong = wrong.map(str::to_owned);
         with(Arc::clone(&node), |node| node.unsealed = wrong).await;
         tokio::select! {
             // The sender is gone only when the agent ends.
@@ -114,11 +109,7 @@ async fn work(
     with(Arc::clone(node), |node| node.ledger.remove_pruned()).await?;
     while !*stopped.borrow() {
         let of = settings.clone();
-        let sealed = match tokio::task::spawn_blocking(move || of.seal()).await {
-            Ok(sealed) => sealed?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        let Some(sealed) = sealed else {
+        let Some(sealed) = blocking(move || of.seal()).await? else {
             break;
         };
         info!(
