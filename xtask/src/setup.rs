@@ -65,12 +65,6 @@ const TOOLS: &[Tool] = &[
         package: "ethtool",
         need: Need::Demo,
     },
-    // Scenarios that set the agent's clock.
-    Tool {
-        program: "faketime",
-        package: "faketime",
-        need: Need::Demo,
-    },
     Tool {
         program: "nft",
         package: "nftables",

@@ -20,7 +20,6 @@ use Family::{V4, V6};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "kz-access-rules",
     about: "Kazakhstan, access rules: the statement, prepaid to its end, payment, an outage credited, a limit",
-    sets_the_clock: false,
     play,
 };
 

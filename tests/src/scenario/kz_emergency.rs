@@ -17,7 +17,6 @@ use Family::{V4, V6};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "kz-emergency",
     about: "Kazakhstan, 2020: free public services, debtors, medics, roamers, the health pass, the end at its second",
-    sets_the_clock: false,
     play,
 };
 

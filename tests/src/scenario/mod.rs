@@ -24,8 +24,6 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
-    /// Whether it sets the agent's clock, which needs [`crate::clock::Clock`].
-    pub sets_the_clock: bool,
     play: fn(&mut dyn Narrator) -> Result<()>,
 }
 

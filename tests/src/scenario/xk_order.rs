@@ -16,7 +16,6 @@ use Family::{V4, V6};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "xk-order",
     about: "Kosovo, 2020: what a non-payer reaches, a platform added live, payment, the statement",
-    sets_the_clock: false,
     play,
 };
 

@@ -63,9 +63,7 @@ fn a_package_begins_anew_after_its_days() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());
     }
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     let lab = town::lab().build()?;
     let mut agent = agent(&lab, &clock, "cycle = \"14d\"")?;
     let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
@@ -109,9 +107,7 @@ fn cycles_end_under_traffic_and_nothing_is_lost() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());
     }
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     let lab = town::lab().build()?;
     let mut agent = agent(&lab, &clock, "cycle = \"1mo\"\noverrun = \"write-off\"")?;
     let pairs = [
@@ -146,9 +142,7 @@ fn an_early_restart_moves_the_date() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());
     }
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     let lab = town::lab().build()?;
     let agent = agent(&lab, &clock, "cycle = \"14d\"")?;
     let first = until_of(&agent)?;
@@ -185,9 +179,7 @@ fn where_billing_renews_packages_lapse_until_it_does() -> Result<()> {
     if !can_use_namespaces() {
         return Ok(());
     }
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     let lab = town::lab().build()?;
     let mut agent = agent(&lab, &clock, "cycle = \"14d\"\nrenew = \"billing\"")?;
     let (bob, remote) = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));

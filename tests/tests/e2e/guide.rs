@@ -72,9 +72,7 @@ fn recorded(agent: &Agent) -> Result<usize> {
 
 #[test]
 fn every_session_of_the_guide_prints_what_the_guide_says() -> Result<()> {
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     if !can_use_namespaces() {
         return Ok(());
     }

@@ -277,9 +277,7 @@ fn versions_are_staged_activated_and_gone_back_to_over_restarts() -> Result<()> 
 
 #[test]
 fn what_is_asked_for_later_comes_to_the_second_over_a_restart() -> Result<()> {
-    let Some(clock) = Clock::new()? else {
-        return Ok(());
-    };
+    let clock = Clock::new()?;
     if !can_use_namespaces() {
         return Ok(());
     }
