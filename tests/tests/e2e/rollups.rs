@@ -356,3 +356,45 @@ fn what_passes_before_midnight_counts_for_the_day_that_ends() -> Result<()> {
     assert_eq!(statement.head["total"]["packets_up"], 20);
     Ok(())
 }
+
+/// What comes at midnight sharp comes after the last records of the day, whoever has the node first then.
+#[test]
+fn who_changes_at_midnight_has_used_until_then_what_was_used_until_then() -> Result<()> {
+    const DAY: i64 = 86_400;
+    if !can_use_namespaces() {
+        return Ok(());
+    }
+    let clock = Clock::new()?;
+    let midnight = (Timestamp::now().as_second().div_euclid(DAY) + 2) * DAY;
+    let before = |seconds| format!("+{}", midnight - seconds - Timestamp::now().as_second());
+    clock.set(&before(DAY / 2))?;
+    let lab = town::lab().build()?;
+    // Looks are rare, so that midnight is when they are not.
+    let agent = town::agent(&lab)
+        .through(&clock.through())
+        .setting("watch = false")
+        .section("[records]\ninterval = \"1h\"\ncheckpoint = \"3s\"")
+        .start()?;
+    let at = Timestamp::from_second(midnight)?.to_string();
+    agent.ask(&["subscriber", "suspend", "alice", "--at", &at])?;
+    agent.ask(&["subscriber", "plan", "bob", "basic", "--at", &at])?;
+    clock.set(&before(8))?;
+    let remote = lab.remote(town::GOVERNMENT);
+    for subscriber in ["alice", "bob"] {
+        udp(&lab.subscriber(subscriber).v4(), &remote, 20, 72)?;
+    }
+    lab.settle()?;
+    until("what was to come at midnight has come", || {
+        Ok(agent.ask_json(&["subscriber", "scheduled"])?.is_empty())
+    })?;
+    until("all is recorded", || Ok(usage(&agent)?.len() >= 2))?;
+    settled(&agent)?;
+    for record in usage(&agent)? {
+        let end = record.end.as_second();
+        assert!(
+            end <= midnight && record.end.subsec_nanosecond() == 0,
+            "{record:?}"
+        );
+    }
+    Ok(())
+}

@@ -203,16 +203,26 @@ impl Node {
         recording.watch.look_at_all(&self.lines, catalog, now);
         let mut active = recording.watch.active();
         active.retain(|line| !new.contains(*line));
-        let at = at.unwrap_or(now.wall);
+        let end = at.unwrap_or(now.wall);
         for line in active {
-            if let Some(cut) = self.cut(line, cause, at, None) {
-                self.recording.waiting.push_back(Waiting::Cut(cut));
+            let Some(cut) = self.cut(line, cause, end, None) else {
+                continue;
+            };
+            if at.is_some_and(|at| cut.row_start > at) {
+                // It began after that: nothing of it belongs to the time before.
+                if let Some(activity) = cut.activity {
+                    self.recording.watch.put_back(line, activity);
+                }
+                continue;
             }
+            self.recording.waiting.push_back(Waiting::Cut(cut));
         }
     }
 
     /// Reads a subscriber's row: what it counts from now on is to stand in other records.
     pub(in crate::agent) fn cut_subscriber(&mut self, id: &str, cause: Cause) {
+        // What changes at midnight changes after the day's last records.
+        self.look_at_the_day();
         let account = self.accounts.subscribers.get(id);
         let session = account.and_then(|account| account.session.as_ref());
         let Some(line) = session.map(|session| session.row.line) else {
@@ -233,6 +243,8 @@ impl Node {
 
     /// Reads what a change, that has just come into force, is to stand apart from; with another image, all rows.
     pub(in crate::agent) fn divide(&mut self, published: Option<u32>) {
+        // What comes into force at midnight does so after the day's last records.
+        self.look_at_the_day();
         let now = Timestamp::now();
         for (line, suspended) in self.recording.take_restated() {
             self.look_at(line);
