@@ -50,7 +50,7 @@ fn gateway(lab: &Lab, clock: &Clock) -> Result<Agent> {
     let agent = Agent::builder(&lab.gateway)
         .node("gw-1")
         .setting("timezone = \"Asia/Almaty\"")
-        .section("[records]\ninterval = \"1s\"")
+        .section("[records]\ninterval = \"3s\"")
         .policy_directory(&skeleton.join("policy"))
         .subscribers(&lines)
         .through(&clock.through());
