@@ -25,7 +25,7 @@ pub struct Reading {
     pub books: Counted,
     /// Packets the program did not let through.
     pub stopped: u64,
-    /// Packets that came while this was read.
+    /// Packets that came while this was read, and those the driver may not have added up yet.
     pub meanwhile: u64,
 }
 
@@ -53,7 +53,8 @@ impl Counted {
 #[schema(as = DifferenceReason)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Packets came while the counters were read, one after the other.
+    /// Packets came while the counters were read, one after the other, or were not in the kernel's count yet: drivers add up
+    /// after each poll of at most 64 packets.
     Meanwhile,
     /// The kernel counts as one what was joined, or is to be cut apart; the books count what is on the wire.
     Joined,

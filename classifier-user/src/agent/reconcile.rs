@@ -1,10 +1,12 @@
 //! Holding the kernel's counters of interfaces against the books: read every interval, at the start and at the end, and
-//! written down beside each other.
+//! written down beside each other. Drivers add up what they took in when a poll ends, which programs saw packet by packet:
+//! how far the one may be behind the other is read with them.
 
 use std::collections::BTreeSet;
 use std::io;
 
-use classifier::books::{self, Cell};
+use aya::util::online_cpus;
+use classifier::books::{self, Books, Cell};
 use classifier::charge;
 use jiff::Timestamp;
 use nix::sys::socket::SockProtocol;
@@ -23,6 +25,22 @@ use crate::report::Direction;
 const GET_LINK: u16 = 18;
 const STATS64: u16 = 23;
 const HEAD: usize = 16;
+
+/// Packets a driver takes in by one poll, at most (`NAPI_POLL_WEIGHT`, linux/netdevice.h).
+const POLL: u64 = 64;
+
+/// What is counted of an interface in one direction.
+struct Side<'a> {
+    place: &'a Place,
+    attached: &'a Attached,
+    direction: charge::Direction,
+    /// Whether it is what the interface receives.
+    receives: bool,
+    /// Where the books have it,
+    index: u32,
+    /// and what they had a grace period ago.
+    before: Books,
+}
 
 /// What has been read of interfaces.
 #[derive(Debug, Default)]
@@ -96,27 +114,49 @@ impl Node {
                 interface: "interfaces".to_owned(),
                 error,
             })?;
-        let mut readings = Vec::new();
+        let mut sides = Vec::new();
         for (place, attached) in self.interfaces.states() {
-            if let (Some(attached), Some(side)) = (attached, side(place))
-                && let Some(reading) = self.read_interface(&netlink, (place, attached), side)?
-            {
-                readings.push(reading);
+            if let (Some(attached), Some((direction, receives))) = (attached, side(place)) {
+                let index = books::index(self.interfaces.numbers()[&place.interface], direction);
+                sides.push(Side {
+                    place,
+                    attached,
+                    direction,
+                    receives,
+                    index,
+                    before: self.maps.books(index)?,
+                });
             }
         }
-        Ok(readings)
+        if let Some(live) = &self.live {
+            // Drivers count a poll's packets at its end. When this returns, every poll is over that was under way.
+            self.maps.image.publish(live)?;
+        }
+        // One by each CPU, or, where nobody knows how many there are, as many as there were packets.
+        let polled = online_cpus().map_or(u64::MAX, |cpus| cpus.len() as u64 * POLL);
+        let readings = sides
+            .iter()
+            .map(|side| self.read_interface(&netlink, side, polled));
+        readings.filter_map(Result::transpose).collect()
     }
 
     /// `None` for an interface that has just gone.
     fn read_interface(
         &self,
         netlink: &Netlink,
-        (place, attached): (&Place, &Attached),
-        (direction, receives): (charge::Direction, bool),
+        side: &Side<'_>,
+        polled: u64,
     ) -> Result<Option<Reading>, ReadingError> {
-        let index = books::index(self.interfaces.numbers()[&place.interface], direction);
+        let &Side {
+            place,
+            attached,
+            direction,
+            receives,
+            index,
+            ..
+        } = side;
         let ifindex = attached.ifindex();
-        let before = self.maps.books(index)?;
+        let then = self.maps.books(index)?;
         let kernel = match counters(netlink, ifindex, receives) {
             Ok(counted) => counted,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
@@ -127,6 +167,7 @@ impl Node {
         };
         let books = self.maps.books(index)?;
         let cell = |cell: Cell| books[cell as usize];
+        let packets = |books: &Books| books[Cell::Packets as usize];
         Ok(Some(Reading {
             time: Timestamp::now(),
             interface: place.interface.clone(),
@@ -139,7 +180,8 @@ impl Node {
                 bytes: cell(Cell::IpBytes),
             },
             stopped: cell(Cell::DroppedPackets) + cell(Cell::UnknownDroppedPackets),
-            meanwhile: cell(Cell::Packets) - before[Cell::Packets as usize],
+            meanwhile: packets(&books) - packets(&then)
+                + (packets(&then) - packets(&side.before)).min(polled),
         }))
     }
 }
