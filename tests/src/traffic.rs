@@ -6,12 +6,13 @@
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::sockopt::{Linger, RcvBufForce, SendTimeout};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
@@ -294,44 +295,54 @@ fn connect_from(from: SocketAddr, to: SocketAddr, patience: Duration) -> Result<
     let limit = TimeVal::milliseconds(i64::try_from(patience.as_millis())?);
     socket::setsockopt(&socket, SendTimeout, &limit)?;
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
-    socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
-    Ok(TcpStream::from(socket))
+    loop {
+        match socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(to)) {
+            Err(Errno::EINTR | Errno::EALREADY) => {}
+            Ok(()) | Err(Errno::EISCONN) => return Ok(TcpStream::from(socket)),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
+/// Moves data both ways. Whatever fails first ends all of it, and is what is said.
 fn exchange(
     client: &TcpStream,
     server: &TcpStream,
     up: &Amount,
     down: &Amount,
 ) -> Result<Transfer> {
-    let result = thread::scope(|scope| {
-        let upstream = scope.spawn(|| pour(client, up));
-        let downstream = scope.spawn(|| pour(server, down));
-        let at_server = scope.spawn(|| drain(server));
-        let received_down = drain(client);
-        let joined = |thread: thread::ScopedJoinHandle<'_, io::Result<u64>>| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
-        };
-        let received_up = joined(at_server);
-        joined(upstream).and(joined(downstream))?;
-        Ok(Transfer {
-            up: received_up?,
-            down: received_down?,
+    let failed = OnceLock::new();
+    let part = |what: &'static str, moved: io::Result<u64>| {
+        moved.unwrap_or_else(|error| {
+            if failed.set((what, error)).is_ok() {
+                // What could not be delivered is not tried again behind the test's back, and nobody waits for it.
+                for stream in [client, server] {
+                    let at_once = libc::linger {
+                        l_onoff: 1,
+                        l_linger: 0,
+                    };
+                    let _ = socket::setsockopt(stream, Linger, &at_once);
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
+            }
+            0
         })
-    });
-    if result.is_err() {
-        // What could not be delivered is not tried again behind the test's back.
-        for stream in [client, server] {
-            let at_once = libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            let _ = socket::setsockopt(stream, Linger, &at_once);
-        }
+    };
+    let transfer = thread::scope(|scope| {
+        scope.spawn(|| part("sending up", pour(client, up)));
+        scope.spawn(|| part("sending down", pour(server, down)));
+        let at_server = scope.spawn(|| part("receiving what goes up", drain(server)));
+        let received_down = part("receiving what goes down", drain(client));
+        let received_up = at_server.join().map_err(|_| anyhow!("a thread panicked"))?;
+        anyhow::Ok(Transfer {
+            up: received_up,
+            down: received_down,
+        })
+    })?;
+    match failed.into_inner() {
+        None => Ok(transfer),
+        Some((what, error)) => Err(anyhow!(error).context(what)),
     }
-    result
 }
 
 fn pour(mut stream: &TcpStream, amount: &Amount) -> io::Result<u64> {
@@ -362,9 +373,12 @@ fn drain(mut stream: &TcpStream) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut received = 0;
     loop {
-        match stream.read(&mut buffer)? {
-            0 => return Ok(received),
-            bytes => received += bytes as u64,
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(received),
+            Ok(bytes) => received += bytes as u64,
+            // Where a socket has a timeout the kernel does not go on by itself after whatever interrupted it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
