@@ -5,16 +5,17 @@
 //! but for what records have taken of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use classifier::layout::Meter;
 use jiff::{SignedDuration, Timestamp};
 
+use self::kept::{Kept, Slot};
 use self::rates::Rates;
 use super::{Catalog, Charged};
 use crate::engine::lines::Lines;
 
+mod kept;
 mod rates;
 
 pub use self::rates::Rate;
@@ -135,10 +136,11 @@ pub struct Activity {
 /// A row that counts.
 #[derive(Debug, Clone)]
 struct Watched {
-    subscriber: Arc<str>,
     line: u32,
     layout: u32,
     seen: Sums,
+    /// How it moved since its last record.
+    moved: Slot,
 }
 
 /// All rows that count.
@@ -150,8 +152,8 @@ pub struct Watch {
     looked: Vec<Moment>,
     /// By line, rows that were looked at alone since their slice was.
     alone: HashMap<u32, Moment>,
-    /// By line, those that moved since their last record.
-    active: HashMap<u32, Activity>,
+    /// How those moved that did since their last record.
+    kept: Kept,
     /// How fast they are.
     rates: Rates,
     /// Shortest time a rate is measured over.
@@ -172,20 +174,16 @@ impl Watch {
         }
     }
 
-    /// Watches rows from `now` on, when so much of each is known: those behind all others, and those that have the lines
+    /// Watches rows, each with its layout, from `now` on, when so much of them is known: those behind all others, and those that have the lines
     /// of others that ended.
-    pub fn begin(
-        &mut self,
-        rows: impl IntoIterator<Item = (Arc<str>, u32, u32, Sums)>,
-        now: Moment,
-    ) {
+    pub fn begin(&mut self, rows: impl IntoIterator<Item = (u32, u32, Sums)>, now: Moment) {
         let mut sorted = true;
-        for (subscriber, line, layout, seen) in rows {
+        for (line, layout, seen) in rows {
             let row = Watched {
-                subscriber,
                 line,
                 layout,
                 seen,
+                moved: Slot::NONE,
             };
             if self.rows.last().is_some_and(|last| last.line >= line) {
                 if sorted && let Ok(at) = self.rows.binary_search_by_key(&line, |row| row.line) {
@@ -235,9 +233,8 @@ impl Watch {
                 let time = now.since(&before).max(self.shortest);
                 let rate = Rate::between(row.seen, sums, time);
                 self.rates.note(row.line, rate);
-                let activity = self.active.remove(&row.line);
-                let activity = moved(activity, rate, before, now);
-                self.active.insert(row.line, activity);
+                let activity = moved(self.kept.get(row.moved), rate, before, now);
+                self.kept.put(&mut row.moved, row.line, &activity);
                 row.seen = sums;
             }
         }
@@ -265,8 +262,8 @@ impl Watch {
         if sums != row.seen {
             let time = now.since(&before).max(self.shortest);
             let rate = Rate::between(row.seen, sums, time);
-            let activity = self.active.remove(&line);
-            self.active.insert(line, moved(activity, rate, before, now));
+            let activity = moved(self.kept.get(row.moved), rate, before, now);
+            self.kept.put(&mut row.moved, line, &activity);
             row.seen = sums;
         }
     }
@@ -284,10 +281,9 @@ impl Watch {
         self.rates.forget(line);
         let index = self.index(line)?;
         let row = &mut self.rows[index];
-        let activity = self.active.remove(&line);
+        let activity = self.kept.take(&mut row.moved);
         // Its place stays: another one will have its lines.
         row.layout = GONE;
-        row.subscriber = Arc::default();
         activity
     }
 
@@ -301,38 +297,39 @@ impl Watch {
     /// Lines of the rows that moved since their last record, lowest first.
     #[must_use]
     pub fn active(&self) -> Vec<u32> {
-        let mut lines: Vec<u32> = self.active.keys().copied().collect();
-        lines.sort_unstable();
-        lines
+        self.kept.lines()
     }
 
     /// Since when a row has moved without a record.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.active.values().map(|activity| activity.since).min()
+        self.kept.oldest()
     }
 
     /// How a row moved since its last record.
     #[must_use]
     pub fn activity(&self, line: u32) -> Option<Activity> {
-        self.active.get(&line).copied()
+        self.kept.get(self.rows[self.index(line)?].moved)
     }
 
     /// Forgets that a row moved: it has been recorded.
     pub fn recorded(&mut self, line: u32) {
-        self.active.remove(&line);
+        if let Some(index) = self.index(line) {
+            self.kept.take(&mut self.rows[index].moved);
+        }
     }
 
     /// Takes back that a row was recorded.
     pub fn put_back(&mut self, line: u32, activity: Activity) {
-        self.active.insert(line, activity);
+        if let Some(index) = self.index(line) {
+            self.kept.put(&mut self.rows[index].moved, line, &activity);
+        }
     }
 
-    /// Whose row it is, and its layout.
+    /// The layout of a row that counts.
     #[must_use]
-    pub fn row(&self, line: u32) -> Option<(&Arc<str>, u32)> {
-        let row = &self.rows[self.index(line)?];
-        Some((&row.subscriber, row.layout))
+    pub fn layout(&self, line: u32) -> Option<u32> {
+        Some(self.rows[self.index(line)?].layout)
     }
 
     fn index(&self, line: u32) -> Option<usize> {

@@ -3,27 +3,28 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::Stamp;
 use crate::policy::{Cycle, Plan, Renew};
 
 /// A subscriber's cycles. They are its own, and go on over sessions, plans and policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cycles {
     /// When they began, or were last begun early.
-    pub since: Timestamp,
+    pub since: Stamp,
     /// When the running one ends; [`Cycles::WAITING`] when it has ended, and billing has not begun the next one.
-    pub due: Timestamp,
+    pub due: Stamp,
 }
 
 impl Cycles {
     /// Stands for no end.
-    pub const WAITING: Timestamp = Timestamp::MAX;
+    pub const WAITING: Stamp = Stamp::NEVER;
 
     /// A first cycle.
     #[must_use]
     pub fn begin(cycle: Cycle, now: Timestamp, zone: &TimeZone) -> Self {
         Self {
-            since: now,
-            due: cycle.end_after(now, now, zone),
+            since: now.into(),
+            due: cycle.end_after(now, now, zone).into(),
         }
     }
 
@@ -33,7 +34,11 @@ impl Cycles {
     pub fn under(self, plan: &Plan, end: Timestamp) -> Self {
         let waits = self.due == Self::WAITING && plan.renew == Renew::Billing;
         Self {
-            due: if waits { self.due } else { self.due.min(end) },
+            due: if waits {
+                self.due
+            } else {
+                self.due.min(end.into())
+            },
             ..self
         }
     }

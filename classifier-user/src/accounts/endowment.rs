@@ -115,8 +115,8 @@ impl Planning<'_> {
             return before;
         };
         // What began when the clock was ahead begins now.
-        let before = before.filter(|cycles| cycles.since <= self.at);
-        let since = before.map_or(self.at, |cycles| cycles.since);
+        let before = before.filter(|cycles| cycles.since <= self.at.into());
+        let since = before.map_or(self.at, |cycles| cycles.since.time());
         let (at, zone) = (self.at, &self.accounts.zone);
         let end = *self
             .ends
@@ -124,7 +124,10 @@ impl Planning<'_> {
             .or_insert_with(|| cycle.end_after(since, at, zone));
         Some(match before {
             Some(cycles) => cycles.under(planned, end),
-            None => Cycles { since, due: end },
+            None => Cycles {
+                since: since.into(),
+                due: end.into(),
+            },
         })
     }
 

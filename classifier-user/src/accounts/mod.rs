@@ -10,12 +10,14 @@
 //! | row | the session has the same plan layout; one that ended keeps its counts until they are recorded, and then others have its lines |
 
 pub mod activity;
+mod addresses;
 mod catalog;
 mod change;
 mod cycles;
 mod endowment;
 mod free;
 mod planning;
+mod stamp;
 mod succession;
 pub mod usage;
 
@@ -30,10 +32,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+pub use self::addresses::Addresses;
 pub use self::catalog::{Catalog, Charged, Full, KnownClass, Layout, MeterKey, Numbers};
 pub use self::change::{Cause, Change, Endowed, Summary};
 pub use self::cycles::Cycles;
 pub use self::free::Free;
+pub use self::stamp::Stamp;
 use self::usage::{ByLayout, add_meters};
 
 /// Subscribers by id. A copy costs nothing, and stays as it was. Its nodes are half empty where many came in order, so
@@ -104,9 +108,9 @@ pub struct Session {
     /// Its number on this node.
     pub number: u64,
     /// When it began.
-    pub start: Timestamp,
+    pub start: Stamp,
     /// Its prefixes, sorted.
-    pub addresses: Box<[IpNet]>,
+    pub addresses: Addresses,
     /// Whether the subscriber is suspended.
     pub suspended: bool,
     /// Where it is counted.
@@ -121,7 +125,7 @@ pub struct Row {
     /// Number of its plan layout, and so of its plan.
     pub layout: u32,
     /// When it began to count.
-    pub start: Timestamp,
+    pub start: Stamp,
 }
 
 /// A row that ceased to count.

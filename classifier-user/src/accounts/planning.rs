@@ -291,7 +291,7 @@ impl<'a> Planning<'a> {
         addresses.dedup();
         Ok(Session {
             number,
-            start: self.at,
+            start: self.at.into(),
             addresses: addresses.into(),
             suspended,
             row: self.row(layout)?,
@@ -304,7 +304,7 @@ impl<'a> Planning<'a> {
         Ok(Row {
             line: self.row_lines(row_lines(meters as u32))?,
             layout,
-            start: self.at,
+            start: self.at.into(),
         })
     }
 

@@ -318,3 +318,10 @@ fn who_has_no_room_for_a_successors_buckets_stays_and_holds_nobody_up() {
     assert!(matches!(&*change.stranded, [Full::Buckets { subscriber, .. }] if subscriber == "ann"));
     assert_eq!(change.bindings.len(), 2);
 }
+
+#[test]
+fn an_account_is_small() {
+    // There are a million of them: one more word of each is a size class more of memory.
+    let counts = 2 * size_of::<usize>();
+    assert_eq!(size_of::<Account>() + counts, 128);
+}

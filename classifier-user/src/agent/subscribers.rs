@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::charging::held::price_of;
 use super::node::Node;
 use super::records::statement::ActivityView;
-use crate::accounts::{Account, Cycles, Session};
+use crate::accounts::{Account, Cycles, Session, Stamp};
 use crate::balance::Level;
 use crate::balance::money::Tariff;
 use crate::ledger::balances::Purse;
@@ -99,13 +99,14 @@ impl Node {
             }
             .into(),
             session: session.number,
-            start: session.start,
+            start: session.start.time(),
             addresses: session.addresses.to_vec(),
             buckets: self.bucket_views(id, account, money),
-            cycle_since: cycles.map(|cycles| cycles.since),
+            cycle_since: cycles.map(|cycles| cycles.since.time()),
             cycle_until: cycles
                 .map(|cycles| cycles.due)
-                .filter(|due| *due != Cycles::WAITING),
+                .filter(|due| *due != Cycles::WAITING)
+                .map(Stamp::time),
             activity: None,
         }
     }

@@ -108,9 +108,9 @@ impl Node {
         fastest.sort_unstable_by_key(key);
         let fastest = fastest.into_iter().filter(|(_, rate)| by.of(*rate) > 0);
         let subscribers = fastest.filter_map(|(line, rate)| {
-            let (subscriber, layout) = watch.row(*line)?;
+            let layout = watch.layout(*line)?;
             Some(TopSubscriber {
-                subscriber: subscriber.to_string(),
+                subscriber: self.news.whose(*line)?.to_string(),
                 plan: self.accounts.catalog.layouts[layout as usize].plan.clone(),
                 speed: (*rate).into(),
             })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Ledger, Result, put_numbered};
-use crate::accounts::{Account, Bucket, Cycles, Directory, EndedRow, Row, Session};
+use crate::accounts::{Account, Bucket, Cycles, Directory, EndedRow, Row, Session, Stamp};
 
 /// Writes subscribers down as they are after a change. Lists of buckets are written once each.
 pub(super) fn put_subscribers(
@@ -45,14 +45,14 @@ pub(super) fn put_subscribers(
             account.bucket_line,
             list,
             session.map(|session| session.number),
-            session.map(|session| nanoseconds(session.start)),
+            session.map(|session| session.start.nanoseconds()),
             session.map(|_| &text),
             session.map(|session| session.suspended),
             session.map(|session| session.row.line),
             session.map(|session| session.row.layout),
-            session.map(|session| nanoseconds(session.row.start)),
-            account.cycles.map(|cycles| nanoseconds(cycles.since)),
-            account.cycles.map(|cycles| nanoseconds(cycles.due)),
+            session.map(|session| session.row.start.nanoseconds()),
+            account.cycles.map(|cycles| cycles.since.nanoseconds()),
+            account.cycles.map(|cycles| cycles.due.nanoseconds()),
         ])?;
     }
     Ok(())
@@ -65,7 +65,7 @@ pub(super) fn put_ended(transaction: &Transaction<'_>, ended: &[EndedRow]) -> ru
         put.execute(params![
             ended.row.line,
             ended.row.layout,
-            nanoseconds(ended.row.start),
+            ended.row.start.nanoseconds(),
             ended.session,
             &*ended.subscriber,
             nanoseconds(ended.end),
@@ -84,7 +84,7 @@ impl Ledger {
                 None => None,
                 Some(session) => Some(Session {
                     number: session,
-                    start: timestamp(row.get(5)?),
+                    start: Stamp::of(row.get(5)?),
                     addresses: row
                         .get_ref(6)?
                         .as_str()?
@@ -102,14 +102,14 @@ impl Ledger {
                     row: Row {
                         line: row.get(8)?,
                         layout: row.get(9)?,
-                        start: timestamp(row.get(10)?),
+                        start: Stamp::of(row.get(10)?),
                     },
                 }),
             };
             let cycles = match (row.get(11)?, row.get(12)?) {
                 (Some(since), Some(due)) => Some(Cycles {
-                    since: timestamp(since),
-                    due: timestamp(due),
+                    since: Stamp::of(since),
+                    due: Stamp::of(due),
                 }),
                 _ => None,
             };
@@ -135,7 +135,7 @@ impl Ledger {
                 row: Row {
                     line: row.get(1)?,
                     layout: row.get(2)?,
-                    start: timestamp(row.get(3)?),
+                    start: Stamp::of(row.get(3)?),
                 },
                 session: row.get(4)?,
                 subscriber: row.get_ref(5)?.as_str()?.into(),
@@ -152,14 +152,9 @@ pub(super) fn nanoseconds(time: Timestamp) -> i64 {
 
 /// What a time that is asked for comes to among those that are written down: one before them all is less than any.
 pub(super) fn bound(time: Timestamp) -> i64 {
-    let nanoseconds = time.as_nanosecond();
-    nanoseconds.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    Stamp::from(time).nanoseconds()
 }
 
 pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
-    // What was written down for a time that never comes.
-    if nanoseconds == i64::MAX {
-        return Timestamp::MAX;
-    }
-    Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
+    Stamp::of(nanoseconds).time()
 }

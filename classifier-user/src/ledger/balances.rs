@@ -100,7 +100,7 @@ impl Ledger {
                 "UPDATE subscriber SET cycle_since = ?2, cycle_due = ?3 WHERE number = ?1",
             )?;
             for (account, cycles) in &batch.cycles {
-                let times = (nanoseconds(cycles.since), nanoseconds(cycles.due));
+                let times = (cycles.since.nanoseconds(), cycles.due.nanoseconds());
                 cycle.execute(params![account, times.0, times.1])?;
             }
             let mut own =

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::balances::{Batch, Booked};
 use super::records::What;
 use super::*;
-use crate::accounts::Cycles;
+use crate::accounts::{Cycles, Stamp};
 use crate::balance::{Action, Order};
 use crate::engine::lines::Lines;
 use crate::subscribers::{Planned, Step};
@@ -266,9 +266,12 @@ fn cycles_and_what_is_scheduled_come_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger.db");
     let (mut ledger, _) = with_a(&path);
-    let since = "2026-03-01T18:30:00Z".parse().unwrap();
-    for due in [since, Cycles::WAITING] {
-        let cycles = Cycles { since, due };
+    let since: Timestamp = "2026-03-01T18:30:00Z".parse().unwrap();
+    for due in [Stamp::from(since), Cycles::WAITING] {
+        let cycles = Cycles {
+            since: since.into(),
+            due,
+        };
         let batch = Batch {
             cycles: vec![(0, cycles)],
             ..Batch::default()

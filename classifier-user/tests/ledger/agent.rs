@@ -100,7 +100,7 @@ impl World {
             subscriber: id.into(),
             session: line.into(),
             session_start: at(0),
-            addresses: ["10.0.0.1/32".parse().expect("an address")].into(),
+            addresses: vec!["10.0.0.1/32".parse().expect("an address")].into(),
             suspended: false,
             terms: Arc::clone(&self.terms),
             cause: Cause::Interval,

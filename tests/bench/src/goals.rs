@@ -249,6 +249,12 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             figure("checkpoint_active_seconds"),
         ),
         goal(
+            "a checkpoint of an agent whose subscribers send, a fifth of them each second, s",
+            "≤ 1",
+            AtMost(1.0),
+            figure("checkpoint_working_seconds"),
+        ),
+        goal(
             "recording a fifth of them, as every interval does, s",
             "≤ 10",
             AtMost(10.0),
@@ -283,6 +289,12 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
             "≤ 512",
             AtMost(512.0),
             figure("agent_bytes").map(|bytes| bytes / 1e6),
+        ),
+        goal(
+            "the same while a fifth of them send something each second, MB",
+            "≤ 512",
+            AtMost(512.0),
+            figure("agent_bytes_working").map(|bytes| bytes / 1e6),
         ),
         goal(
             "the same after half of them moved at once, MB",

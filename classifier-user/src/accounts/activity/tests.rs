@@ -7,7 +7,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Layout 0: free, metered, dropped of one class.
+/// Three layouts: free, metered, dropped of one class.
 fn catalog() -> Catalog {
     let meters = [Charged::Free, Charged::Metered, Charged::Dropped];
     Catalog {
@@ -15,11 +15,13 @@ fn catalog() -> Catalog {
             name: "net".to_owned(),
             rating_group: 1,
         }],
-        layouts: vec![Layout {
-            plan: "a".to_owned(),
-            meters: meters.map(|charged| MeterKey { class: 0, charged }).into(),
-            buckets: Vec::new(),
-        }],
+        layouts: ["a", "b", "c"]
+            .map(|plan| Layout {
+                plan: plan.to_owned(),
+                meters: meters.map(|charged| MeterKey { class: 0, charged }).into(),
+                buckets: Vec::new(),
+            })
+            .into(),
     }
 }
 
@@ -41,7 +43,7 @@ impl Desk {
             time: Timestamp::UNIX_EPOCH,
         };
         let now = desk.now();
-        let row = |line| (format!("s{line}").into(), line, 0, Sums::default());
+        let row = |line| (line, 0, Sums::default());
         desk.watch.begin(rows.map(row), now);
         desk
     }
@@ -186,22 +188,21 @@ fn a_row_that_ends_is_looked_at_once_more_and_no_more() {
     for line in 1..100 {
         let (watch, lines) = (&mut desk.watch, &desk.lines);
         if line % 2 == 0 {
-            assert_eq!(watch.row(line).unwrap().0.to_string(), format!("s{line}"));
+            assert_eq!(watch.layout(line), Some(0));
             let ended = watch.end(line, lines, &desk.catalog, now);
             assert_eq!(
                 ended.map(|activity| activity.active),
                 (line % 3 == 0).then_some(SECOND)
             );
-            assert!(watch.row(line).is_none());
+            assert_eq!(watch.layout(line), None);
             assert_eq!(watch.end(line, lines, &desk.catalog, now), None);
         }
     }
     desk.look_after(SECOND);
     let odd: Vec<u32> = (1..100).filter(|line| line % 6 == 3).collect();
     assert_eq!(desk.watch.active(), odd);
-    desk.watch
-        .begin([("new".into(), 200, 0, Sums::default())], now);
-    assert_eq!(&**desk.watch.row(200).unwrap().0, "new");
+    desk.watch.begin([(200, 1, Sums::default())], now);
+    assert_eq!(desk.watch.layout(200), Some(1));
 }
 
 #[test]
@@ -212,19 +213,18 @@ fn others_have_the_lines_of_rows_that_ended() {
     for line in rows.clone().filter(|line| line % 4 != 0) {
         desk.watch.end(line, &desk.lines, &desk.catalog, now);
     }
-    let row = |line: u32| (format!("n{line}").into(), line, 0, Sums::default());
+    let row = |line: u32| (line, 1, Sums::default());
     // In the places of those that ended; and where none began before.
     let again = rows.clone().filter(|line| line % 4 == 1);
     desk.watch.begin(again.map(row), now);
     assert_eq!(desk.watch.slices(), 3);
-    let row = |line: u32| (format!("m{line}").into(), line, 0, Sums::default());
+    let row = |line: u32| (line, 2, Sums::default());
     desk.watch.rows.retain(|row| row.line % 4 != 2);
     desk.watch
         .begin(rows.clone().filter(|line| line % 4 == 2).map(row), now);
     for line in rows {
-        let id = desk.watch.row(line).map(|(id, _)| id.to_string());
-        let whose = ["s", "n", "m"].get(line as usize % 4);
-        assert_eq!(id, whose.map(|whose| format!("{whose}{line}")));
+        let layout = [0, 1, 2].get(line as usize % 4).copied();
+        assert_eq!(desk.watch.layout(line), layout);
         desk.count(line, 0, false, 1);
     }
     desk.look_after(SECOND);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::error;
 
-use crate::accounts::{Account, Accounts, Change, Cycles};
+use crate::accounts::{Account, Accounts, Change, Cycles, Stamp};
 use crate::agent::node::Node;
 use crate::balance::{Action, Order, Refusal, lapse, settle};
 use crate::ledger::LedgerError;
@@ -23,7 +23,7 @@ const ENDED: &str = "the cycle ended";
 
 /// Ends of cycles, the next one first. An entry that is not its subscriber's end any more is passed over.
 #[derive(Debug, Default)]
-pub(in crate::agent) struct Ends(BinaryHeap<Reverse<(Timestamp, Arc<str>)>>);
+pub(in crate::agent) struct Ends(BinaryHeap<Reverse<(Stamp, Arc<str>)>>);
 
 impl Ends {
     /// The ends of all cycles that run.
@@ -54,11 +54,11 @@ impl Ends {
 
     /// The next one.
     pub(in crate::agent) fn next(&self) -> Option<Timestamp> {
-        self.0.peek().map(|Reverse((due, _))| *due)
+        self.0.peek().map(|Reverse((due, _))| due.time())
     }
 }
 
-fn end_of(id: &Arc<str>, account: &Account) -> Option<Reverse<(Timestamp, Arc<str>)>> {
+fn end_of(id: &Arc<str>, account: &Account) -> Option<Reverse<(Stamp, Arc<str>)>> {
     let due = account.cycles?.due;
     (due != Cycles::WAITING).then(|| Reverse((due, Arc::clone(id))))
 }
@@ -150,7 +150,9 @@ impl Node {
                 }
             }
             let due = match renew {
-                Renew::Auto => cycle.end_after(cycles.since, now, &self.accounts.zone),
+                Renew::Auto => cycle
+                    .end_after(cycles.since.time(), now, &self.accounts.zone)
+                    .into(),
                 Renew::Billing => Cycles::WAITING,
             };
             batch
@@ -197,10 +199,10 @@ impl Node {
                 let (plan, cycles) = (self.plan_of(account)?, account.cycles?);
                 let (cycle, zone) = (plan.cycle?, &self.accounts.zone);
                 // What began when the clock was ahead begins now.
-                let under = if cycles.since > now {
+                let under = if cycles.since > now.into() {
                     Cycles::begin(cycle, now, zone)
                 } else {
-                    cycles.under(plan, cycle.end_after(cycles.since, now, zone))
+                    cycles.under(plan, cycle.end_after(cycles.since.time(), now, zone))
                 };
                 (under != cycles).then(|| (Arc::clone(id), account.number, under))
             })

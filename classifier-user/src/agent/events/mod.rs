@@ -100,6 +100,11 @@ impl News {
         }
     }
 
+    /// Whose row begins at a line, or was it last.
+    pub(super) fn whose(&self, line: u32) -> Option<&Arc<str>> {
+        self.owners.find(line)
+    }
+
     /// Forgets the ring of programs that were replaced.
     pub(super) fn replaced(&mut self) {
         if let Some(mut earlier) = self.earlier.take() {
@@ -218,7 +223,7 @@ impl Node {
 
     /// Whose a row is, and its layout.
     fn row(&self, line: u32) -> Option<(Arc<str>, u32)> {
-        let id = self.news.owners.find(line)?;
+        let id = self.news.whose(line)?;
         let account = self.accounts.subscribers.get(id)?;
         let present = account.session.as_ref().map(|session| session.row);
         let row = present.filter(|row| row.line == line).or_else(|| {

@@ -162,7 +162,8 @@ impl Node {
         suspended: Option<bool>,
     ) -> Option<Cut> {
         let recording = &mut self.recording;
-        let (id, layout) = recording.watch.row(line)?;
+        let layout = recording.watch.layout(line)?;
+        let id = self.news.whose(line)?;
         let session = self.accounts.subscribers.get(id)?.session.as_ref()?;
         if session.row.line != line {
             return None;
@@ -173,10 +174,10 @@ impl Node {
         let terms = recording.terms(layout, &self.accounts.catalog);
         Some(Cut {
             line,
-            row_start: session.row.start,
+            row_start: session.row.start.time(),
             subscriber,
             session: session.number,
-            session_start: session.start,
+            session_start: session.start.time(),
             addresses: session.addresses.clone(),
             suspended: suspended.unwrap_or(session.suspended),
             cause,

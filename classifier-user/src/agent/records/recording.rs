@@ -216,24 +216,21 @@ impl Recording {
         let seen = ledger.seen()?.unwrap_or(now).min(now);
         let mut watch = Watch::new(config.records.checkpoint);
         let ended = ledger.closings()?;
-        let mut rows: Vec<(u32, u32, Arc<str>)> = accounts
+        let mut rows: Vec<(u32, u32)> = accounts
             .present()
-            .map(|(id, _, session)| (session.row.line, session.row.layout, Arc::clone(id)))
+            .map(|(_, _, session)| (session.row.line, session.row.layout))
             .collect();
-        rows.extend(ended.iter().map(|closing| {
-            let id = Arc::clone(&closing.subscriber);
-            (closing.line, closing.layout, id)
-        }));
-        rows.sort_unstable_by_key(|(line, ..)| *line);
+        rows.extend(ended.iter().map(|closing| (closing.line, closing.layout)));
+        rows.sort_unstable();
         let mut taken = vec![Sums::default(); rows.len()];
         ledger.all_taken(|line, counters| {
-            if let Ok(at) = rows.binary_search_by_key(&line, |(line, ..)| *line) {
+            if let Ok(at) = rows.binary_search_by_key(&line, |(line, _)| *line) {
                 let counters = counters.iter().copied();
                 taken[at] = Sums::of(&accounts.catalog, rows[at].1, counters);
             }
         })?;
         let rows = rows.into_iter().zip(taken);
-        let rows = rows.map(|((line, layout, id), taken)| (id, line, layout, taken));
+        let rows = rows.map(|((line, layout), taken)| (line, layout, taken));
         watch.begin(rows, Moment::noted(seen));
         let mut judged = HashMap::new();
         let serials = ended.iter().filter_map(|closing| closing.serial);
@@ -288,12 +285,12 @@ impl Recording {
                         self.restated.push((old.row.line, old.suspended));
                     }
                 }
-                _ => new.push((session.row.line, session.row.layout, Arc::clone(id))),
+                _ => new.push((session.row.line, session.row.layout)),
             }
         }
-        new.sort_unstable_by_key(|(line, ..)| *line);
+        new.sort_unstable();
         let new = new.into_iter();
-        let new = new.map(|(line, layout, id)| (id, line, layout, Sums::default()));
+        let new = new.map(|(line, layout)| (line, layout, Sums::default()));
         self.watch.begin(new, now);
         self.new.first = self.new.first.min(change.first_line);
         let reused = change.reused.iter().map(|(line, _)| *line);

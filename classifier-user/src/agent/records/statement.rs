@@ -274,7 +274,7 @@ impl Node {
         Some(PastSession::unrecorded(
             self.maps.epoch(),
             session.number,
-            session.start,
+            session.start.time(),
             None,
             session.addresses.to_vec(),
         ))

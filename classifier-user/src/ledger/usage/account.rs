@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use classifier::layout::Meter;
-use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::codec;
 use super::{Cause, Label, Terms};
+use crate::accounts::Addresses;
 use crate::accounts::activity::{Activity, between};
 
 /// A row of counters, read to be recorded.
@@ -27,7 +27,7 @@ pub struct Cut {
     /// When that began.
     pub session_start: Timestamp,
     /// Its prefixes.
-    pub addresses: Box<[IpNet]>,
+    pub addresses: Addresses,
     /// Whether the subscriber was suspended.
     pub suspended: bool,
     /// Plan, policy, and what the meters count.
@@ -75,7 +75,7 @@ pub struct Closing {
     /// When that began.
     pub session_start: Timestamp,
     /// Its prefixes.
-    pub addresses: Box<[IpNet]>,
+    pub addresses: Addresses,
     /// Whether the subscriber was suspended.
     pub suspended: bool,
     /// When it ended.

@@ -72,10 +72,10 @@ pub(crate) fn closings(before: &Accounts, change: &Change) -> Vec<Closing> {
         Some(Closing {
             line: ended.row.line,
             layout: ended.row.layout,
-            row_start: ended.row.start,
+            row_start: ended.row.start.time(),
             subscriber: Arc::clone(&ended.subscriber),
             session: session.number,
-            session_start: session.start,
+            session_start: session.start.time(),
             addresses: session.addresses.clone(),
             suspended: session.suspended,
             at: ended.end,

@@ -344,7 +344,7 @@ impl Reader {
                 subscriber: subscriber.into(),
                 session: row.get::<_, i64>(4)? as u64,
                 session_start: timestamp(row.get(5)?),
-                addresses: Box::default(),
+                addresses: Vec::new().into(),
                 suspended: row.get(7)?,
                 at: timestamp(row.get(8)?),
                 cause: Cause::of_number(cause).unwrap_or(Cause::Recovered),

@@ -60,7 +60,7 @@ pub(in crate::ledger) fn cut(seconds: i64, cause: Cause, terms: &Arc<Terms>, byt
         subscriber: "ann".into(),
         session: 1,
         session_start: at(0),
-        addresses: ["10.0.0.1/32".parse().unwrap()].into(),
+        addresses: vec!["10.0.0.1/32".parse().unwrap()].into(),
         suspended: false,
         terms: Arc::clone(terms),
         cause,

@@ -32,9 +32,7 @@ pub(crate) fn run(world: &World, lab: &Lab, course: &Course, results: &mut Resul
     let mut rows: Vec<u32> = world.subscribers.iter().map(|(_, row)| *row).collect();
     rows.sort_unstable();
     let mut watch = Watch::new(Duration::from_secs(1));
-    let watched = rows
-        .iter()
-        .map(|row| (format!("s{row}").into(), *row, 0, Sums::default()));
+    let watched = rows.iter().map(|row| (*row, 0, Sums::default()));
     watch.begin(watched, Moment::now());
     let mut look = || {
         let begun = Instant::now();
@@ -153,7 +151,7 @@ fn cut(line: u32, round: u64, terms: &Arc<Terms>) -> Cut {
         subscriber: format!("s{line}").into(),
         session: u64::from(line),
         session_start: minute(0),
-        addresses: Box::default(),
+        addresses: Vec::new().into(),
         suspended: false,
         terms: Arc::clone(terms),
         cause: Cause::Interval,

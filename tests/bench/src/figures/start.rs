@@ -4,6 +4,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::thread::sleep;
@@ -17,6 +18,7 @@ use zerorate_tests::memory::{self, Memory};
 use zerorate_tests::netns::NetNs;
 use zerorate_tests::veth::Veth;
 
+use super::active;
 use crate::course::Course;
 use crate::results::Results;
 
@@ -72,7 +74,7 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
     }
     let [_, _, subscribers] = course.largest;
     let gateway = NetNs::new("gateway")?;
-    let _wire = Veth::new((&gateway, "access0"), (&gateway, "beyond"), 1_500)?;
+    let wire = Veth::new((&gateway, "beyond"), (&gateway, "access0"), 1_500)?;
     let lines = list(subscribers, |_| false);
     let mut agent = Agent::builder(&gateway)
         .policy(POLICY)
@@ -93,6 +95,7 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
     agent.kill9()?;
     results.figure("restart_seconds", start(&mut agent)?);
     results.figure("agent_bytes_taken_over", at_rest(&agent)?);
+    active::run(&agent, &wire, subscribers, address, results).context("subscribers at work")?;
     // Every second subscriber moves to another address: as many sessions end and begin.
     agent.write_subscribers(&list(subscribers, |number| number % 2 == 0))?;
     let begun = Instant::now();
@@ -114,11 +117,20 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
 fn list(subscribers: usize, moved: impl Fn(usize) -> bool) -> String {
     let mut lines = String::with_capacity(subscribers * 40);
     for number in 0..subscribers {
-        let [_, a, b, c] = (number as u32).to_be_bytes();
-        let a = if moved(number) { a + 16 } else { a };
-        let _ = writeln!(lines, "s{number},bench,active,10.{a}.{b}.{c}/32");
+        let place = if moved(number) {
+            number + (16 << 16)
+        } else {
+            number
+        };
+        let _ = writeln!(lines, "s{number},bench,active,{}/32", address(place));
     }
     lines
+}
+
+/// The address in 10.0.0.0/8 of that number.
+fn address(number: usize) -> Ipv4Addr {
+    let [_, a, b, c] = (number as u32).to_be_bytes();
+    Ipv4Addr::new(10, a, b, c)
 }
 
 /// From the start of the process to its first answer that all is in order.
