@@ -198,13 +198,22 @@ impl Accounts {
                 self.carried.remove(&account.number);
             }
         }
+        let mut subscribers = std::mem::take(&mut change.subscribers);
         if self.subscribers.is_empty() {
-            // One beside the other, much faster.
-            let by_id = |(one, _): &(Arc<str>, _), (other, _): &(Arc<str>, _)| one.cmp(other);
-            change.subscribers.sort_unstable_by(by_id);
+            // One beside the other, much faster. A node is split where it is full, and its first half never meets another id
+            // that comes in order: every second one at first, so that the others fill the halves.
+            subscribers.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let mut others = Vec::with_capacity(subscribers.len() / 2);
+            for (index, subscriber) in subscribers.into_iter().enumerate() {
+                if index % 2 == 0 {
+                    self.subscribers.insert(subscriber.0, subscriber.1);
+                } else {
+                    others.push(subscriber);
+                }
+            }
+            subscribers = others;
         }
-        self.subscribers
-            .extend(std::mem::take(&mut change.subscribers));
+        self.subscribers.extend(subscribers);
         self.next_line = change.next_line;
         self.free.clone_from(&change.free);
         self.next_session = change.next_session;
