@@ -53,8 +53,8 @@ impl Counted {
 #[schema(as = DifferenceReason)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Packets came while the counters were read, one after the other, or were not in the kernel's count yet: drivers add up
-    /// after each poll of at most 64 packets.
+    /// Packets came while the counters were read, one after the other, or were not in the kernel's count yet: most drivers add
+    /// up after each poll of at most 64 packets.
     Meanwhile,
     /// The kernel counts as one what was joined, or is to be cut apart; the books count what is on the wire.
     Joined,

@@ -297,7 +297,7 @@ fn connect_from(from: SocketAddr, to: SocketAddr, patience: Duration) -> Result<
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
     loop {
         match socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(to)) {
-            Err(Errno::EINTR | Errno::EALREADY) => {}
+            Err(Errno::EINTR) => {}
             Ok(()) | Err(Errno::EISCONN) => return Ok(TcpStream::from(socket)),
             Err(error) => return Err(error.into()),
         }

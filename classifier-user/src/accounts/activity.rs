@@ -174,8 +174,8 @@ impl Watch {
         }
     }
 
-    /// Watches rows, each with its layout, from `now` on, when so much of them is known: those behind all others, and those that have the lines
-    /// of others that ended.
+    /// Watches rows, each with its layout, from `now` on, when so much of them is known: those behind all others, and those
+    /// that have the lines of others that ended.
     pub fn begin(&mut self, rows: impl IntoIterator<Item = (u32, u32, Sums)>, now: Moment) {
         let mut sorted = true;
         for (line, layout, seen) in rows {
@@ -285,6 +285,14 @@ impl Watch {
         // Its place stays: another one will have its lines.
         row.layout = GONE;
         activity
+    }
+
+    /// Gives back what was kept of rows that ended, where those were many.
+    pub fn give_back(&mut self) {
+        if self.kept.is_sparse() {
+            self.kept
+                .compact(self.rows.iter_mut().map(|row| &mut row.moved));
+        }
     }
 
     /// The rows that moved between the last two looks at all of them, and how fast. What a row did between a look at it

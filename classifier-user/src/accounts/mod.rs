@@ -40,8 +40,8 @@ pub use self::free::Free;
 pub use self::stamp::Stamp;
 use self::usage::{ByLayout, add_meters};
 
-/// Subscribers by id. A copy costs nothing, and stays as it was. Its nodes are half empty where many came in order, so
-/// that what stands in them is to be small.
+/// Subscribers by id. A copy costs nothing, and stays as it was. Its nodes may be half empty, so that what stands
+/// in them is to be small.
 pub type Directory = OrdMap<Arc<str>, Arc<Account>>;
 
 /// All a node knows about who is counted where.

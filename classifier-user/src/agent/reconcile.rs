@@ -2,7 +2,7 @@
 //! written down beside each other. Drivers add up what they took in when a poll ends, which programs saw packet by packet:
 //! how far the one may be behind the other is read with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use aya::util::online_cpus;
@@ -14,7 +14,9 @@ use tracing::error;
 
 use super::node::Node;
 use super::views::hook;
+use crate::datapath::grace;
 use crate::datapath::links::{Attached, Place};
+use crate::datapath::maps::MapsError;
 use crate::datapath::object::Entry;
 use crate::ledger::LedgerError;
 use crate::netlink::{ACK, Netlink, attribute};
@@ -29,18 +31,9 @@ const HEAD: usize = 16;
 /// Packets a driver takes in by one poll, at most (`NAPI_POLL_WEIGHT`, linux/netdevice.h).
 const POLL: u64 = 64;
 
-/// What is counted of an interface in one direction.
-struct Side<'a> {
-    place: &'a Place,
-    attached: &'a Attached,
-    direction: charge::Direction,
-    /// Whether it is what the interface receives.
-    receives: bool,
-    /// Where the books have it,
-    index: u32,
-    /// and what they had a grace period ago.
-    before: Books,
-}
+/// Packets in the books a grace period before interfaces are read, by place in the books.
+#[derive(Debug)]
+pub(crate) struct Before(BTreeMap<u32, u64>);
 
 /// What has been read of interfaces.
 #[derive(Debug, Default)]
@@ -63,7 +56,7 @@ pub(super) enum ReadingError {
     #[error("asking for the counters of {interface}: {error}")]
     Kernel { interface: String, error: io::Error },
     #[error(transparent)]
-    Maps(#[from] crate::datapath::maps::MapsError),
+    Maps(#[from] MapsError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -85,7 +78,9 @@ impl Node {
     }
 
     fn try_reconcile(&mut self) -> Result<(), ReadingError> {
-        let readings = self.read_interfaces()?;
+        let before = self.before_reading()?;
+        grace::wait()?;
+        let readings = self.read_interfaces(&before)?;
         let disturbed = self.interfaces.disturbed().clone();
         let rows = rows(&self.readings.last, &readings, &disturbed);
         self.ledger.reconcile(&readings, &rows)?;
@@ -98,9 +93,22 @@ impl Node {
         Ok(())
     }
 
+    /// What [`Self::unreconciled`] is to know, with a [grace period](grace::wait) between the two: drivers count a poll's packets
+    /// at its end, and then every poll is over that was under way.
+    pub(crate) fn before_reading(&self) -> Result<Before, MapsError> {
+        let mut before = BTreeMap::new();
+        for (place, _) in self.interfaces.states() {
+            if let Some((direction, _)) = side(place) {
+                let index = books::index(self.interfaces.numbers()[&place.interface], direction);
+                before.insert(index, packets(&self.maps.books(index)?));
+            }
+        }
+        Ok(Before(before))
+    }
+
     /// What was counted since interfaces were read last, and is not written down.
-    pub(crate) fn unreconciled(&mut self) -> anyhow::Result<Vec<Reconciliation>> {
-        let readings = self.read_interfaces()?;
+    pub(crate) fn unreconciled(&self, before: &Before) -> anyhow::Result<Vec<Reconciliation>> {
+        let readings = self.read_interfaces(before)?;
         Ok(rows(
             &self.readings.last,
             &readings,
@@ -108,55 +116,36 @@ impl Node {
         ))
     }
 
-    fn read_interfaces(&self) -> Result<Vec<Reading>, ReadingError> {
+    fn read_interfaces(&self, before: &Before) -> Result<Vec<Reading>, ReadingError> {
         let netlink =
             Netlink::open(SockProtocol::NetlinkRoute).map_err(|error| ReadingError::Kernel {
                 interface: "interfaces".to_owned(),
                 error,
             })?;
-        let mut sides = Vec::new();
+        let mut readings = Vec::new();
         for (place, attached) in self.interfaces.states() {
-            if let (Some(attached), Some((direction, receives))) = (attached, side(place)) {
-                let index = books::index(self.interfaces.numbers()[&place.interface], direction);
-                sides.push(Side {
-                    place,
-                    attached,
-                    direction,
-                    receives,
-                    index,
-                    before: self.maps.books(index)?,
-                });
+            if let (Some(attached), Some(side)) = (attached, side(place))
+                && let Some(reading) =
+                    self.read_interface(&netlink, (place, attached), side, before)?
+            {
+                readings.push(reading);
             }
         }
-        if let Some(live) = &self.live {
-            // Drivers count a poll's packets at its end. When this returns, every poll is over that was under way.
-            self.maps.image.publish(live)?;
-        }
-        // One by each CPU, or, where nobody knows how many there are, as many as there were packets.
-        let polled = online_cpus().map_or(u64::MAX, |cpus| cpus.len() as u64 * POLL);
-        let readings = sides
-            .iter()
-            .map(|side| self.read_interface(&netlink, side, polled));
-        readings.filter_map(Result::transpose).collect()
+        Ok(readings)
     }
 
     /// `None` for an interface that has just gone.
     fn read_interface(
         &self,
         netlink: &Netlink,
-        side: &Side<'_>,
-        polled: u64,
+        (place, attached): (&Place, &Attached),
+        (direction, receives): (charge::Direction, bool),
+        before: &Before,
     ) -> Result<Option<Reading>, ReadingError> {
-        let &Side {
-            place,
-            attached,
-            direction,
-            receives,
-            index,
-            ..
-        } = side;
+        let index = books::index(self.interfaces.numbers()[&place.interface], direction);
         let ifindex = attached.ifindex();
-        let then = self.maps.books(index)?;
+        let before = before.0.get(&index).copied().unwrap_or(0);
+        let then = packets(&self.maps.books(index)?);
         let kernel = match counters(netlink, ifindex, receives) {
             Ok(counted) => counted,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
@@ -167,7 +156,6 @@ impl Node {
         };
         let books = self.maps.books(index)?;
         let cell = |cell: Cell| books[cell as usize];
-        let packets = |books: &Books| books[Cell::Packets as usize];
         Ok(Some(Reading {
             time: Timestamp::now(),
             interface: place.interface.clone(),
@@ -180,10 +168,21 @@ impl Node {
                 bytes: cell(Cell::IpBytes),
             },
             stopped: cell(Cell::DroppedPackets) + cell(Cell::UnknownDroppedPackets),
-            meanwhile: packets(&books) - packets(&then)
-                + (packets(&then) - packets(&side.before)).min(polled),
+            meanwhile: meanwhile(before, then, packets(&books)),
         }))
     }
+}
+
+/// How far the kernel's counter, read between `then` and `now`, may be from what the books have `now`: by what came while it was
+/// read, and by what drivers had not added up, which came after `before`, a poll of each CPU at most.
+fn meanwhile(before: u64, then: u64, now: u64) -> u64 {
+    // Where nobody knows how many CPUs there are, as many as there were packets.
+    let polled = online_cpus().map_or(u64::MAX, |cpus| cpus.len() as u64 * POLL);
+    now - then + (then - before).min(polled)
+}
+
+const fn packets(books: &Books) -> u64 {
+    books[Cell::Packets as usize]
 }
 
 /// What is counted at a place, and whether it is what the interface receives; nothing where marks are taken.
@@ -234,6 +233,16 @@ fn counters(netlink: &Netlink, ifindex: u32, receives: bool) -> io::Result<Count
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_driver_has_not_added_up_is_no_more_than_came_lately_and_than_it_takes_at_once() {
+        let polled = online_cpus().unwrap().len() as u64 * POLL;
+        // Silence; three while it was read; three shortly before; many.
+        assert_eq!(meanwhile(1_000, 1_000, 1_000), 0);
+        assert_eq!(meanwhile(1_000, 1_000, 1_003), 3);
+        assert_eq!(meanwhile(997, 1_000, 1_000), 3);
+        assert_eq!(meanwhile(0, 1_000_000, 1_000_007), polled + 7);
+    }
 
     #[test]
     fn the_kernel_says_what_an_interface_counted() -> io::Result<()> {

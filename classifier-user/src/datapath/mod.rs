@@ -3,6 +3,7 @@
 pub mod aside_map;
 pub mod clsact;
 pub mod events_map;
+pub mod grace;
 pub mod image_map;
 pub mod links;
 pub mod live_image;

@@ -3,10 +3,12 @@
 //! The figures are in docs/ledger.md; `cargo test --release --test library ledger_disk -- --ignored --nocapture` finds them again.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use classifier::layout::Meter;
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use zerorate::accounts::activity::Activity;
@@ -111,9 +113,10 @@ fn what_a_subscriber_costs_a_day() {
                 subscriber: format!("998{:09}", u64::from(line) * 7919).into(),
                 session: u64::from(line) + 1,
                 session_start: begin,
-                addresses: [std::net::Ipv4Addr::from(0x0a00_0000 + line).into()]
-                    .map(|address: std::net::IpAddr| address.into())
-                    .into(),
+                addresses: vec![IpNet::from(IpAddr::from(Ipv4Addr::from(
+                    0x0a00_0000 + line,
+                )))]
+                .into(),
                 suspended: false,
                 terms: Arc::clone(&terms),
                 cause: Cause::Interval,

@@ -81,6 +81,26 @@ impl Kept {
         Some(activity)
     }
 
+    /// Whether most of what was taken is free: many ended that had moved.
+    pub(super) const fn is_sparse(&self) -> bool {
+        self.free.len() > self.slots.len() / 2
+    }
+
+    /// Moves what is kept together, and gives the rest back; `slots` are all there are.
+    pub(super) fn compact<'a>(&mut self, slots: impl Iterator<Item = &'a mut Slot>) {
+        let mut together = Vec::with_capacity(self.slots.len() - self.free.len());
+        for slot in slots {
+            if let Some(packed) = self.slots.get(slot.0 as usize) {
+                *slot = Slot(together.len() as u32);
+                together.push(*packed);
+            }
+        }
+        *self = Self {
+            slots: together,
+            free: Vec::new(),
+        };
+    }
+
     /// Lines of the rows, lowest first.
     pub(super) fn lines(&self) -> Vec<u32> {
         let mut lines: Vec<u32> = self.all().map(|packed| packed.line).collect();
@@ -131,9 +151,16 @@ mod tests {
         assert_eq!(kept.lines(), [28, 29]);
         kept.put(&mut slots[0], 5, &activity(4));
         assert_eq!((kept.slots.len(), kept.lines()), (3, vec![5, 28, 29]));
-        for slot in &mut slots {
-            assert!(kept.take(slot).is_some());
-        }
+        assert!(!kept.is_sparse());
+        assert_eq!(kept.take(&mut slots[1]), Some(activity(9)));
+        assert_eq!(kept.take(&mut slots[0]), Some(activity(4)));
+        assert!(kept.is_sparse());
+        kept.compact(slots.iter_mut());
+        assert!(!kept.is_sparse());
+        assert_eq!((kept.slots.len(), kept.lines()), (1, vec![28]));
+        assert_eq!(kept.get(slots[2]), Some(activity(2)));
+        assert_eq!(slots[..2], [Slot::NONE; 2]);
+        assert!(kept.take(&mut slots[2]).is_some());
         assert_eq!((kept.slots.capacity(), kept.free.capacity()), (0, 0));
         assert_eq!(kept.oldest(), None);
     }

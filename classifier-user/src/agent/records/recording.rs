@@ -347,6 +347,7 @@ impl Recording {
             self.waiting
                 .push_back(Waiting::Closing(closing, terms, activity));
         }
+        self.watch.give_back();
     }
 
     /// Gives back the memory of what was to be written, where that was much.

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::agent::activation::blocking;
 use crate::api::extract::{Json, Query};
 use crate::api::problem::{Answer, Problem};
 use crate::api::records::reading;
 use crate::api::server::{LedgerPath, Shared, with};
 use crate::api::times::times;
+use crate::datapath::grace;
 use crate::policy::suggest;
 use crate::reconcile::Reconciliation;
 
@@ -56,8 +58,10 @@ pub(super) async fn list(
         return Err(Problem::invalid(format!("from {from} is after to {to}")));
     }
     // First: what is written down meanwhile is told twice by nobody.
-    let pending = with(Arc::clone(&node), |node| node.unreconciled()).await;
-    let pending = pending.map_err(Problem::internal)?;
+    let pending = match until {
+        None => unreconciled(&node).await.map_err(Problem::internal)?,
+        Some(_) => Vec::new(),
+    };
     let rows = reading(ledger, move |reader| reader.reconciliations(from, to)).await;
     let mut rows = rows.map_err(Problem::internal)?;
     let is_told = |row: &Reconciliation| {
@@ -68,9 +72,7 @@ pub(super) async fn list(
         .into_iter()
         .filter(|row| row.to > from && row.from <= to && !is_told(row))
         .collect();
-    if until.is_none() {
-        rows.extend(pending);
-    }
+    rows.extend(pending);
     if let Some(interface) = period.interface {
         rows.retain(|row| row.interface == interface);
         if rows.is_empty() {
@@ -86,4 +88,11 @@ pub(super) async fn list(
         }
     }
     Ok(Json(rows))
+}
+
+/// What is not written down yet. Others have the node while this waits for the kernel.
+async fn unreconciled(node: &Shared) -> anyhow::Result<Vec<Reconciliation>> {
+    let before = with(Arc::clone(node), |node| node.before_reading()).await?;
+    blocking(grace::wait).await?;
+    with(Arc::clone(node), move |node| node.unreconciled(&before)).await
 }
