@@ -248,7 +248,7 @@ pub(super) async fn scheduled(State(node): State<Shared>) -> Json<Vec<Scheduled>
     delete,
     path = "/v1/policy/scheduled/{number}",
     tag = "policy",
-    params(("number" = u64, Path, description = "Its number, as the list says it."), Why),
+    params(("number" = u64, Path, format = "uint64", description = "Its number, as the list says it."), Why),
     responses(
         (status = 200, description = "What does not come into force.", body = Scheduled),
         (status = 404, description = "Nothing is scheduled under this number."),

@@ -68,10 +68,11 @@ pub(super) struct Which {
     /// `correction`, `gap` or `prune`.
     kind: Option<String>,
     /// At most so many: 10000 if nothing is said, never more than 1000000.
+    #[param(format = "uint64")]
     limit: Option<u64>,
     /// If there are none, waits so many seconds for some to come, never longer than 60.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(required = false, format = "uint64")]
     wait: u64,
 }
 

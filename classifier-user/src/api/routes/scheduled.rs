@@ -19,7 +19,7 @@ pub(super) async fn list(State(node): State<Shared>) -> Json<Vec<Scheduled>> {
     delete,
     path = "/v1/scheduled/{number}",
     tag = "subscribers",
-    params(("number" = u64, Path, description = "Its number, as the list says it.")),
+    params(("number" = u64, Path, format = "uint64", description = "Its number, as the list says it.")),
     responses(
         (status = 200, description = "It will not be made.", body = Option<Object>),
         (status = 404, description = "Nothing is scheduled under this number."),

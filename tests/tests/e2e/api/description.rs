@@ -47,8 +47,13 @@ fn schemathesis() -> Result<PathBuf, String> {
         .ok_or_else(|| "schemathesis does not run".to_owned())
 }
 
-/// What it is told beside the description: whom there is, and not to ask for what goes on for ever.
+/// What it is told beside the description: whom there is, and not to ask for what goes on for ever. Parameters nobody knows it
+/// never judges by themselves, but where one of those given here takes the place of another it made it takes the rest
+/// for wrong; that they are refused is seen elsewhere.
 const SETTINGS: &str = r#"
+[generation]
+allow-extra-parameters = false
+
 [parameters]
 "path.id" = "alice"
 "path.bucket" = "main"
