@@ -15,6 +15,7 @@ use zerorate_tests::can_use_namespaces;
 use zerorate_tests::clock::Clock;
 use zerorate_tests::dice::Dice;
 use zerorate_tests::records::{Statement, Usage, usage};
+use zerorate_tests::topology::Lab;
 use zerorate_tests::town::{self, POLICY, taken_in, under_load};
 use zerorate_tests::traffic::udp;
 use zerorate_tests::wait::until;
@@ -306,26 +307,57 @@ fn what_was_recorded_before_there_were_roll_ups_is_added() -> Result<()> {
     Ok(())
 }
 
+const DAY: i64 = 86_400;
+
+/// Tomorrow, whatever time it is, by a clock of the test's own.
+struct Eve {
+    clock: Clock,
+    /// When it ends, in seconds.
+    midnight: i64,
+}
+
+impl Eve {
+    /// Noon of it.
+    fn new() -> Result<Self> {
+        let eve = Self {
+            clock: Clock::new()?,
+            midnight: (Timestamp::now().as_second().div_euclid(DAY) + 2) * DAY,
+        };
+        eve.set_before_midnight(DAY / 2)?;
+        Ok(eve)
+    }
+
+    /// Time enough for some packets, also on a machine that has much to do.
+    fn is_nearly_over(&self) -> Result<()> {
+        self.set_before_midnight(8)
+    }
+
+    fn set_before_midnight(&self, seconds: i64) -> Result<()> {
+        let ahead = self.midnight - seconds - Timestamp::now().as_second();
+        self.clock.set(&format!("+{ahead}"))
+    }
+
+    fn agent(&self, lab: &Lab, checkpoint: &str) -> Result<Agent> {
+        town::agent(lab)
+            .through(&self.clock.through())
+            .setting("watch = false")
+            .section(&format!(
+                "[records]\ninterval = \"1h\"\ncheckpoint = \"{checkpoint}\""
+            ))
+            .start()
+    }
+}
+
 /// They used to end when they were read, a moment later, and counted for the next day.
 #[test]
 fn what_passes_before_midnight_counts_for_the_day_that_ends() -> Result<()> {
-    const DAY: i64 = 86_400;
     if !can_use_namespaces() {
         return Ok(());
     }
-    let clock = Clock::new()?;
-    // Tomorrow, whatever time it is; how long before its end, from this moment on.
-    let midnight = (Timestamp::now().as_second().div_euclid(DAY) + 2) * DAY;
-    let before = |seconds| format!("+{}", midnight - seconds - Timestamp::now().as_second());
-    clock.set(&before(DAY / 2))?;
+    let eve = Eve::new()?;
     let lab = town::lab().build()?;
-    let agent = town::agent(&lab)
-        .through(&clock.through())
-        .setting("watch = false")
-        .section("[records]\ninterval = \"1h\"\ncheckpoint = \"100ms\"")
-        .start()?;
-    // Time enough for the packets, also on a machine that has much to do.
-    clock.set(&before(8))?;
+    let agent = eve.agent(&lab, "100ms")?;
+    eve.is_nearly_over()?;
     let (alice, remote) = (lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT));
     udp(&alice, &remote, 20, 72)?;
     lab.settle()?;
@@ -360,25 +392,17 @@ fn what_passes_before_midnight_counts_for_the_day_that_ends() -> Result<()> {
 /// What comes at midnight sharp comes after the last records of the day, whoever has the node first then.
 #[test]
 fn who_changes_at_midnight_has_used_until_then_what_was_used_until_then() -> Result<()> {
-    const DAY: i64 = 86_400;
     if !can_use_namespaces() {
         return Ok(());
     }
-    let clock = Clock::new()?;
-    let midnight = (Timestamp::now().as_second().div_euclid(DAY) + 2) * DAY;
-    let before = |seconds| format!("+{}", midnight - seconds - Timestamp::now().as_second());
-    clock.set(&before(DAY / 2))?;
+    let eve = Eve::new()?;
     let lab = town::lab().build()?;
     // Looks are rare, so that midnight is when they are not.
-    let agent = town::agent(&lab)
-        .through(&clock.through())
-        .setting("watch = false")
-        .section("[records]\ninterval = \"1h\"\ncheckpoint = \"3s\"")
-        .start()?;
-    let at = Timestamp::from_second(midnight)?.to_string();
+    let agent = eve.agent(&lab, "3s")?;
+    let at = Timestamp::from_second(eve.midnight)?.to_string();
     agent.ask(&["subscriber", "suspend", "alice", "--at", &at])?;
     agent.ask(&["subscriber", "plan", "bob", "basic", "--at", &at])?;
-    clock.set(&before(8))?;
+    eve.is_nearly_over()?;
     let remote = lab.remote(town::GOVERNMENT);
     for subscriber in ["alice", "bob"] {
         udp(&lab.subscriber(subscriber).v4(), &remote, 20, 72)?;
@@ -392,7 +416,7 @@ fn who_changes_at_midnight_has_used_until_then_what_was_used_until_then() -> Res
     for record in usage(&agent)? {
         let end = record.end.as_second();
         assert!(
-            end <= midnight && record.end.subsec_nanosecond() == 0,
+            end <= eve.midnight && record.end.subsec_nanosecond() == 0,
             "{record:?}"
         );
     }
