@@ -15,22 +15,29 @@ use crate::maps::{MapLine, atomic_add};
 static ASIDE: HashMap<u64, Meter, { ASIDE_ENTRIES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// Counts a packet aside: 0 where its meter has others there, 1 where it is the first, 2 where there is no room. A function
+/// What became of a packet: its meter has others there,
+pub(crate) const MORE: u64 = 0;
+/// it is the first there, or
+pub(crate) const FIRST: u64 = 1;
+/// there is no room.
+const FULL: u64 = 2;
+
+/// Counts a packet aside. A function
 /// of its own: few packets come here, and those that do not must not make way for it.
 #[inline(never)]
 pub(crate) fn add(key: u64, down: u64, bytes: u64, packets: u64) -> u64 {
-    let mut was = 0;
+    let mut was = MORE;
     let meter = match ASIDE.get_ptr_mut(key) {
         Some(meter) => meter,
         None => {
             let empty = Meter::default();
             // Of several CPUs that come first one is.
             if ASIDE.insert(key, empty, u64::from(BPF_NOEXIST)).is_ok() {
-                was = 1;
+                was = FIRST;
             }
             match ASIDE.get_ptr_mut(key) {
                 Some(meter) => meter,
-                None => return 2,
+                None => return FULL,
             }
         }
     };

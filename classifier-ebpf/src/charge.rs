@@ -65,13 +65,12 @@ impl<T: Tables> Buckets<'_, T> {
     }
 }
 
-/// Decides, and draws the bucket that pays. `None` when the subscriber's buckets cannot be reached.
+/// Decides, and draws the bucket that pays. `None` when the subscriber's row or buckets cannot be reached.
 #[inline(always)]
 pub fn charge<W: Words, T: Tables>(
     image: Image<W>,
     tables: &T,
     binding: Binding,
-    row: T::Line,
     class: u32,
     direction: Direction,
     bytes: u32,
@@ -85,10 +84,8 @@ pub fn charge<W: Words, T: Tables>(
     if suspended && !chain.essential() {
         return Some(dropped);
     }
-    let paid = if chain.free() || chain.asks_no_bucket() {
-        end(chain)
-    } else {
-        let head = tables.row(row);
+    let paid = if chain.asks_buckets() {
+        let head = tables.row(tables.line(binding.line())?);
         // Who has no buckets has line 0, whose levels are zero for ever.
         let buckets = Buckets {
             tables,
@@ -100,6 +97,8 @@ pub fn charge<W: Words, T: Tables>(
         } else {
             None
         }
+    } else {
+        end(chain)
     };
     Some(match paid {
         Some(charge) => charge,

@@ -39,7 +39,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
-    /// When: nanoseconds since the machine was started (CLOCK_BOOTTIME). Whoever keeps the event sets it.
+    /// When: nanoseconds of CLOCK_MONOTONIC_COARSE, the kernel's tick. Whoever keeps the event sets it.
     pub time: u64,
     /// What is left in the bucket, in bytes; 0 where it is about a meter.
     pub left: i64,
@@ -67,6 +67,18 @@ impl Event {
             number: number as u16,
             kind: kind as u16,
         }
+    }
+
+    /// Orders events of several CPUs: by time, and those of one tick as they follow from each other.
+    #[must_use]
+    pub fn order(&self) -> (u64, u8) {
+        let follows = match Kind::of(self.kind) {
+            Some(Kind::Used) => 0,
+            Some(Kind::Low) => 1,
+            Some(Kind::Empty) => 2,
+            Some(Kind::Blocked) | None => 3,
+        };
+        (self.time, follows)
     }
 
     /// From its bytes in the ring.

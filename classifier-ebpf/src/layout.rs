@@ -2,8 +2,10 @@
 //! a pinned map means must raise [`LAYOUT_VERSION`]: the pin directory carries it, the object carries it, and
 //! every policy image carries it, so that old and new never read each other's memory.
 
+use crate::events::{Event, Kind};
+
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;
@@ -153,6 +155,108 @@ const _: () = assert!(MAX_METERS <= 255);
 
 /// Meters that packets can count in aside at the same time. The table takes 16 bytes of each, and what is in it.
 pub const ASIDE_ENTRIES: u32 = 1 << 20;
+
+/// Packets that a CPU notes before it adds them to the rows: a power of two.
+pub const BATCH_NOTES: u32 = 32;
+
+/// What a CPU counted and has not added to the rows yet.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Batch {
+    /// Whether it is being changed.
+    pub busy: u32,
+    /// Notes in it.
+    pub used: u32,
+    /// Place of the last one; 0 if there is none.
+    pub last: u64,
+    spare: [u64; 2],
+    /// The notes.
+    pub notes: [Note; BATCH_NOTES as usize],
+    /// So that no two CPUs meet in a cache line, or in two that the processor fetches together.
+    apart: [u64; 12],
+}
+
+impl Batch {
+    /// Whether there is a note in a batch that begins with this word.
+    #[must_use]
+    pub const fn is_pending(first_word: u64) -> bool {
+        first_word >> 32 != 0
+    }
+}
+const _: () = assert!(size_of::<Batch>().is_multiple_of(128));
+
+/// What one packet counted, or several that followed each other in one meter.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Note {
+    /// Where: a [`Place`].
+    pub place: u64,
+    /// IP bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// When the first of them came, where that may be news: nanoseconds of CLOCK_MONOTONIC_COARSE.
+    pub time: u64,
+}
+
+/// Where a packet is counted: a meter, and one of its directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The row's first line, which is not line 0.
+    pub line: u32,
+    /// The meter.
+    pub meter: u32,
+    /// Whether it is what the subscriber receives.
+    pub down: bool,
+    /// What it is news of if the meter has counted nothing, where somebody wants to know.
+    pub news: Option<Kind>,
+}
+
+impl Place {
+    const DOWN: u64 = 1 << 40;
+    const NEWS: u32 = 48;
+
+    /// As it stands in a note; never 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let news = match self.news {
+            Some(kind) => kind as u64,
+            None => 0,
+        };
+        let down = if self.down { Self::DOWN } else { 0 };
+        news << Self::NEWS | down | ((self.meter & 255) as u64) << 32 | self.line as u64
+    }
+    /// From how it stands in a note.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_word(word: u64) -> Self {
+        Self {
+            line: word as u32,
+            meter: (word >> 32) as u32 & 255,
+            down: word & Self::DOWN != 0,
+            news: match (word >> Self::NEWS) as u16 {
+                0 => None,
+                news if news == Kind::Blocked as u16 => Some(Kind::Blocked),
+                _ => Some(Kind::Used),
+            },
+        }
+    }
+    /// Where its bytes stand, in 64-bit words from the upper half of the line; its packets stand behind them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        meter_word(self.meter, self.down)
+    }
+    /// The event that a packet is, if it is the first in its meter: `packets` of a direction say what was counted. Of
+    /// several CPUs that count their first there at the same time each may tell of it.
+    #[inline(always)]
+    pub fn first_use(self, packets: impl Fn(bool) -> u64) -> Option<Event> {
+        let kind = self.news?;
+        (packets(self.down) == 0 && packets(!self.down) == 0)
+            .then(|| Event::new(kind, self.line, self.meter, 0))
+    }
+}
 
 /// Keys that are merged by one run of the program for it.
 pub const MERGED_AT_ONCE: u32 = 128;

@@ -9,6 +9,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod aside;
+mod batch;
 mod constants;
 mod maps;
 mod tc;
@@ -17,8 +18,8 @@ mod xdp;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
+use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use aya_log_ebpf::warn;
 use classifier::charge::Direction;
 use classifier::dscp;
@@ -116,6 +117,14 @@ fn merge(context: XdpContext) -> u32 {
         aside::merge(unsafe { core::ptr::read_unaligned(at as *const u64) });
     }
     XDP_PASS
+}
+
+/// User space has it run on each CPU.
+#[raw_tracepoint]
+fn flush(context: RawTracePointContext) -> i32 {
+    let cpu: u64 = context.arg(0);
+    // The first interface's books hear of news that finds no room.
+    KernelTables::get(Direction::Up).map_or(0, |tables| batch::flush(cpu as u32, tables.books))
 }
 
 #[inline(always)]

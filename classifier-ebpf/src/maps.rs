@@ -8,7 +8,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
 use classifier::charge::Direction;
@@ -16,15 +16,15 @@ use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
     Aside, CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
-    MAX_CHUNKS, MAX_INTERFACES, RowHead, bucket_word,
+    MAX_CHUNKS, MAX_INTERFACES, Place, RowHead, bucket_word, meter_word,
 };
 use classifier::packet::Packet;
-use classifier::verdict::{Room, Tables};
+use classifier::verdict::{Size, Tables};
 
-use crate::aside;
 use crate::constants::{CONFIG_IMAGE_MASK, CONFIG_INTERFACE};
+use crate::{aside, batch};
 
-const MMAPABLE: usize = 1024;
+pub(crate) const MMAPABLE: usize = 1024;
 
 /// The policy image in force. Inner maps are one-element arrays whose value is a whole image.
 #[btf_map]
@@ -56,7 +56,7 @@ static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
     not(target_arch = "bpf"),
     expect(unused_mut, reason = "changed by the assembly only")
 )]
-fn opaque(mut value: u64) -> u64 {
+pub(crate) fn opaque(mut value: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     // SAFETY: a move of a register onto itself.
     unsafe {
@@ -110,7 +110,7 @@ unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
 
 /// The maps, with this CPU's books found.
 pub(crate) struct KernelTables {
-    books: *mut Books,
+    pub(crate) books: *mut Books,
     first_unpriced: Cell<bool>,
 }
 
@@ -232,6 +232,35 @@ impl MapLine {
         unsafe { self.chunk.add(offset as usize).cast() }
     }
 
+    /// Tells of the first packet in a meter of the row that begins here, where it is one, and when it came.
+    #[inline(always)]
+    pub(crate) fn tell(self, place: Place, time: u64, books: *mut Books) {
+        // SAFETY: `at` stays in the chunk. Volatile, because others count there meanwhile.
+        let counted =
+            |down| unsafe { ptr::read_volatile(self.at(meter_word(place.meter, down) + 1)) };
+        if let Some(event) = place.first_use(counted) {
+            report(Event { time, ..event }, books);
+        }
+    }
+
+    /// Adds to a meter of the row that begins here. What it is news of is said before it is counted: whoever sees the
+    /// count finds the event.
+    #[inline(always)]
+    pub(crate) fn add(
+        self,
+        place: Place,
+        (bytes, packets): (u64, u64),
+        time: u64,
+        books: *mut Books,
+    ) {
+        self.tell(place, time, books);
+        // SAFETY: `at` stays in the chunk.
+        unsafe {
+            atomic_add(self.at(place.bytes()), bytes);
+            atomic_add(self.at(place.bytes() + 1), packets);
+        }
+    }
+
     /// The line's head.
     #[inline(always)]
     fn head(self) -> *mut u64 {
@@ -263,14 +292,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn approach(&self, line: MapLine, word: u32) {
-        // SAFETY: `at` stays in the chunk. A load nobody waits for: the processor goes on.
-        unsafe { ptr::read_volatile(line.at(word)) };
-    }
-
-    #[inline(always)]
     fn approach_buckets(&self, line: MapLine) {
-        // SAFETY: `head` and `at` stay in the chunk; nobody waits for these loads either.
+        // SAFETY: `head` and `at` stay in the chunk. Loads nobody waits for: the processor goes on.
         unsafe {
             ptr::read_volatile(line.head());
             ptr::read_volatile(line.at(0u32.wrapping_sub(HALF_WORDS)));
@@ -284,24 +307,33 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn add(&self, line: MapLine, word: u32, n: u64) {
-        // SAFETY: `at` stays in the chunk.
-        unsafe { atomic_add(line.at(word), n) }
+    fn add(&self, place: Place, size: Size) -> bool {
+        batch::count(place, size, self.books)
     }
 
     #[inline(always)]
-    fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room {
-        match aside::add(place.key(), u64::from(down), bytes, packets) {
-            0 => Room::More,
-            1 => Room::First,
-            _ => Room::None,
+    fn add_aside(&self, serial: u32, place: Place, size: Size) -> bool {
+        let Place { line, meter, .. } = place;
+        let key = Aside {
+            serial,
+            line,
+            meter,
+        };
+        match aside::add(
+            key.key(),
+            u64::from(place.down),
+            size.bytes.into(),
+            size.packets,
+        ) {
+            aside::FIRST => {
+                if let Some(row) = MapLine::find(line) {
+                    row.tell(place, time(), self.books);
+                }
+                true
+            }
+            aside::MORE => true,
+            _ => false,
         }
-    }
-
-    #[inline(always)]
-    fn counted(&self, line: MapLine, word: u32) -> u64 {
-        // SAFETY: `at` stays in the chunk. Volatile, because others count there meanwhile.
-        unsafe { ptr::read_volatile(line.at(word)) }
     }
 
     #[inline(always)]
@@ -329,12 +361,9 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn report(&self, mut event: Event) {
-        // SAFETY: a helper without arguments.
-        event.time = unsafe { bpf_ktime_get_boot_ns() };
-        if EVENTS.output(event, 0).is_err() {
-            self.tally(books::Cell::EventsLost.index(), 1);
-        }
+    fn report(&self, event: Event) {
+        let time = time();
+        report(Event { time, ..event }, self.books);
     }
 
     #[inline(always)]
@@ -351,6 +380,26 @@ impl Tables for KernelTables {
                 self.first_unpriced.set(true);
             }
             ptr::write(counter, value + n);
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC_COARSE (Linux 5.11), in nanoseconds: as good as the kernel's tick, and read in a few of them.
+#[inline(always)]
+pub(crate) fn time() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Keeps an event. One that finds no room is counted as lost: atomically, because notes are also added where packets of
+/// these books can be in the middle of counting.
+#[inline(always)]
+fn report(event: Event, books: *mut Books) {
+    if EVENTS.output(event, 0).is_err() {
+        // SAFETY: a counter of the books.
+        unsafe {
+            let lost = books.cast::<u64>().add(books::Cell::EventsLost as usize);
+            atomic_add(lost, 1);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::books::Cell;
 use crate::charge::{Charge, Direction, charge};
 use crate::events::{Event, Kind};
 use crate::image::{Binding, Image, Remote, Words};
-use crate::layout::{Aside, LOWER_HALF, RowHead, meter_word};
+use crate::layout::{Place, RowHead};
 use crate::packet::{Ip, Packet, Parsed, parse};
 use crate::tag::{self, Payer, Tag, Tagging};
 use crate::web::is_web;
@@ -22,19 +22,17 @@ pub trait Tables {
     fn image(&self) -> Option<Self::Words>;
     /// Finds a line by its number.
     fn line(&self, line: u32) -> Option<Self::Line>;
-    /// Says that a word behind the beginning of a line will be asked for: memory that is far away can be fetched while
-    /// something else is looked up.
-    fn approach(&self, line: Self::Line, word: u32);
-    /// Says that the row that begins at a line will be asked for its buckets, whose block stands before it.
+    /// Says that the row that begins at a line will be asked for its buckets, whose block stands before it: memory that is
+    /// far away can be fetched while something else is looked up.
     fn approach_buckets(&self, line: Self::Line);
     /// Head of the row that begins at a line.
     fn row(&self, line: Self::Line) -> RowHead;
-    /// Adds to the counter that stands `word` 64-bit words behind the beginning of a line's upper half, atomically.
-    fn add(&self, line: Self::Line, word: u32, n: u64);
-    /// Counts a packet aside, in one direction.
-    fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room;
-    /// What such a counter has counted.
-    fn counted(&self, line: Self::Line, word: u32) -> u64;
+    /// Adds to a meter's counters, at once or before anybody reads them, and reports the packet before if it is news.
+    /// `false` where there is no such row.
+    fn add(&self, place: Place, size: Size) -> bool;
+    /// Counts a packet aside, as an image of this serial number says, and reports it before if it is news. `false` where
+    /// there is no room for it.
+    fn add_aside(&self, serial: u32, place: Place, size: Size) -> bool;
     /// What is left in the bucket at a position of a block; it may be below zero.
     fn level(&self, block: Self::Line, position: u32) -> i64;
     /// Draws a bucket down, atomically, and says what was left in it before: draws of several CPUs follow each other.
@@ -43,17 +41,6 @@ pub trait Tables {
     fn report(&self, event: Event);
     /// Adds to a counter of the books in force for this interface and direction.
     fn tally(&self, cell: u32, n: u64);
-}
-
-/// Whether there was room for a packet that is counted aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// It is the first in its meter there.
-    First,
-    /// Its meter has others there.
-    More,
-    /// There was none: it is not counted.
-    None,
 }
 
 /// What an interface is configured to do. The kernel asks constants of the program's load, each where it matters, so
@@ -176,16 +163,13 @@ pub fn verdict<P: Packet, T: Tables, S: Settings>(
             };
             let (own, other) = ends(ip, hook.direction);
             let binding = image.subscriber4(own);
-            let Some(line) = approach(tables, binding, hook.direction) else {
-                unpriced(tables, size);
-                return Verdict::PASS;
-            };
+            approach(tables, binding);
             let remote = image.remote4(other);
             settle(
                 image,
                 tables,
                 hook,
-                (binding, line),
+                binding,
                 remote,
                 size,
                 Lazy {
@@ -204,16 +188,13 @@ pub fn verdict<P: Packet, T: Tables, S: Settings>(
             };
             let (own, other) = ends(ip, hook.direction);
             let binding = image.subscriber6(own);
-            let Some(line) = approach(tables, binding, hook.direction) else {
-                unpriced(tables, size);
-                return Verdict::PASS;
-            };
+            approach(tables, binding);
             let remote = image.remote6(other);
             settle(
                 image,
                 tables,
                 hook,
-                (binding, line),
+                binding,
                 remote,
                 size,
                 Lazy {
@@ -227,9 +208,11 @@ pub fn verdict<P: Packet, T: Tables, S: Settings>(
 
 /// What is counted for a packet, or for the train of packets it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size {
-    packets: u64,
-    bytes: u32,
+pub struct Size {
+    /// Packets.
+    pub packets: u64,
+    /// IP bytes.
+    pub bytes: u32,
 }
 
 /// The subscriber's address and the remote's.
@@ -259,16 +242,14 @@ fn unpriced<T: Tables>(tables: &T, size: Size) {
     tables.tally(Cell::UnpricedBytes.index(), u64::from(size.bytes));
 }
 
-/// Goes to the row a packet may be counted in, before it is known where the packet goes. Whose address is nobody's
-/// goes to line 0, which always is there: the verifier follows one way more easily than two.
+/// Asks for the buckets a packet may draw from, before it is known where the packet goes.
 #[inline(always)]
-fn approach<T: Tables>(tables: &T, binding: Binding, direction: Direction) -> Option<T::Line> {
-    let line = tables.line(binding.line())?;
-    tables.approach(line, meter_word(0, direction.is_down()));
-    if binding.has_block_before() {
+fn approach<T: Tables>(tables: &T, binding: Binding) {
+    if binding.has_block_before()
+        && let Some(line) = tables.line(binding.line())
+    {
         tables.approach_buckets(line);
     }
-    Some(line)
 }
 
 /// What few packets are asked.
@@ -285,12 +266,12 @@ fn settle<T: Tables, S: Settings>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook<S>,
-    whose: (Binding, T::Line),
+    binding: Binding,
     remote: Remote,
     size: Size,
     ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
 ) -> Verdict {
-    match decide(image, tables, hook, whose, remote, size, ask) {
+    match decide(image, tables, hook, binding, remote, size, ask) {
         Some((action, payer)) => Verdict {
             action,
             tag: tag::of(image, hook.settings.tagging(), remote.class(), payer),
@@ -305,7 +286,7 @@ fn decide<T: Tables, S: Settings>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook<S>,
-    (binding, line): (Binding, T::Line),
+    binding: Binding,
     remote: Remote,
     size: Size,
     ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
@@ -329,16 +310,16 @@ fn decide<T: Tables, S: Settings>(
         image,
         tables,
         binding,
-        line,
         remote.class(),
         hook.direction,
         size.bytes,
     );
-    let Some(charge) = charge else {
+    let counted =
+        charge.filter(|charge| count(image, tables, binding, *charge, hook.direction, size));
+    let Some(charge) = counted else {
         unpriced(tables, size);
         return None;
     };
-    count(image, tables, (binding, line), charge, hook.direction, size);
     let Payer::Dropped = charge.payer else {
         tables.tally(Cell::AttributedPackets.index(), size.packets);
         tables.tally(Cell::AttributedBytes.index(), n);
@@ -360,36 +341,33 @@ fn decide<T: Tables, S: Settings>(
 }
 
 /// Counts a packet in its meter: in the row, or aside while rows are kept still so that what another policy counted in
-/// them can be read.
+/// them can be read. `false` where there is no such row.
 #[inline(always)]
 fn count<T: Tables>(
     image: Image<T::Words>,
     tables: &T,
-    (binding, line): (Binding, T::Line),
+    binding: Binding,
     charge: Charge,
     direction: Direction,
     size: Size,
-) {
-    let n = u64::from(size.bytes);
-    let word = meter_word(charge.meter, direction.is_down());
+) -> bool {
+    let news = match charge.payer {
+        Payer::Dropped => Kind::Blocked,
+        _ => Kind::Used,
+    };
+    let place = Place {
+        line: binding.line(),
+        meter: charge.meter,
+        down: direction.is_down(),
+        news: image.wants(news).then_some(news),
+    };
     if let Some(serial) = image.aside() {
-        let place = Aside {
-            serial,
-            line: binding.line(),
-            meter: charge.meter,
-        };
-        match tables.add_aside(place, direction.is_down(), n, size.packets) {
-            Room::First => return first(image, tables, (binding, line), charge),
-            Room::More => return,
-            Room::None => tables.tally(Cell::UnsplitPackets.index(), size.packets),
+        if tables.add_aside(serial, place, size) {
+            return true;
         }
+        tables.tally(Cell::UnsplitPackets.index(), size.packets);
     }
-    // Said before it is counted: whoever sees the count finds the event.
-    if tables.counted(line, word + 1) == 0 {
-        first(image, tables, (binding, line), charge);
-    }
-    tables.add(line, word, n);
-    tables.add(line, word + 1, size.packets);
+    tables.add(place, size)
 }
 
 /// What becomes of what is to be dropped.
@@ -399,28 +377,6 @@ fn refused<S: Settings>(hook: Hook<S>) -> Action {
         Action::Drop
     } else {
         Action::Pass
-    }
-}
-
-/// Tells of the first packet in a meter. Of several CPUs that count their first there at the same time each may.
-#[inline(always)]
-fn first<T: Tables>(
-    image: Image<T::Words>,
-    tables: &T,
-    (binding, line): (Binding, T::Line),
-    charge: Charge,
-) {
-    let up = meter_word(charge.meter, false) + 1;
-    let kind = if matches!(charge.payer, Payer::Dropped) {
-        Kind::Blocked
-    } else {
-        Kind::Used
-    };
-    if image.wants(kind)
-        && tables.counted(line, up) == 0
-        && tables.counted(line, up + LOWER_HALF) == 0
-    {
-        tables.report(Event::new(kind, binding.line(), charge.meter, 0));
     }
 }
 

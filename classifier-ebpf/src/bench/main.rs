@@ -11,6 +11,9 @@
 #[path = "../aside.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod aside;
+#[path = "../batch.rs"]
+#[expect(dead_code, reason = "the product's entries use more of it")]
+mod batch;
 #[path = "../constants.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod constants;

@@ -80,8 +80,8 @@ impl Chain {
     pub const ESSENTIAL: u32 = 1 << 24;
     /// Flag: the chain's end lets the packet pass (`free`, `metered`).
     pub const END_PASSES: u32 = 2 << 24;
-    /// Flag: the chain is `free` and nothing else.
-    pub const FREE: u32 = 4 << 24;
+    /// Flag: a bucket is asked, of the gate or of the chain; never where the chain is `free` and nothing else.
+    pub const ASKS_BUCKETS: u32 = 4 << 24;
     /// Flag: the plan says `suspension = "ignore"`.
     pub const SUSPENSION_IGNORED: u32 = 8 << 24;
     /// Flag: what the subscriber sends draws buckets down.
@@ -97,17 +97,12 @@ impl Chain {
     pub const fn essential(self) -> bool {
         self.ends & Self::ESSENTIAL != 0
     }
-    /// Whether the chain is `free` and nothing else.
+    /// Whether a bucket is asked. One bit, because the answer differs from packet to packet where anything else about the
+    /// chains does not.
     #[inline(always)]
     #[must_use]
-    pub const fn free(self) -> bool {
-        self.ends & Self::FREE != 0
-    }
-    /// Whether no bucket is asked: there is neither gate nor step.
-    #[inline(always)]
-    #[must_use]
-    pub const fn asks_no_bucket(self) -> bool {
-        self.gate.is_empty() && self.buckets.is_empty()
+    pub const fn asks_buckets(self) -> bool {
+        self.ends & Self::ASKS_BUCKETS != 0
     }
     /// Whether a packet that reaches the end passes.
     #[inline(always)]

@@ -96,6 +96,8 @@ pub(crate) struct Measures {
     pub(crate) ledger_bytes: u64,
     pub(crate) sealed_bytes: u64,
     pub(crate) unsealed: bool,
+    /// What CPUs counted cannot be added to the rows.
+    pub(crate) ungathered: bool,
     /// Records that are in no roll-up yet.
     pub(crate) unrolled: u64,
     pub(crate) sinks: Vec<SinkStatus>,
@@ -118,6 +120,7 @@ impl Node {
     /// Looks at a piece of the rows; whether there are more.
     pub(crate) fn add_up(&self, sums: &mut Sums) -> bool {
         if !std::mem::replace(&mut sums.now.begun, true) {
+            self.gather();
             // What ended before. What ends from here on is found with its subscriber, or next time: it is in neither twice.
             let mut rows = self.accounts.past.clone();
             for ended in &self.accounts.ended {
@@ -195,7 +198,7 @@ impl Node {
         let usage = match by_name.is_any() {
             true => {
                 let past = self.ledger.past()?;
-                let mut usage = usage::usage(&self.accounts, &self.lines, &past);
+                let mut usage = usage::usage(&self.accounts, self.rows(), &past);
                 usage.retain(|row| by_name.has(&row.subscriber));
                 usage
             }
@@ -228,6 +231,7 @@ impl Node {
             ledger_bytes: self.ledger.file_bytes(),
             sealed_bytes: self.ledger.sealed_bytes()?,
             unsealed: self.unsealed.is_some(),
+            ungathered: self.gathering.is_troubled(),
             unrolled: self.ledger.unrolled()?,
             sinks: self.sinks.status(&self.ledger),
             feeds: self.feeds.clone(),

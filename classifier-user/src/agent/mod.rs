@@ -12,6 +12,7 @@ mod disorder;
 pub mod error;
 pub mod events;
 pub mod feeds;
+mod gathering;
 mod in_force;
 pub mod interfaces;
 pub(crate) mod measures;

@@ -21,6 +21,7 @@ use super::charging::levels::Levels;
 use super::error::NodeError;
 use super::events::News;
 use super::feeds::FeedStatus;
+use super::gathering::Gathering;
 use super::interfaces::Interfaces;
 use super::preflight;
 use super::reconcile::Readings;
@@ -63,6 +64,8 @@ pub struct Node {
     pub(super) serial: u32,
     /// The image in force, for changes in place; `None` before the first.
     pub(super) live: Option<Arc<LiveImage>>,
+    /// Adds to rows what CPUs counted.
+    pub(super) gathering: Gathering,
     /// Adds to rows what was counted aside.
     pub(super) merger: Merger,
     /// Something was in the way of that.
@@ -203,6 +206,8 @@ impl Node {
         let recording = Recording::recall(&config, &ledger, &accounts, maps.epoch(), in_rows)?;
         let merger = Merger::load(&maps)?;
         let news = News::take_over(&mut maps, &lines, &accounts, &config.events)?;
+        // Behind that: it tells of first packets in the ring that is read from now on.
+        let gathering = Gathering::load(&maps)?;
         let mut node = Self {
             config,
             maps,
@@ -212,6 +217,7 @@ impl Node {
             news,
             in_force: None,
             live: None,
+            gathering,
             merger,
             unsettled: false,
             at_once: Arc::default(),

@@ -191,7 +191,7 @@ const fn side(place: &Place) -> Option<(charge::Direction, bool)> {
         Entry::Access | Entry::AccessWhole => Some((charge::Direction::Up, true)),
         Entry::Core | Entry::CoreWhole => Some((charge::Direction::Down, true)),
         Entry::Egress => Some((charge::Direction::Down, false)),
-        Entry::Tag | Entry::Merge | Entry::AccessFrame | Entry::CoreFrame => None,
+        Entry::Tag | Entry::Merge | Entry::Flush | Entry::AccessFrame | Entry::CoreFrame => None,
     }
 }
 

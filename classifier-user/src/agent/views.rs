@@ -264,7 +264,7 @@ impl Node {
 
     /// What was seen on all interfaces against the sums of the subscribers' own counters.
     fn closing_of_all(&self, counted: &[Counted]) -> Closing {
-        let [attributed_bytes, dropped_bytes] = usage::totals(&self.accounts, &self.lines);
+        let [attributed_bytes, dropped_bytes] = usage::totals(&self.accounts, self.rows());
         let unattributed = counted
             .iter()
             .map(|counted| closing(&counted.books).unattributed_bytes);
@@ -287,7 +287,7 @@ impl Node {
     /// When the books cannot be read, or what ended rows counted.
     pub fn usage(&self) -> Result<Report, NodeError> {
         let counted = self.counted()?;
-        let usage = usage::usage(&self.accounts, &self.lines, &self.ledger.past()?);
+        let usage = usage::usage(&self.accounts, self.rows(), &self.ledger.past()?);
         let sum = |direction: Direction| {
             let mut sum = [0; BOOKS_WORDS];
             for counted in counted

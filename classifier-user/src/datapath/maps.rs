@@ -1,5 +1,5 @@
 //! The maps of a node, pinned in a directory named by their layout, so that counting does not depend on any
-//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, the [`AsideMap`], `books`, the [`EventsMap`], `frame`,
+//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, the [`AsideMap`], the [`BatchesMap`], `books`, the [`EventsMap`], `frame`,
 //! and `node`, which says whose they are.
 
 use std::ffi::CStr;
@@ -14,6 +14,7 @@ use classifier::books::{BOOKS_WORDS, Books};
 use classifier::layout::{FrameSlot, LAYOUT_VERSION, MAX_INTERFACES};
 
 use super::aside_map::{self, AsideMap};
+use super::batches_map::{self, BatchesMap};
 use super::events_map::{self, EventsMap};
 use super::image_map::{ImageMap, MAX_IMAGE_WORDS};
 use super::rows_map::{self, RowsMap};
@@ -92,6 +93,8 @@ pub struct Maps {
     pub rows: RowsMap,
     /// What is counted while rows are kept still.
     pub aside: AsideMap,
+    /// What is counted and not added to the rows yet.
+    pub batches: BatchesMap,
     /// What the programs have to tell.
     pub events: EventsMap,
     books: MapData,
@@ -149,6 +152,7 @@ impl Maps {
         let image = ImageMap::create(directory, image_words)?;
         let rows = RowsMap::create(directory)?;
         let aside = AsideMap::create(directory)?;
+        let batches = BatchesMap::create(directory)?;
         let events = EventsMap::create(directory)?;
         let books = array(
             c"zr_books",
@@ -172,6 +176,7 @@ impl Maps {
             image,
             rows,
             aside,
+            batches,
             events,
             books,
             node,
@@ -213,6 +218,7 @@ impl Maps {
                 .ok_or_else(|| foreign("it holds no policy image map"))?,
             rows: RowsMap::open(&directory)?,
             aside: AsideMap::open(&directory)?,
+            batches: BatchesMap::open(&directory)?,
             events: EventsMap::open(&directory)?,
             books: MapData::from_fd(open("books")?)?,
             node,
@@ -262,11 +268,12 @@ impl Maps {
 
     /// The pins, by the names the eBPF object knows the maps by.
     #[must_use]
-    pub fn pins(&self) -> [(&'static str, PathBuf); 6] {
+    pub fn pins(&self) -> [(&'static str, PathBuf); 7] {
         [
             ("IMAGE", self.image.path()),
             ("ROWS", self.directory.join(rows_map::PIN)),
             ("ASIDE", self.directory.join(aside_map::PIN)),
+            ("BATCHES", self.directory.join(batches_map::PIN)),
             ("BOOKS", self.directory.join("books")),
             ("FRAME", self.directory.join("frame")),
             ("EVENTS", self.directory.join(events_map::PIN)),

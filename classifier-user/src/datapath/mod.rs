@@ -1,6 +1,7 @@
 //! The kernel's side of the program: maps, programs, links. All unsafe code of user space is in [`sys`].
 
 pub mod aside_map;
+pub mod batches_map;
 pub mod clsact;
 pub mod events_map;
 pub mod grace;

@@ -82,6 +82,8 @@ pub enum Entry {
     Tag,
     /// Adds to rows what was counted aside.
     Merge,
+    /// Adds to rows what a CPU noted.
+    Flush,
     /// Like `Access`, where frames have to be in one piece.
     AccessWhole,
     /// Like `Core`, where frames have to be in one piece.
@@ -93,13 +95,14 @@ pub enum Entry {
 }
 
 impl Entry {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
             Self::Core => "core",
             Self::Egress => "egress",
             Self::Tag => "tag",
             Self::Merge => "merge",
+            Self::Flush => "flush",
             Self::AccessWhole => "access_whole",
             Self::CoreWhole => "core_whole",
             Self::AccessFrame => "access_frame",
@@ -133,6 +136,7 @@ pub fn load(maps: &Maps, settings: Settings, entries: &[Entry]) -> Result<Ebpf, 
         let loading = match object.program_mut(entry.name()) {
             Some(Program::Xdp(program)) => program.load(),
             Some(Program::SchedClassifier(program)) => program.load(),
+            Some(Program::RawTracePoint(program)) => program.load(),
             _ => return Err(LoadError::Missing(entry.name())),
         };
         loading.map_err(|error| refused(*entry, error))?;

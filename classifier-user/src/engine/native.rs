@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use classifier::books::BOOKS_WORDS;
 use classifier::events::Event;
-use classifier::layout::{Aside, RowHead, bucket_word};
+use classifier::layout::{Place, RowHead, bucket_word, meter_word};
 use classifier::packet::Packet;
-use classifier::verdict::{Hook, Room, Tables, Verdict, verdict};
+use classifier::verdict::{Hook, Size, Tables, Verdict, verdict};
 
 use super::lines::Lines;
 use crate::image::Compiled;
@@ -72,27 +72,31 @@ impl<'a> Tables for NativeTables<'a> {
     fn line(&self, line: u32) -> Option<u32> {
         self.lines.holds(line).then_some(line)
     }
-    fn approach(&self, line: u32, word: u32) {
-        black_box(self.lines.word(line, word).load(Ordering::Relaxed));
-    }
     fn approach_buckets(&self, line: u32) {
         black_box(self.lines.head(line));
     }
     fn row(&self, line: u32) -> RowHead {
         self.lines.head(line)
     }
-    fn add(&self, line: u32, word: u32, n: u64) {
-        self.lines.word(line, word).fetch_add(n, Ordering::Relaxed);
+    fn add(&self, place: Place, size: Size) -> bool {
+        if !self.lines.holds(place.line) {
+            return false;
+        }
+        let counter = |word| self.lines.word(place.line, word);
+        let packets = |down| counter(meter_word(place.meter, down) + 1).load(Ordering::Relaxed);
+        if let Some(event) = place.first_use(packets) {
+            self.report(event);
+        }
+        counter(place.bytes()).fetch_add(size.bytes.into(), Ordering::Relaxed);
+        counter(place.bytes() + 1).fetch_add(size.packets, Ordering::Relaxed);
+        true
     }
-    fn add_aside(&self, _: Aside, _: bool, _: u64, _: u64) -> Room {
+    fn add_aside(&self, _: u32, _: Place, _: Size) -> bool {
         // Nobody keeps rows still here: whoever compiles an image for this engine publishes none over another.
-        Room::None
+        false
     }
     fn level(&self, block: u32, position: u32) -> i64 {
         self.lines.level(block, position)
-    }
-    fn counted(&self, line: u32, word: u32) -> u64 {
-        self.lines.word(line, word).load(Ordering::Relaxed)
     }
     fn draw(&self, block: u32, position: u32, bytes: u32) -> i64 {
         let word = self.lines.word(block, bucket_word(position));

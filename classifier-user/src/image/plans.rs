@@ -94,10 +94,11 @@ fn low_mark(granted: u64, used_percent: u8) -> u64 {
 fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
     let meter = |meter: Option<u8>| u32::from(meter.unwrap_or(NONE));
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+    let asks_buckets = !(chain.free || plan.gate.is_empty() && chain.steps.is_empty());
     let flags = flag(chain.essential, Chain::ESSENTIAL)
         | flag(chain.end.is_some(), Chain::END_PASSES)
         | flag(chain.end_free, Chain::END_FREE)
-        | flag(chain.free, Chain::FREE)
+        | flag(asks_buckets, Chain::ASKS_BUCKETS)
         | flag(plan.suspension_ignored, Chain::SUSPENSION_IGNORED)
         | flag(plan.count_up, Chain::COUNT_UP)
         | flag(plan.count_down, Chain::COUNT_DOWN);

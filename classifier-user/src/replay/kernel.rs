@@ -13,6 +13,7 @@ use classifier::charge::Direction;
 use classifier::layout::HEAD_BYTES;
 
 use super::capture::Frame;
+use crate::datapath::batches_map::{FlushError, Flusher};
 use crate::datapath::maps::{Maps, MapsError};
 use crate::datapath::object::{self, Entry, LoadError, Settings};
 use crate::datapath::sys::Mapping;
@@ -28,6 +29,9 @@ pub enum KernelError {
     /// Programs.
     #[error("kernel engine: {0}")]
     Load(#[from] LoadError),
+    /// Adding up.
+    #[error("kernel engine: {0}")]
+    Flush(#[from] FlushError),
     /// A run.
     #[error("kernel engine: running the program on packet {packet}: {error}")]
     Run {
@@ -48,6 +52,7 @@ pub(super) struct KernelEngine {
     maps: Maps,
     lines: Lines,
     frame: Mapping,
+    flusher: Flusher,
     /// The programs of each interval, each loaded when it is first run.
     intervals: Vec<Ebpf>,
 }
@@ -97,9 +102,15 @@ impl KernelEngine {
         Ok(Self {
             lines,
             frame: maps.frame()?,
+            flusher: Flusher::load(&maps)?,
             maps,
             intervals,
         })
+    }
+
+    /// Adds to the lines what was counted.
+    pub(super) fn flush(&self) -> Result<(), KernelError> {
+        Ok(self.flusher.flush(&self.maps.batches)?)
     }
 
     pub(super) fn lines(&self) -> &Lines {

@@ -181,7 +181,7 @@ impl Native {
             from_gateway: false,
             settings: Plain::default(),
         };
-        let noting = Noting::new(tables, direction);
+        let noting = Noting::new(tables);
         verdict(&frame.view(), hook, &noting);
         noting.noted()
     }
@@ -233,6 +233,7 @@ impl Replay {
         let (up, down) = match &self.engine {
             Engine::Native(native) => (native.up.read(), native.down.read()),
             Engine::Kernel(kernel) => {
+                kernel.flush()?;
                 (kernel.books(Direction::Up)?, kernel.books(Direction::Down)?)
             }
         };

@@ -3,10 +3,9 @@
 use std::cell::Cell as Slot;
 
 use classifier::books::Cell;
-use classifier::charge::Direction;
 use classifier::events::Event;
-use classifier::layout::{Aside, LOWER_HALF, RowHead, meter_word};
-use classifier::verdict::{Room, Tables};
+use classifier::layout::{Place, RowHead};
+use classifier::verdict::{Size, Tables};
 
 use crate::engine::native::NativeTables;
 use crate::image::Compiled;
@@ -25,15 +24,13 @@ pub(super) struct Noted {
 /// Tables that note what is counted in them.
 pub(super) struct Noting<'a> {
     tables: NativeTables<'a>,
-    direction: Direction,
     noted: Slot<Noted>,
 }
 
 impl<'a> Noting<'a> {
-    pub(super) fn new(tables: NativeTables<'a>, direction: Direction) -> Self {
+    pub(super) fn new(tables: NativeTables<'a>) -> Self {
         Self {
             tables,
-            direction,
             noted: Slot::default(),
         }
     }
@@ -60,39 +57,24 @@ impl<'a> Tables for Noting<'a> {
     fn line(&self, line: u32) -> Option<u32> {
         self.tables.line(line)
     }
-    fn approach(&self, line: u32, word: u32) {
-        self.tables.approach(line, word);
-    }
     fn approach_buckets(&self, line: u32) {
         self.tables.approach_buckets(line);
     }
     fn row(&self, line: u32) -> RowHead {
         self.tables.row(line)
     }
-    fn add(&self, line: u32, word: u32, n: u64) {
-        let first = if self.direction.is_down() {
-            LOWER_HALF
-        } else {
-            0
-        };
-        let meter = (word - first) / 2;
-        // The packets' counter stands behind that of the bytes.
-        if word == meter_word(meter, self.direction.is_down()) {
-            self.note(|noted| {
-                noted.meter = Some((line, meter));
-                noted.bytes = n;
-            });
-        }
-        self.tables.add(line, word, n);
+    fn add(&self, place: Place, size: Size) -> bool {
+        self.note(|noted| {
+            noted.meter = Some((place.line, place.meter));
+            noted.bytes = size.bytes.into();
+        });
+        self.tables.add(place, size)
     }
-    fn add_aside(&self, place: Aside, down: bool, bytes: u64, packets: u64) -> Room {
-        self.tables.add_aside(place, down, bytes, packets)
+    fn add_aside(&self, serial: u32, place: Place, size: Size) -> bool {
+        self.tables.add_aside(serial, place, size)
     }
     fn level(&self, block: u32, position: u32) -> i64 {
         self.tables.level(block, position)
-    }
-    fn counted(&self, line: u32, word: u32) -> u64 {
-        self.tables.counted(line, word)
     }
     fn draw(&self, block: u32, position: u32, bytes: u32) -> i64 {
         self.tables.draw(block, position, bytes)

@@ -10,7 +10,7 @@ use zerorate::image::Source;
 use zerorate::policy;
 
 /// A pin directory that goes with the test.
-struct Pins(PathBuf);
+pub(crate) struct Pins(PathBuf);
 
 impl Drop for Pins {
     fn drop(&mut self) {
@@ -28,7 +28,7 @@ fn images(maps: &Maps) -> usize {
 }
 
 /// Maps of this test's own; `None` if there cannot be any here, which is said.
-fn maps(name: &str) -> Option<(Pins, Maps)> {
+pub(crate) fn maps(name: &str) -> Option<(Pins, Maps)> {
     let pins = Pins(PathBuf::from(format!(
         "/sys/fs/bpf/zr-test-{name}-{}",
         std::process::id()

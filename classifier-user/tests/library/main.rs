@@ -27,6 +27,7 @@ mod signed;
 mod what_if;
 
 // Images in the kernel.
+mod batches;
 mod image_map;
 
 // The ledger, and what is made of it.

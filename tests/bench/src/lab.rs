@@ -13,6 +13,7 @@ use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use aya::programs::{Program, TestRun as _, TestRunOptions};
 use classifier::books::{self, Books, Cell};
 use classifier::charge::Direction;
+use zerorate::datapath::batches_map::Flusher;
 use zerorate::datapath::maps::Maps;
 use zerorate::datapath::object::{self, Entry, Settings};
 use zerorate::datapath::sys::Mapping;
@@ -74,6 +75,7 @@ pub(crate) struct Lab {
     pub(crate) image: Compiled,
     pub(crate) programs: Ebpf,
     product: Ebpf,
+    flusher: Flusher,
     table: Mapping,
     /// Packets the product's verdict was given in the kernel.
     pub(crate) judged: AtomicU64,
@@ -135,11 +137,12 @@ impl Lab {
             _ => anyhow::bail!("the bench's object has no table of packets"),
         };
         Ok(Self {
-            maps,
             lines,
             image,
             programs,
             product,
+            flusher: Flusher::load(&maps)?,
+            maps,
             table,
             judged: AtomicU64::new(0),
             _pins: pins,
@@ -233,6 +236,11 @@ impl Lab {
         found.next().with_context(|| format!("no program `{name}`"))
     }
 
+    /// Has all that was counted added to the rows.
+    pub(crate) fn flush(&self) -> Result<()> {
+        Ok(self.flusher.flush(&self.maps.batches)?)
+    }
+
     /// The books of everything the product's verdict was given.
     pub(crate) fn books(&self) -> Result<Books> {
         Ok(self.maps.books(books::index(0, Direction::Up))?)
@@ -249,6 +257,7 @@ impl Lab {
             (packets, attributed) == (judged, judged) && cell(Cell::UnpricedPackets) == 0,
             "of {judged} packets {packets} were seen and {attributed} attributed"
         );
+        self.flush()?;
         let metered = world.counted(&self.lines).packets();
         ensure!(
             metered == judged + elsewhere,

@@ -98,8 +98,10 @@ fn compare(world: &World, lab: &mut Lab, most: usize, host: &AtomicU64) -> Resul
         expected.packets() == u64::from(packets),
         "the reference lost packets: {expected:?}"
     );
+    lab.flush()?;
     let mut before = world.counted(&lab.lines);
     let mut check = |name: &str| {
+        lab.flush()?;
         let after = world.counted(&lab.lines);
         let counted = after.since(&before);
         before = after;

@@ -162,7 +162,12 @@ fn a_full_ring_loses_events_and_no_byte() -> Result<()> {
         Ok(told + lost >= SUBSCRIBERS as u64)
     })?;
     assert_eq!(told + lost, SUBSCRIBERS as u64);
-    assert!((100..=128).contains(&told), "{told} were told, {lost} lost");
+    // What found room, and what CPUs had noted last: that was told when the next agent asked for it.
+    let noted = 32 * available_parallelism().map(NonZero::get)? as u64;
+    assert!(
+        (100..=128 + noted).contains(&told),
+        "{told} were told, {lost} lost"
+    );
     // Each of them was counted.
     let bill = agent.bill()?;
     assert_eq!(bill.usage.len(), SUBSCRIBERS);

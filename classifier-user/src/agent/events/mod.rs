@@ -1,7 +1,7 @@
 //! Events: what packets have to tell beside what they are charged to, read from the kernel's ring, given the names of those
 //! they are about, logged, and handed to whoever asks.
 //!
-//! Programs write an event before they count its packet, and leave it out where the ring is full. Nothing that is counted
+//! Programs write an event before they add its packet to a row, and leave it out where the ring is full. Nothing that is counted
 //! depends on what is done here.
 
 mod feed;
@@ -9,13 +9,16 @@ mod first_uses;
 mod owners;
 
 use std::collections::VecDeque;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use classifier::events::{self as kernel, Kind};
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use self::first_uses::FirstUses;
@@ -32,6 +35,9 @@ pub use self::feed::{Batch, Event, Feed, Gap, State};
 
 /// Most events that are read in one go: nobody has to wait long for the node.
 const AT_ONCE: usize = 4096;
+
+/// How long a CPU keeps a first packet to itself at most.
+const NOTED: Duration = Duration::from_millis(100);
 
 /// What a node knows about events.
 #[derive(Debug)]
@@ -115,6 +121,11 @@ impl News {
     fn next(&mut self) -> Option<kernel::Event> {
         self.waiting.pop_front().or_else(|| self.ring.next())
     }
+
+    /// The next events, not too many of them.
+    fn some(&mut self) -> Vec<kernel::Event> {
+        iter::from_fn(|| self.next()).take(AT_ONCE).collect()
+    }
 }
 
 impl Node {
@@ -132,22 +143,32 @@ impl Node {
         self.maps.events.readable()
     }
 
+    /// Whether somebody wants to hear of first packets in meters.
+    fn awaits_first_packets(&self) -> bool {
+        let first = Kind::Used.bit() | Kind::Blocked.bit();
+        self.config.events.watch().kinds & first != 0
+    }
+
     /// Reads what packets have to tell; `true` when there is more.
     pub(super) fn read_events(&mut self) -> bool {
-        let clock = Clock::now();
-        let mut told = Vec::new();
-        let mut read = 0;
-        while read < AT_ONCE
-            && let Some(event) = self.news.next()
-        {
-            read += 1;
-            told.extend(self.named(&event, &clock));
+        let mut events = self.news.some();
+        let more = events.len() == AT_ONCE;
+        if self.awaits_first_packets() {
+            // CPUs that noted a first packet have not told of it yet; what follows from it may be told already.
+            self.gather();
+            events.extend(self.news.some());
+            events.sort_by_key(kernel::Event::order);
         }
+        let clock = Clock::now();
+        let told: Vec<_> = events
+            .iter()
+            .filter_map(|event| self.named(event, &clock))
+            .collect();
         for event in &told {
             tell(event, &self.config.events.log);
         }
         self.news.feed.push(told);
-        read == AT_ONCE
+        more
     }
 
     /// Says in the log how many events were lost, when there are more than the last time.
@@ -271,13 +292,13 @@ fn tell(event: &Event, log: &[EventKind]) {
 /// The two clocks, read together.
 struct Clock {
     now: Timestamp,
-    /// Nanoseconds since the machine was started.
+    /// The clock the kernel's programs read.
     up: u64,
 }
 
 impl Clock {
     fn now() -> Self {
-        let up = clock_gettime(ClockId::CLOCK_BOOTTIME);
+        let up = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
         let up = up.map_or(0, |up| {
             up.tv_sec() as u64 * 1_000_000_000 + up.tv_nsec() as u64
         });
@@ -295,10 +316,17 @@ impl Clock {
     }
 }
 
-/// Reads events whenever the ring has some.
+/// Reads events whenever the ring has some. First packets are told of when they are added to their rows: what a CPU noted is
+/// not left there for long.
 pub(super) async fn read(node: Shared, ring: AsyncFd<OwnedFd>) -> std::io::Result<()> {
+    let awaited = with(Arc::clone(&node), |node| node.awaits_first_packets()).await;
+    let mut gathering = tokio::time::interval(NOTED);
+    gathering.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         while with(Arc::clone(&node), Node::read_events).await {}
-        ring.readable().await?.clear_ready();
+        tokio::select! {
+            ready = ring.readable() => ready?.clear_ready(),
+            _ = gathering.tick(), if awaited => {}
+        }
     }
 }

@@ -27,6 +27,9 @@ impl Node {
     /// Looks at a slice of the rows, the first to begin with; whether there are more.
     pub(in crate::agent) fn look(&mut self, slice: usize) -> bool {
         let now = Moment::now();
+        if slice == 0 {
+            self.gather();
+        }
         let recording = &mut self.recording;
         if slice == 0 {
             recording.looked = now.wall;
@@ -126,6 +129,10 @@ impl Node {
     fn next_cuts(&mut self) -> Vec<Cut> {
         fault::at(Point::BeforeRead);
         let mut cuts = Vec::new();
+        // A row's last record has its last packet.
+        if !self.gather() {
+            return cuts;
+        }
         while cuts.len() < AT_ONCE {
             match self.recording.waiting.pop_front() {
                 Some(Waiting::Cut(cut)) => cuts.push(cut),
@@ -197,6 +204,7 @@ impl Node {
 
     /// The same, for records that end at a time, or now.
     fn cut_all_at(&mut self, cause: Cause, at: Option<Timestamp>, new: &NewRows) {
+        self.gather();
         let now = Moment::now();
         let catalog = &self.accounts.catalog;
         let recording = &mut self.recording;
@@ -237,6 +245,7 @@ impl Node {
 
     /// Looks at one row out of turn.
     fn look_at(&mut self, line: u32) {
+        self.gather();
         let catalog = &self.accounts.catalog;
         let watch = &mut self.recording.watch;
         watch.look_at(line, &self.lines, catalog, Moment::now());
@@ -255,6 +264,7 @@ impl Node {
         }
         // First: what these sessions' next rows are recorded of begins where the ended ones leave off.
         let new = self.recording.take_new();
+        self.gather();
         let catalog = &self.accounts.catalog;
         self.recording.close(&self.lines, catalog, Moment::now());
         let next = published.and_then(|serial| {

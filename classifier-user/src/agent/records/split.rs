@@ -1,7 +1,8 @@
 //! A change of policy splits the records to the packet: each is priced by one policy, and stands in a record of that one.
 //!
 //! 1. The new image is published so that what it counts stands [aside](crate::datapath::aside_map). After the grace period
-//!    of its publication nothing is added to the rows any more: they hold what the old one counted, to the last packet.
+//!    of its publication nothing is counted for the rows any more, and when what CPUs have
+//!    [noted](crate::datapath::batches_map) is added to them, they hold what the old one counted, to the last packet.
 //! 2. The rows are read and recorded under the old policy, and that is committed.
 //! 3. The node's map says that what is in the rows is the new one's; packets count in the rows again, and what stood aside
 //!    is added to them.

@@ -287,6 +287,7 @@ impl Node {
         now: Timestamp,
     ) -> Result<Vec<(PastSession, Stored)>, LedgerError> {
         let mut cuts: Vec<Cut> = Vec::new();
+        self.gather();
         for waiting in &self.recording.waiting {
             match waiting {
                 Waiting::Cut(cut) if *cut.subscriber == *id => cuts.push(cut.clone()),

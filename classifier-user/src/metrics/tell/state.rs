@@ -188,6 +188,12 @@ pub(super) fn told_of_ledger(told: &mut Told, read: &Read<'_>) {
         flag(measures.unsealed),
     );
     told.level(
+        "zerorate_ungathered",
+        None,
+        "Whether what CPUs counted cannot be added to the rows at present, and shows later",
+        flag(measures.ungathered),
+    );
+    told.level(
         "zerorate_rollup_lag_records",
         None,
         "Records that are in the ledger and not yet in the roll-ups of hours and days",

@@ -113,13 +113,16 @@ fn load(
     let (probe, _) = world.prefixes[0];
     let frame = packets::frame(address.network(), probe.network(), 50);
     let mut seen = Vec::new();
-    let under_second = || lab.lines.meter(*row, SECOND.1).packets_up;
+    let under_second = || -> Result<_> {
+        lab.flush()?;
+        Ok(lab.lines.meter(*row, SECOND.1).packets_up)
+    };
     let mut before = None;
     while !stop.load(Ordering::Relaxed) {
         lab.run("ours", RUN)?;
-        let counted = under_second();
+        let counted = under_second()?;
         lab.run_product(&frame, 1)?;
-        let now = Some(under_second() != counted);
+        let now = Some(under_second()? != counted);
         if before.is_some() && before != now {
             seen.push(Instant::now());
         }
@@ -198,6 +201,7 @@ fn misjudged(world: &World, lab: &Lab) -> Result<(u64, u64)> {
     let books = lab.books()?;
     let seen = books[Cell::Packets as usize];
     ensure!(seen == judged, "of {judged} packets {seen} were seen");
+    lab.flush()?;
     let packets = |meter: u32| -> u64 {
         let rows = world.subscribers.iter();
         rows.map(|(_, row)| lab.lines.meter(*row, meter).packets_up)

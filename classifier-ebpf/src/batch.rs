@@ -1,0 +1,167 @@
+//! What this CPU counted and has not added to the rows yet.
+//!
+//! Adding to a row is atomic, and whoever adds atomically waits for the row's memory, and makes everything behind it wait.
+//! So packets are noted here, in memory of the CPU's own, and added to their rows some dozens at a time, which come near
+//! at the same time; what follows each other in one meter is one note. Whoever wants to read the rows has [`flush`] run on
+//! every CPU before.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::helpers::generated::bpf_loop;
+use aya_ebpf::macros::btf_map;
+use classifier::books::Books;
+use classifier::layout::{BATCH_NOTES, Batch, Note, Place};
+use classifier::verdict::Size;
+
+use crate::maps::{MMAPABLE, MapLine, opaque, time};
+
+/// The batch of each CPU, by its number: user space sees at a glance which ones are empty.
+#[btf_map]
+static BATCHES: Array<Batch, 1, MMAPABLE> = Array::new();
+
+/// Counts a packet: in the note before, if that is of the same place, or in a new one. `false` where there is no such row.
+/// `books` are those that hear of news nobody has room for.
+#[inline(always)]
+pub(crate) fn count(place: Place, size: Size, books: *mut Books) -> bool {
+    let (bytes, packets) = (u64::from(size.bytes), size.packets);
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let Some(batch) = BATCHES.get_ptr_mut(cpu) else {
+        return add(place, (bytes, packets), time(), books);
+    };
+    let word = place.word();
+    // SAFETY: this CPU's own value. What interrupts the program here and looks at it is `flush`, which `busy` keeps away;
+    // volatile, so that all that is done stands between the two stores.
+    unsafe {
+        if ptr::read_volatile(&raw const (*batch).busy) != 0 {
+            return add(place, (bytes, packets), time(), books);
+        }
+        ptr::write_volatile(&raw mut (*batch).busy, 1);
+        let used = ptr::read_volatile(&raw const (*batch).used);
+        let found = if ptr::read_volatile(&raw const (*batch).last) == word {
+            let note = at(batch, used.wrapping_sub(1));
+            let counted = ptr::read_volatile(&raw const (*note).bytes);
+            ptr::write_volatile(&raw mut (*note).bytes, counted + bytes);
+            let counted = ptr::read_volatile(&raw const (*note).packets);
+            ptr::write_volatile(&raw mut (*note).packets, counted + packets);
+            true
+        } else if MapLine::find(place.line).is_some() {
+            if used >= BATCH_NOTES {
+                add_all(batch, books);
+            }
+            let used = ptr::read_volatile(&raw const (*batch).used);
+            let note = at(batch, used);
+            ptr::write_volatile(&raw mut (*note).place, word);
+            ptr::write_volatile(&raw mut (*note).bytes, bytes);
+            ptr::write_volatile(&raw mut (*note).packets, packets);
+            if place.news.is_some() {
+                ptr::write_volatile(&raw mut (*note).time, time());
+            }
+            ptr::write_volatile(&raw mut (*batch).used, used + 1);
+            ptr::write_volatile(&raw mut (*batch).last, word);
+            true
+        } else {
+            false
+        };
+        ptr::write_volatile(&raw mut (*batch).busy, 0);
+        found
+    }
+}
+
+/// Adds bytes and packets to a row.
+#[inline(always)]
+fn add(place: Place, counted: (u64, u64), time: u64, books: *mut Books) -> bool {
+    MapLine::find(place.line)
+        .map(|row| row.add(place, counted, time, books))
+        .is_some()
+}
+
+/// The note of a number.
+///
+/// # Safety
+/// `batch` is a value of the map.
+#[inline(always)]
+unsafe fn at(batch: *mut Batch, number: u32) -> *mut Note {
+    const BYTES: u64 = size_of::<Note>() as u64;
+    let offset = opaque(u64::from(number) * BYTES) & (u64::from(BATCH_NOTES - 1) * BYTES);
+    // SAFETY: a note of the batch, whichever number it was.
+    unsafe {
+        (&raw mut (*batch).notes)
+            .cast::<u8>()
+            .add(offset as usize)
+            .cast()
+    }
+}
+
+/// Adds what is noted to the rows. A function of its own: one packet of many comes here.
+#[inline(never)]
+fn add_all(batch: *mut Batch, books: *mut Books) -> u64 {
+    // SAFETY: a value of the map, and whoever calls has kept others away.
+    unsafe {
+        let used = ptr::read_volatile(&raw const (*batch).used);
+        // All are asked for before the first one is waited for.
+        for number in 0..BATCH_NOTES {
+            if number >= used {
+                break;
+            }
+            let place = Place::of_word(ptr::read_volatile(&raw const (*at(batch, number)).place));
+            if let Some(row) = MapLine::find(place.line) {
+                ptr::read_volatile(row.at(place.bytes()));
+            }
+        }
+        let mut adding = Adding { batch, books };
+        // The kernel's own loop: its verifier follows the body once, and not once for each note and all that it may find.
+        bpf_loop(
+            used,
+            add_one as *const () as *mut c_void,
+            (&raw mut adding).cast(),
+            0,
+        );
+        ptr::write_volatile(&raw mut (*batch).used, 0);
+        ptr::write_volatile(&raw mut (*batch).last, 0);
+    }
+    0
+}
+
+/// What a note is added of, and who hears of news nobody has room for.
+struct Adding {
+    batch: *mut Batch,
+    books: *mut Books,
+}
+
+/// Adds one note to its row.
+unsafe extern "C" fn add_one(number: u32, adding: *mut Adding) -> u64 {
+    // SAFETY: `add_all`'s, and as there.
+    unsafe {
+        let Adding { batch, books } = ptr::read(adding);
+        let note = at(batch, number);
+        let place = Place::of_word(ptr::read_volatile(&raw const (*note).place));
+        let bytes = ptr::read_volatile(&raw const (*note).bytes);
+        let packets = ptr::read_volatile(&raw const (*note).packets);
+        let time = ptr::read_volatile(&raw const (*note).time);
+        // It is there: chunks are never taken away, and it was when the note was made.
+        add(place, (bytes, packets), time, books);
+    }
+    0
+}
+
+/// Adds what a CPU has noted to the rows: 0, or 1 where it is about to note something. To be run on that CPU.
+#[inline(always)]
+pub(crate) fn flush(cpu: u32, books: *mut Books) -> i32 {
+    let Some(batch) = BATCHES.get_ptr_mut(cpu) else {
+        return 0;
+    };
+    // SAFETY: as in `count`.
+    unsafe {
+        if ptr::read_volatile(&raw const (*batch).busy) != 0 {
+            return 1;
+        }
+        ptr::write_volatile(&raw mut (*batch).busy, 1);
+        add_all(batch, books);
+        ptr::write_volatile(&raw mut (*batch).busy, 0);
+    }
+    0
+}

@@ -1,0 +1,162 @@
+//! What each CPU counted and has not added to the rows yet. Whoever is about to read rows has it added before.
+//!
+//! A CPU's batch is only ever changed on that CPU. The program that adds it to the rows is run there, by an interrupt, so it
+//! does not wait for a CPU that is busy with packets; and as a program of the kernel it does all or nothing, whoever ends the
+//! agent meanwhile.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions};
+use aya::util::nr_cpus;
+use aya::{Ebpf, TestRun as _};
+use classifier::layout::Batch;
+
+use super::maps::{Maps, MapsError, array, doing, pin};
+use super::object::{self, Entry, LoadError, Settings};
+use super::sys::{self, Kind, Mapping};
+
+/// Name of its pin.
+pub(super) const PIN: &str = "batches";
+
+/// 64-bit words of a batch.
+const WORDS: usize = size_of::<Batch>() / 8;
+
+/// What CPUs noted could not be added to the rows. It stays where it is: nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    /// The program that does it could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel would not run it.
+    #[error("running the program `flush` on CPU {cpu}: {error}")]
+    Run {
+        /// Where.
+        cpu: u32,
+        /// What the kernel said.
+        error: ProgramError,
+    },
+    /// A CPU was in the middle of noting something at every try.
+    #[error("CPU {0} did not come to an end with noting a packet: what it noted is not read yet")]
+    Busy(u32),
+}
+
+/// The batches of all CPUs.
+pub struct BatchesMap(Mapping);
+
+impl fmt::Debug for BatchesMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchesMap").finish_non_exhaustive()
+    }
+}
+
+impl BatchesMap {
+    /// Makes and pins it, empty: a batch for each CPU there can be.
+    pub(super) fn create(directory: &Path) -> Result<Self, MapsError> {
+        let map = array(
+            c"zr_batches",
+            Kind::Shared,
+            size_of::<Batch>() as u32,
+            cpus()?,
+        )?;
+        pin(&map, &directory.join(PIN))?;
+        Self::of(map)
+    }
+
+    /// Opens the one that is pinned.
+    pub(super) fn open(directory: &Path) -> Result<Self, MapsError> {
+        let path = directory.join(PIN);
+        Self::of(sys::open_pinned(&path).map_err(doing(format!("opening {}", path.display())))?)
+    }
+
+    fn of(map: impl std::os::fd::AsFd) -> Result<Self, MapsError> {
+        let bytes = cpus()? as usize * size_of::<Batch>();
+        let mapping = Mapping::new(map, bytes).map_err(doing("mapping the map `batches`"))?;
+        Ok(Self(mapping))
+    }
+
+    /// CPUs that have noted something.
+    fn pending(&self) -> impl Iterator<Item = u32> {
+        let batches = (0..).zip(self.0.words().chunks(WORDS));
+        batches
+            .filter(|(_, batch)| Batch::is_pending(batch[0].load(Ordering::Acquire)))
+            .map(|(cpu, _)| cpu)
+    }
+}
+
+/// CPUs there can be: all of them have a batch, also those that come later.
+fn cpus() -> Result<u32, MapsError> {
+    let cpus = nr_cpus().map_err(|(file, error)| MapsError::Io {
+        what: format!("reading {file}"),
+        error,
+    })?;
+    Ok(cpus as u32)
+}
+
+/// Adds to rows what CPUs noted.
+pub struct Flusher(Ebpf);
+
+impl fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flusher").finish_non_exhaustive()
+    }
+}
+
+impl Flusher {
+    /// Loads the program for it.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn load(maps: &Maps) -> Result<Self, LoadError> {
+        let mut object = object::load(maps, Settings::default(), &[Entry::Flush])?;
+        // The program reads no image: a map of them that is exchanged for a larger one need not be kept for it.
+        drop(object.take_map("IMAGE"));
+        Ok(Self(object))
+    }
+
+    /// Adds what was noted until now. When this returns it stands in the rows.
+    ///
+    /// # Errors
+    /// When the kernel would not run the program: what was noted stays noted.
+    pub fn flush(&self, batches: &BatchesMap) -> Result<(), FlushError> {
+        let program = object::program(&self.0, Entry::Flush)?;
+        let Program::RawTracePoint(program) = program else {
+            return Err(LoadError::Missing(Entry::Flush.name()).into());
+        };
+        batches.pending().try_for_each(|cpu| run(program, cpu))
+    }
+}
+
+/// Runs the program on a CPU.
+fn run(program: &RawTracePoint, cpu: u32) -> Result<(), FlushError> {
+    /// Noting a packet takes some nanoseconds; a CPU is met in the middle of it rarely, and hardly twice in a row.
+    const TRIES: u32 = 10_000;
+    for _ in 0..TRIES {
+        if run_once(program, cpu).map_err(|error| FlushError::Run { cpu, error })? {
+            return Ok(());
+        }
+        thread::yield_now();
+    }
+    Err(FlushError::Busy(cpu))
+}
+
+/// `false` if the CPU is in the middle of noting something.
+fn run_once(program: &RawTracePoint, cpu: u32) -> Result<bool, ProgramError> {
+    let mut options = RawTracePointRunOptions::new();
+    options.args[0] = cpu.into();
+    options.cpu = Some(cpu);
+    let ran = match program.test_run(options) {
+        // It is offline, and nothing is counted there: what it noted may be added from here.
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENXIO) =>
+        {
+            let mut options = RawTracePointRunOptions::new();
+            options.args[0] = cpu.into();
+            program.test_run(options)
+        }
+        ran => ran,
+    }?;
+    Ok(ran.return_value == 0)
+}

@@ -1,0 +1,247 @@
+//! What CPUs note is added to the rows before they are read: nothing is lost, nothing is doubled, whoever is in the middle of
+//! what. Needs root and a BPF file system; skipped without.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use aya::TestRun as _;
+use aya::programs::TestRunOptions;
+use classifier::image::Binding;
+use classifier::layout::BATCH_NOTES;
+use ipnet::{IpNet, Ipv4Net};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use zerorate::datapath::batches_map::Flusher;
+use zerorate::datapath::maps::Maps;
+use zerorate::datapath::object::{self, Entry, Settings};
+use zerorate::engine::lines::Lines;
+use zerorate::image::{ChainEntry, PlanEntry, Source};
+
+use crate::image_map::{Pins, maps};
+
+/// Subscribers: more than a CPU has notes for.
+const SUBSCRIBERS: u32 = 2 * BATCH_NOTES + 3;
+/// IP bytes of a packet.
+const BYTES: u64 = 100;
+
+/// Subscribers of 10.0.0.0/8, each with a row of one meter, and what judges and adds.
+struct Desk {
+    maps: Maps,
+    lines: Lines,
+    flusher: Flusher,
+    _pins: Pins,
+}
+
+impl Desk {
+    fn new(name: &str) -> Option<Self> {
+        let (pins, maps) = maps(name)?;
+        let mut lines = Lines::default();
+        maps.rows
+            .grow(&mut lines, SUBSCRIBERS + 1)
+            .expect("there is room for rows");
+        let chain = ChainEntry {
+            free: true,
+            end: Some(0),
+            ..ChainEntry::default()
+        };
+        let plan = PlanEntry {
+            chains: vec![Some(chain)],
+            ..PlanEntry::default()
+        };
+        let source = Source {
+            serial: 1,
+            subscribers: (0..SUBSCRIBERS)
+                .map(|number| {
+                    let address = Ipv4Net::from(address(number));
+                    (IpNet::V4(address), Binding::new(row(number), 0, false))
+                })
+                .collect(),
+            plans: vec![(0, plan)],
+            ..Source::default()
+        };
+        let image = source.compile().expect("it fits");
+        let image = maps.image.prepare(&image).expect("there is room for it");
+        maps.image.publish(&image).expect("it is published");
+        let flusher = Flusher::load(&maps).expect("the kernel takes the program");
+        Some(Self {
+            maps,
+            lines,
+            flusher,
+            _pins: pins,
+        })
+    }
+
+    fn flush(&self) {
+        self.flusher
+            .flush(&self.maps.batches)
+            .expect("the kernel runs the program");
+    }
+
+    /// Packets and bytes of a subscriber's row.
+    fn counted(&self, number: u32) -> (u64, u64) {
+        let meter = self.lines.meter(row(number), 0);
+        (meter.packets_up, meter.bytes_up)
+    }
+
+    /// What all rows hold.
+    fn packets(&self) -> u64 {
+        (0..SUBSCRIBERS).map(|number| self.counted(number).0).sum()
+    }
+}
+
+const fn row(number: u32) -> u32 {
+    1 + number
+}
+
+fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a00_0000 + number)
+}
+
+/// Judges packets of subscribers, each so many times in a row.
+struct Judge(aya::Ebpf);
+
+impl Judge {
+    fn load(maps: &Maps) -> Self {
+        let loaded = object::load(maps, Settings::default(), &[Entry::Access]);
+        Self(loaded.expect("the kernel takes the program"))
+    }
+
+    fn judge(&mut self, number: u32, packets: u32) {
+        let mut frame = vec![0; 14 + BYTES as usize];
+        frame[12..14].copy_from_slice(&[0x08, 0x00]);
+        frame[14] = 0x45;
+        frame[16..18].copy_from_slice(&(BYTES as u16).to_be_bytes());
+        frame[26..30].copy_from_slice(&address(number).octets());
+        frame[30..34].copy_from_slice(&[198, 51, 100, 1]);
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&frame);
+        options.repeat = packets;
+        let program = object::loaded(&mut self.0, Entry::Access).expect("it is loaded");
+        program.test_run(options).expect("the kernel runs it");
+    }
+}
+
+/// Keeps the calling thread on one CPU of those it may use.
+fn stay_on(nth: usize) {
+    let mut one = CpuSet::new();
+    let all = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("there are CPUs");
+    let cpus: Vec<usize> = (0..CpuSet::count())
+        .filter(|cpu| all.is_set(*cpu).unwrap_or(false))
+        .collect();
+    one.set(cpus[nth % cpus.len()])
+        .expect("there is such a CPU");
+    sched_setaffinity(Pid::from_raw(0), &one).expect("the CPU may be used");
+}
+
+#[test]
+fn what_is_noted_shows_once_it_is_asked_for() {
+    let Some(desk) = Desk::new("batch-shows") else {
+        return;
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            stay_on(0);
+            let mut judge = Judge::load(&desk.maps);
+            judge.judge(7, 1_000);
+            judge.judge(8, 3);
+            assert_eq!(desk.packets(), 0, "noted, and not in the rows yet");
+            desk.flush();
+            assert_eq!(desk.counted(7), (1_000, 1_000 * BYTES));
+            assert_eq!(desk.counted(8), (3, 3 * BYTES));
+            desk.flush();
+            assert_eq!(desk.packets(), 1_003, "and not a second time");
+        });
+    });
+    // From another CPU.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            stay_on(1);
+            Judge::load(&desk.maps).judge(7, 1);
+        });
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            stay_on(0);
+            desk.flush();
+            assert_eq!(desk.counted(7), (1_001, 1_001 * BYTES));
+        });
+    });
+}
+
+#[test]
+fn a_cpu_that_has_no_room_for_another_note_adds_them_itself() {
+    let Some(desk) = Desk::new("batch-full") else {
+        return;
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            stay_on(0);
+            let mut judge = Judge::load(&desk.maps);
+            for number in 0..SUBSCRIBERS {
+                judge.judge(number, number + 1);
+            }
+        });
+    });
+    let added = (0..SUBSCRIBERS).filter(|number| desk.counted(*number) != (0, 0));
+    assert_eq!(
+        added.count() as u32,
+        SUBSCRIBERS / BATCH_NOTES * BATCH_NOTES
+    );
+    desk.flush();
+    for number in 0..SUBSCRIBERS {
+        let packets = u64::from(number) + 1;
+        assert_eq!(desk.counted(number), (packets, packets * BYTES), "{number}");
+    }
+}
+
+#[test]
+fn packets_and_readers_in_each_others_middle_lose_and_double_nothing() {
+    const ROUNDS: u32 = 12;
+    const AT_ONCE: u32 = 20_000;
+    let Some(desk) = Desk::new("batch-race") else {
+        return;
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let counting: Vec<_> = (0..2)
+            .map(|cpu| {
+                let desk = &desk;
+                scope.spawn(move || {
+                    stay_on(cpu);
+                    let mut judge = Judge::load(&desk.maps);
+                    // Long runs of one subscriber, which both have, and many short ones.
+                    for round in 0..ROUNDS {
+                        judge.judge(0, AT_ONCE);
+                        (1..SUBSCRIBERS).for_each(|number| judge.judge(number, 1 + round % 2));
+                    }
+                })
+            })
+            .collect();
+        for cpu in 0..2 {
+            let (desk, done) = (&desk, &done);
+            scope.spawn(move || {
+                stay_on(cpu);
+                let (mut before, mut readings) = (0, 0);
+                while !done.load(Ordering::Relaxed) {
+                    desk.flush();
+                    let now = desk.packets();
+                    assert!(now >= before, "{now} after {before}");
+                    (before, readings) = (now, readings + 1);
+                }
+                assert!(readings > 10, "{readings}");
+            });
+        }
+        for thread in counting {
+            thread.join().expect("it counts");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    desk.flush();
+    let long = u64::from(2 * ROUNDS * AT_ONCE);
+    assert_eq!(desk.counted(0), (long, long * BYTES));
+    let short = u64::from(2 * (ROUNDS + ROUNDS / 2));
+    for number in 1..SUBSCRIBERS {
+        assert_eq!(desk.counted(number), (short, short * BYTES), "{number}");
+    }
+}
