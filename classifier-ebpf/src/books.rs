@@ -6,7 +6,8 @@
 //! - IP bytes = attributed + unattributed + dropped + unpriced
 //!
 //! `attributed` and `dropped` are also the sums over all subscribers' meters; `unpriced` is zero on a node in
-//! order (there always is an image). The kernel keeps one set per CPU, so counting needs no atomics.
+//! order (there always is an image). The kernel keeps one set per CPU, so counting needs no atomics, but for events that are
+//! lost.
 
 use crate::charge::Direction;
 use crate::layout::MAX_CLASSES;

@@ -156,7 +156,7 @@ const _: () = assert!(MAX_METERS <= 255);
 /// Meters that packets can count in aside at the same time. The table takes 16 bytes of each, and what is in it.
 pub const ASIDE_ENTRIES: u32 = 1 << 20;
 
-/// Packets that a CPU notes before it adds them to the rows: a power of two.
+/// Notes that a CPU makes before it adds them to the rows, each of one packet or of several in a row: a power of two.
 pub const BATCH_NOTES: u32 = 32;
 
 /// What a CPU counted and has not added to the rows yet.

@@ -372,7 +372,7 @@ impl Tables for KernelTables {
         if cell >= BOOKS_WORDS {
             return;
         }
-        // SAFETY: in bounds, and this CPU's own: nothing else runs on it until the program returns.
+        // SAFETY: in bounds, and this CPU's own: nothing else that counts runs on it until the program returns.
         unsafe {
             let counter = self.books.cast::<u64>().add(cell);
             let value = ptr::read(counter);

@@ -147,7 +147,7 @@ impl Payload {
             (tool("busybox")?, "/bin/busybox"),
             (tool("ip")?, "/usr/sbin/ip"),
             (workspace.binary("debug"), "/usr/bin/zerorate"),
-            (fixtures(workspace)?, "/usr/bin/fixtures"),
+            (tests(workspace)?, "/usr/bin/e2e"),
         ] {
             files.extend(libraries(&program).into_iter().map(in_place));
             files.push((program, there.into()));
@@ -207,10 +207,10 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
 }
 
 /// Builds the tests that know what the packets written by hand cost, and says where they are.
-fn fixtures(workspace: &Workspace) -> Result<PathBuf> {
+fn tests(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--no-run", "--package", "zerorate-tests"]);
-    cargo.args(["--test", "fixtures", "--message-format", "json"]);
+    cargo.args(["--test", "e2e", "--message-format", "json"]);
     let output = cargo
         .stderr(Stdio::inherit())
         .output()
@@ -218,8 +218,8 @@ fn fixtures(workspace: &Workspace) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("`{}` failed ({})", process::describe(&cargo), output.status);
     }
-    executable(&String::from_utf8_lossy(&output.stdout), "fixtures")
-        .with_context(|| format!("`{}` built no fixtures", process::describe(&cargo)))
+    executable(&String::from_utf8_lossy(&output.stdout), "e2e")
+        .with_context(|| format!("`{}` built no tests", process::describe(&cargo)))
 }
 
 /// Where cargo, by its messages, put the test of this name.

@@ -4,6 +4,7 @@ use super::nat::Translates;
 use super::preflight::Unfit;
 use crate::accounts::Full;
 use crate::datapath::aside_map::MergeError;
+use crate::datapath::batches_map::FlushError;
 use crate::datapath::links::AttachError;
 use crate::datapath::maps::MapsError;
 use crate::datapath::object::LoadError;
@@ -64,6 +65,9 @@ pub enum NodeError {
     /// The kernel would not.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The kernel would not.
+    #[error(transparent)]
+    Flush(#[from] FlushError),
     /// A version cannot be kept, or is not there.
     #[error(transparent)]
     History(#[from] HistoryError),

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use tracing::{error, info};
 
 use super::node::Node;
-use crate::datapath::batches_map::Flusher;
+use crate::datapath::batches_map::{FlushError, Flusher};
 use crate::datapath::maps::Maps;
 use crate::datapath::object::LoadError;
 use crate::engine::lines::Lines;
@@ -25,6 +25,14 @@ impl Gathering {
         })
     }
 
+    /// Has all that packets counted until now added to the rows.
+    ///
+    /// # Errors
+    /// When the kernel would not.
+    pub(super) fn flush(&self, maps: &Maps) -> Result<(), FlushError> {
+        self.flusher.flush(&maps.batches)
+    }
+
     /// Whether something is in the way.
     pub(super) fn is_troubled(&self) -> bool {
         self.trouble.borrow().is_some()
@@ -41,8 +49,8 @@ impl Node {
     /// Has all that packets counted until now added to the rows. `false` when that cannot be done: it is counted, and is added
     /// later; whoever wants a row's last word waits for it.
     pub(in crate::agent) fn gather(&self) -> bool {
-        let Gathering { flusher, trouble } = &self.gathering;
-        match flusher.flush(&self.maps.batches) {
+        let trouble = &self.gathering.trouble;
+        match self.gathering.flush(&self.maps) {
             Ok(()) => {
                 if trouble.take().is_some() {
                     info!("what CPUs count is added to the rows again; nothing was lost");

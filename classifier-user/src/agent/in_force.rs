@@ -231,7 +231,7 @@ impl Node {
             // But here those of an earlier agent count where nobody publishes any more.
             self.interfaces.attach_all(&self.maps)?;
         }
-        if split && grown {
+        if grown {
             // The last packets of programs that were just replaced.
             self.maps.image.publish(&prepared)?;
         }
@@ -248,10 +248,9 @@ impl Node {
         });
         if split {
             self.take_in_older(serial);
-        }
-        self.divide(Some(serial));
-        if split {
-            self.end_split(&prepared, serial);
+            self.split(&prepared, serial);
+        } else {
+            self.divide(Some(serial));
         }
         Ok(())
     }

@@ -355,8 +355,9 @@ impl Node {
         for (interface, number) in self.numbered_interfaces() {
             for direction in [charge::Direction::Up, charge::Direction::Down] {
                 let books = self.maps.books(books::index(*number, direction))?;
-                // What an interface does not count, or never did, stays empty.
-                if books[Cell::Packets as usize] != 0 {
+                // What an interface does not count, or never did, stays empty; but news that finds no room when notes are
+                // added stands in the first one's.
+                if [Cell::Packets, Cell::EventsLost].map(|cell| books[cell as usize]) != [0; 2] {
                     found.push(Counted {
                         interface: interface.clone(),
                         direction: direction.into(),

@@ -119,13 +119,18 @@ impl Flusher {
     /// Adds what was noted until now. When this returns it stands in the rows.
     ///
     /// # Errors
-    /// When the kernel would not run the program: what was noted stays noted.
+    /// When the kernel would not run the program on some CPU: what was noted there stays noted.
     pub fn flush(&self, batches: &BatchesMap) -> Result<(), FlushError> {
         let program = object::program(&self.0, Entry::Flush)?;
         let Program::RawTracePoint(program) = program else {
             return Err(LoadError::Missing(Entry::Flush.name()).into());
         };
-        batches.pending().try_for_each(|cpu| run(program, cpu))
+        let mut outcome = Ok(());
+        for cpu in batches.pending() {
+            // The others', whatever becomes of this one's.
+            outcome = outcome.and(run(program, cpu));
+        }
+        outcome
     }
 }
 
@@ -148,7 +153,8 @@ fn run_once(program: &RawTracePoint, cpu: u32) -> Result<bool, ProgramError> {
     options.args[0] = cpu.into();
     options.cpu = Some(cpu);
     let ran = match program.test_run(options) {
-        // It is offline, and nothing is counted there: what it noted may be added from here.
+        // It is offline, and nothing is counted there: what it noted may be added from here. Until a CPU that comes back
+        // takes in packets milliseconds pass.
         Err(ProgramError::SyscallError(error))
             if error.io_error.raw_os_error() == Some(libc::ENXIO) =>
         {

@@ -64,11 +64,14 @@ impl<'a> Tables for Noting<'a> {
         self.tables.row(line)
     }
     fn add(&self, place: Place, size: Size) -> bool {
-        self.note(|noted| {
-            noted.meter = Some((place.line, place.meter));
-            noted.bytes = size.bytes.into();
-        });
-        self.tables.add(place, size)
+        let added = self.tables.add(place, size);
+        if added {
+            self.note(|noted| {
+                noted.meter = Some((place.line, place.meter));
+                noted.bytes = size.bytes.into();
+            });
+        }
+        added
     }
     fn add_aside(&self, serial: u32, place: Place, size: Size) -> bool {
         self.tables.add_aside(serial, place, size)

@@ -27,9 +27,7 @@ impl Node {
     /// Looks at a slice of the rows, the first to begin with; whether there are more.
     pub(in crate::agent) fn look(&mut self, slice: usize) -> bool {
         let now = Moment::now();
-        if slice == 0 {
-            self.gather();
-        }
+        self.gather();
         let recording = &mut self.recording;
         if slice == 0 {
             recording.looked = now.wall;
@@ -69,7 +67,9 @@ impl Node {
 
     /// Writes some of what is to be recorded; whether there is more. What cannot be written waits, and is tried again.
     pub(in crate::agent) fn write_records(&mut self) -> bool {
-        let cuts = self.next_cuts();
+        let Some(cuts) = self.next_cuts() else {
+            return false;
+        };
         let done = self.recording.waiting.is_empty() && self.recording.due.is_empty();
         let seen = match self.recording.due_until {
             Some(seen) if done => Some(seen),
@@ -125,14 +125,14 @@ impl Node {
         }
     }
 
-    /// What is to be written next.
-    fn next_cuts(&mut self) -> Vec<Cut> {
+    /// What is to be written next; nothing can be while rows lack what CPUs have noted.
+    fn next_cuts(&mut self) -> Option<Vec<Cut>> {
         fault::at(Point::BeforeRead);
-        let mut cuts = Vec::new();
         // A row's last record has its last packet.
         if !self.gather() {
-            return cuts;
+            return None;
         }
+        let mut cuts = Vec::new();
         while cuts.len() < AT_ONCE {
             match self.recording.waiting.pop_front() {
                 Some(Waiting::Cut(cut)) => cuts.push(cut),
@@ -156,7 +156,7 @@ impl Node {
         if !cuts.is_empty() {
             fault::at(Point::AfterRead);
         }
-        cuts
+        Some(cuts)
     }
 
     /// Reads a row that counts, to be recorded; nothing if it is about to end. `suspended`: its state, if that has just
@@ -204,8 +204,8 @@ impl Node {
 
     /// The same, for records that end at a time, or now.
     fn cut_all_at(&mut self, cause: Cause, at: Option<Timestamp>, new: &NewRows) {
-        self.gather();
         let now = Moment::now();
+        self.gather();
         let catalog = &self.accounts.catalog;
         let recording = &mut self.recording;
         recording.looked = now.wall;
@@ -237,15 +237,15 @@ impl Node {
         let Some(line) = session.map(|session| session.row.line) else {
             return;
         };
+        self.gather();
         self.look_at(line);
         if let Some(cut) = self.cut(line, cause, Timestamp::now(), None) {
             self.recording.waiting.push_back(Waiting::Cut(cut));
         }
     }
 
-    /// Looks at one row out of turn.
+    /// Looks at one row out of turn, after what is noted was gathered.
     fn look_at(&mut self, line: u32) {
-        self.gather();
         let catalog = &self.accounts.catalog;
         let watch = &mut self.recording.watch;
         watch.look_at(line, &self.lines, catalog, Moment::now());
@@ -256,6 +256,7 @@ impl Node {
         // What comes into force at midnight does so after the day's last records.
         self.look_at_the_day();
         let now = Timestamp::now();
+        self.gather();
         for (line, suspended) in self.recording.take_restated() {
             self.look_at(line);
             if let Some(cut) = self.cut(line, Cause::State, now, Some(suspended)) {
@@ -264,7 +265,6 @@ impl Node {
         }
         // First: what these sessions' next rows are recorded of begins where the ended ones leave off.
         let new = self.recording.take_new();
-        self.gather();
         let catalog = &self.accounts.catalog;
         self.recording.close(&self.lines, catalog, Moment::now());
         let next = published.and_then(|serial| {

@@ -57,9 +57,20 @@ impl Node {
         }
     }
 
+    /// Reads and records what the rows hold, to the last packet, and has packets count in them again. Where CPUs' notes cannot
+    /// be had at present the rows stay still, and it is tried again at the next look.
+    pub(in crate::agent) fn split(&mut self, image: &LiveImage, serial: u32) {
+        if !self.gather() {
+            self.unsettled = true;
+            return;
+        }
+        self.divide(Some(serial));
+        self.end_split(image, serial);
+    }
+
     /// What was read of the rows is written down, and packets count in them again. What cannot be done is tried again at
     /// the next look; until then what is counted stands aside.
-    pub(in crate::agent) fn end_split(&mut self, image: &LiveImage, serial: u32) {
+    fn end_split(&mut self, image: &LiveImage, serial: u32) {
         // Otherwise a next agent would take it for the new policy's. What cannot be written is kept until it can be.
         let begun = Instant::now();
         while self.write_records() && begun.elapsed() < LONGEST {}
@@ -94,7 +105,7 @@ impl Node {
             && !self.unpublished
             && let Some(live) = self.live.clone()
         {
-            self.end_split(&live, self.serial);
+            self.split(&live, self.serial);
         }
     }
 
@@ -115,6 +126,7 @@ impl Node {
         // Where that was ended in the middle of it, too.
         let aside = &self.maps.aside;
         self.merger.merge(aside, |place| place.is_of(in_rows))?;
+        self.gathering.flush(&self.maps)?;
         self.cut_all(Cause::Recovered, &NewRows::default());
         while self.write_records() {}
         self.maps.set_serials(Serials {
