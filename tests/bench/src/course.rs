@@ -23,6 +23,10 @@ pub(crate) struct Course {
     pub(crate) largest: [usize; 3],
     /// Images published under load.
     pub(crate) changes: usize,
+    /// How often all subscribers of an agent at work take their turns.
+    pub(crate) turns: usize,
+    /// How long an agent that rests is looked at before its memory is believed, five times.
+    pub(crate) rest: Duration,
 }
 
 const fn size(family: Family, prefixes: usize, subscribers: usize) -> Size {
@@ -67,6 +71,8 @@ impl Course {
             middle: size(V4, 10 * K, 100 * K),
             largest: [M, ALL6, M],
             changes: 1_000,
+            turns: 3,
+            rest: Duration::from_secs(2),
         }
     }
 
@@ -75,7 +81,7 @@ impl Course {
         Self {
             effort: Effort {
                 rounds: 3,
-                sample: Duration::from_millis(80),
+                sample: Duration::from_millis(20),
             },
             headers: 1 << 18,
             worlds: vec![
@@ -90,6 +96,8 @@ impl Course {
             middle: size(V4, 10 * K, 100 * K),
             largest: [100 * K, 20 * K, 100 * K],
             changes: 50,
+            turns: 1,
+            rest: Duration::from_millis(400),
         }
     }
 
@@ -108,6 +116,8 @@ impl Course {
             middle: tiny(V4),
             largest: [500, 300, 200],
             changes: 10,
+            turns: 1,
+            rest: Duration::from_millis(20),
         }
     }
 }

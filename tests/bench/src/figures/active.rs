@@ -12,12 +12,12 @@ use zerorate_tests::raw::send_fast;
 use zerorate_tests::veth::Veth;
 use zerorate_tests::{api, interrupt};
 
+use crate::course::Course;
 use crate::packets::{self, Slot};
 use crate::results::Results;
 
-/// In how many parts all subscribers take their turns, and how often.
+/// In how many parts all subscribers take their turns.
 const PARTS: usize = 5;
-const SECONDS: usize = 3 * PARTS;
 /// Where the plan draws from a bucket.
 const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 const BYTES: u16 = 50;
@@ -26,10 +26,12 @@ const BYTES: u16 = 50;
 pub(crate) fn run(
     agent: &Agent,
     wire: &Veth,
-    subscribers: usize,
+    course: &Course,
     address: impl Fn(usize) -> Ipv4Addr,
     results: &mut Results,
 ) -> Result<()> {
+    let [_, _, subscribers] = course.largest;
+    let seconds = course.turns * PARTS;
     let parts: Vec<Vec<Slot>> = (0..PARTS)
         .map(|part| {
             let numbers = (part..subscribers).step_by(PARTS);
@@ -42,7 +44,7 @@ pub(crate) fn run(
     let process = agent.id().context("the agent has ended")?;
     let before = checkpoints(agent)?;
     let (mut most, mut arrived) = (0, 0);
-    for second in 0..SECONDS {
+    for second in 0..seconds {
         interrupt::check()?;
         let begun = Instant::now();
         arrived += send_fast(&wire.near, &parts[second % PARTS])?;
@@ -50,14 +52,14 @@ pub(crate) fn run(
         sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
     }
     let after = checkpoints(agent)?;
-    let sent: usize = (0..SECONDS).map(|second| parts[second % PARTS].len()).sum();
+    let sent: usize = (0..seconds).map(|second| parts[second % PARTS].len()).sum();
     ensure!(
         arrived * 10 >= sent as u64 * 9,
         "of {sent} packets only {arrived} arrived"
     );
     ensure!(after.count > before.count, "there was no checkpoint");
-    let seconds = (after.seconds - before.seconds) / (after.count - before.count);
-    results.figure("checkpoint_working_seconds", seconds);
+    let each = (after.seconds - before.seconds) / (after.count - before.count);
+    results.figure("checkpoint_working_seconds", each);
     results.figure("agent_bytes_working", most as f64);
     Ok(())
 }

@@ -89,13 +89,13 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
         "kernel_bytes_per_subscriber",
         bytes as f64 / subscribers as f64,
     );
-    results.figure("agent_bytes", at_rest(&agent)?);
+    results.figure("agent_bytes", at_rest(&agent, course)?);
     results.figure("agent_peak_bytes", most(&agent)?);
     // Killed, not asked: what is taken over is then what the kernel has, and nothing else.
     agent.kill9()?;
     results.figure("restart_seconds", start(&mut agent)?);
-    results.figure("agent_bytes_taken_over", at_rest(&agent)?);
-    active::run(&agent, &wire, subscribers, address, results).context("subscribers at work")?;
+    results.figure("agent_bytes_taken_over", at_rest(&agent, course)?);
+    active::run(&agent, &wire, course, address, results).context("subscribers at work")?;
     // Every second subscriber moves to another address: as many sessions end and begin.
     agent.write_subscribers(&list(subscribers, |number| number % 2 == 0))?;
     let begun = Instant::now();
@@ -107,7 +107,7 @@ pub(crate) fn run(course: &Course, results: &mut Results) -> Result<()> {
         "the agent says: {said}"
     );
     results.figure("session_changes_per_second", moved as f64 / seconds);
-    results.figure("agent_bytes_changed", at_rest(&agent)?);
+    results.figure("agent_bytes_changed", at_rest(&agent, course)?);
     results.figure("agent_peak_bytes_changed", most(&agent)?);
     agent.kill9()?;
     Ok(())
@@ -154,8 +154,7 @@ fn start(agent: &mut Agent) -> Result<f64> {
 
 /// Bytes the agent has of its own, besides the kernel's maps, when it has done what there was to do and given back what it
 /// does not need any more.
-fn at_rest(agent: &Agent) -> Result<f64> {
-    const PAUSE: Duration = Duration::from_secs(2);
+fn at_rest(agent: &Agent, course: &Course) -> Result<f64> {
     let process = agent.id().context("the agent has ended")?;
     let mut before = Memory::of(process)?.own;
     let begun = Instant::now();
@@ -163,7 +162,7 @@ fn at_rest(agent: &Agent) -> Result<f64> {
     // Records of half of them are written meanwhile.
     while still < 5 && begun.elapsed() < PATIENCE {
         interrupt::check()?;
-        sleep(PAUSE);
+        sleep(course.rest);
         let now = Memory::of(process)?.own;
         let same = now.abs_diff(before) <= before / 200;
         still = if same { still + 1 } else { 0 };
