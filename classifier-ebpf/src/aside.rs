@@ -22,8 +22,7 @@ pub(crate) const FIRST: u64 = 1;
 /// there is no room.
 const FULL: u64 = 2;
 
-/// Counts a packet aside. A function
-/// of its own: few packets come here, and those that do not must not make way for it.
+/// Counts a packet aside. A function of its own: few packets come here, and those that do not must not make way for it.
 #[inline(never)]
 pub(crate) fn add(key: u64, down: u64, bytes: u64, packets: u64) -> u64 {
     let mut was = MORE;

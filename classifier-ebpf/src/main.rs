@@ -11,6 +11,7 @@
 mod aside;
 mod batch;
 mod constants;
+mod frame;
 mod maps;
 mod tc;
 mod xdp;
@@ -28,7 +29,8 @@ use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, Plain, Settings, Verdict, verdict};
 
 use crate::constants::{Constants, LAYOUT};
-use crate::maps::{KernelTables, MapFrame};
+use crate::frame::MapFrame;
+use crate::maps::KernelTables;
 use crate::tc::SkbFrame;
 use crate::xdp::XdpFrame;
 

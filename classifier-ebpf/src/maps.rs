@@ -15,10 +15,9 @@ use classifier::charge::Direction;
 use classifier::events::Event;
 use classifier::image::Words;
 use classifier::layout::{
-    Aside, CHUNK_BYTES, CHUNK_LINES, FrameSlot, HALF_BYTES, HALF_WORDS, HALVES_BYTES, HEAD_BYTES,
-    MAX_CHUNKS, MAX_INTERFACES, Place, RowHead, bucket_word, meter_word,
+    Aside, CHUNK_BYTES, CHUNK_LINES, HALF_BYTES, HALF_WORDS, HALVES_BYTES, MAX_CHUNKS,
+    MAX_INTERFACES, Place, RowHead, bucket_word, meter_word,
 };
-use classifier::packet::Packet;
 use classifier::verdict::{Size, Tables};
 
 use crate::constants::{CONFIG_IMAGE_MASK, CONFIG_INTERFACE};
@@ -40,10 +39,6 @@ static ROWS: ArrayOfMaps<
 /// One set of books per interface and direction.
 #[btf_map]
 static BOOKS: PerCpuArray<Books, { 2 * MAX_INTERFACES as usize }> = PerCpuArray::new();
-
-/// The frame that the `_frame` programs judge.
-#[btf_map]
-static FRAME: Array<FrameSlot, 1> = Array::new();
 
 /// What is news. Nothing is lost with an event but the event.
 #[btf_map]
@@ -401,54 +396,5 @@ fn report(event: Event, books: *mut Books) {
             let lost = books.cast::<u64>().add(books::Cell::EventsLost as usize);
             atomic_add(lost, 1);
         }
-    }
-}
-
-/// A frame in its map.
-pub(crate) struct MapFrame(&'static FrameSlot);
-
-impl MapFrame {
-    #[inline(always)]
-    pub(crate) fn get() -> Option<Self> {
-        FRAME.get(0).map(Self)
-    }
-
-    #[inline(always)]
-    fn at(&self, offset: u32, len: u32) -> Option<*const u8> {
-        if offset + len > self.0.captured {
-            return None;
-        }
-        let offset = opaque(u64::from(offset & (HEAD_BYTES - 1)));
-        // SAFETY: a masked offset and at most 40 bytes behind it are inside the slot.
-        Some(unsafe {
-            ptr::from_ref(&self.0.head)
-                .cast::<u8>()
-                .add(offset as usize)
-        })
-    }
-}
-
-impl Packet for MapFrame {
-    #[inline(always)]
-    fn room(&self) -> u32 {
-        self.0.original
-    }
-    #[inline(always)]
-    fn half(&self, offset: u32) -> Option<u16> {
-        // SAFETY: `at` found two bytes; the kernel's architectures read them from any address.
-        self.at(offset, 2)
-            .map(|at| u16::from_be(unsafe { ptr::read(at.cast()) }))
-    }
-    #[inline(always)]
-    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
-        // SAFETY: `at` found all N words; see above for their address.
-        self.at(offset, 4 * N as u32)
-            .map(|at| unsafe { ptr::read(at.cast::<[u32; N]>()) }.map(u32::from_be))
-    }
-    #[inline(always)]
-    fn longs<const N: usize>(&self, offset: u32) -> Option<[u64; N]> {
-        // SAFETY: `at` found all N; see above for their address.
-        self.at(offset, 8 * N as u32)
-            .map(|at| unsafe { ptr::read(at.cast::<[u64; N]>()) }.map(u64::from_be))
     }
 }

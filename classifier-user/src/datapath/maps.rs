@@ -1,6 +1,6 @@
 //! The maps of a node, pinned in a directory named by their layout, so that counting does not depend on any
-//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, the [`AsideMap`], the [`BatchesMap`], `books`, the [`EventsMap`], `frame`,
-//! and `node`, which says whose they are.
+//! process: the [`ImageMap`], the [`RowsMap`] and its chunks, the [`AsideMap`], the [`BatchesMap`], `books`, the
+//! [`EventsMap`], `frame`, and `node`, which says whose they are.
 
 use std::ffi::CStr;
 use std::fmt;

@@ -134,38 +134,37 @@ fn stay_on(nth: usize) {
     sched_setaffinity(Pid::from_raw(0), &one).expect("the CPU may be used");
 }
 
+/// Does something on one CPU, in a thread of its own.
+fn on_cpu(nth: usize, work: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            stay_on(nth);
+            work();
+        });
+    });
+}
+
 #[test]
 fn what_is_noted_shows_once_it_is_asked_for() {
     let Some(desk) = Desk::new("batch-shows") else {
         return;
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            stay_on(0);
-            let mut judge = Judge::load(&desk.maps);
-            judge.judge(7, 1_000);
-            judge.judge(8, 3);
-            assert_eq!(desk.packets(), 0, "noted, and not in the rows yet");
-            desk.flush();
-            assert_eq!(desk.counted(7), (1_000, 1_000 * BYTES));
-            assert_eq!(desk.counted(8), (3, 3 * BYTES));
-            desk.flush();
-            assert_eq!(desk.packets(), 1_003, "and not a second time");
-        });
+    on_cpu(0, || {
+        let mut judge = Judge::load(&desk.maps);
+        judge.judge(7, 1_000);
+        judge.judge(8, 3);
+        assert_eq!(desk.packets(), 0, "noted, and not in the rows yet");
+        desk.flush();
+        assert_eq!(desk.counted(7), (1_000, 1_000 * BYTES));
+        assert_eq!(desk.counted(8), (3, 3 * BYTES));
+        desk.flush();
+        assert_eq!(desk.packets(), 1_003, "and not a second time");
     });
     // From another CPU.
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            stay_on(1);
-            Judge::load(&desk.maps).judge(7, 1);
-        });
-    });
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            stay_on(0);
-            desk.flush();
-            assert_eq!(desk.counted(7), (1_001, 1_001 * BYTES));
-        });
+    on_cpu(1, || Judge::load(&desk.maps).judge(7, 1));
+    on_cpu(0, || {
+        desk.flush();
+        assert_eq!(desk.counted(7), (1_001, 1_001 * BYTES));
     });
 }
 
@@ -174,14 +173,11 @@ fn a_cpu_that_has_no_room_for_another_note_adds_them_itself() {
     let Some(desk) = Desk::new("batch-full") else {
         return;
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            stay_on(0);
-            let mut judge = Judge::load(&desk.maps);
-            for number in 0..SUBSCRIBERS {
-                judge.judge(number, number + 1);
-            }
-        });
+    on_cpu(0, || {
+        let mut judge = Judge::load(&desk.maps);
+        for number in 0..SUBSCRIBERS {
+            judge.judge(number, number + 1);
+        }
     });
     let added = (0..SUBSCRIBERS).filter(|number| desk.counted(*number) != (0, 0));
     assert_eq!(
