@@ -194,17 +194,6 @@ fn an_auditor_finds_what_was_written_and_what_was_changed() -> Result<()> {
     Ok(())
 }
 
-/// What the agent tells Prometheus of one of its own affairs.
-fn metric(agent: &Agent, name: &str) -> Result<f64> {
-    let mut curl = Command::new("curl");
-    let curl = curl.args(["-sS", "--unix-socket"]).arg(agent.socket());
-    let output = curl.arg("http://localhost/metrics").output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.with_context(|| format!("there is no {name} in {text}"))?;
-    Ok(value.trim().parse()?)
-}
-
 /// All there is to be read of records until one, by whoever reads.
 fn as_read(agent: &Agent, config: &str, until: u64) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -282,7 +271,7 @@ fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Re
     fs::write(&directory, "in the way")?;
     agent.start()?;
     until("it says that something is in the way", || {
-        Ok(metric(&agent, "zerorate_unsealed")? == 1.0)
+        Ok(agent.metric("zerorate_unsealed")? == 1.0)
     })?;
     assert!(agent.log().contains("records cannot be sealed"));
     assert_eq!(as_read(&agent, &config, until_then)?, expected);
@@ -294,9 +283,9 @@ fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Re
     };
     until("they are sealed", || Ok(sealed(&agent)? >= until_then))?;
     until("it says so", || {
-        Ok(metric(&agent, "zerorate_unsealed")? == 0.0)
+        Ok(agent.metric("zerorate_unsealed")? == 0.0)
     })?;
-    assert!(metric(&agent, "zerorate_sealed_size_bytes")? > 0.0);
+    assert!(agent.metric("zerorate_sealed_size_bytes")? > 0.0);
     assert_eq!(as_read(&agent, &config, until_then)?, expected);
 
     // It goes on, is killed while it does, and goes on.
