@@ -2,8 +2,8 @@
 //!
 //! Adding to a row is atomic, and whoever adds atomically waits for the row's memory, and makes everything behind it wait.
 //! So packets are noted here, in memory of the CPU's own, and added to their rows some dozens at a time, which come near
-//! at the same time; what follows each other in one meter is one note. Whoever wants to read the rows has [`flush`] run on
-//! every CPU before.
+//! at the same time; what follows each other in one meter is one note, and the next packet of the same [`Case`] is added to
+//! it without a decision of its own. Whoever wants to read the rows has [`flush`] run on every CPU before.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -13,6 +13,7 @@ use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::btf_map;
 use classifier::books::Books;
+use classifier::case::{Case, Ruling};
 use classifier::layout::{BATCH_NOTES, Batch, Note, Place};
 use classifier::verdict::Size;
 
@@ -22,14 +23,76 @@ use crate::maps::{MMAPABLE, MapLine, opaque, time};
 #[btf_map]
 static BATCHES: Array<Batch, 1, MMAPABLE> = Array::new();
 
+/// This CPU's batch.
+#[inline(always)]
+fn own() -> Option<*mut Batch> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    BATCHES.get_ptr_mut(cpu)
+}
+
+/// Counts a packet in the note before, if the packet before was the same case, and says what was decided in it.
+#[inline(always)]
+pub(crate) fn count_again(case: Case, size: Size) -> Option<Ruling> {
+    let batch = own()?;
+    let [binding, upper, lower, image] = words(case);
+    // SAFETY: as in `count`.
+    unsafe {
+        if ptr::read_volatile(&raw const (*batch).busy) != 0 {
+            return None;
+        }
+        ptr::write_volatile(&raw mut (*batch).busy, 1);
+        let before = |word: usize| ptr::read_volatile(&raw const (*batch).case[word]);
+        let again = before(0) == binding
+            && (before(1) ^ upper) | (before(2) ^ lower) | (before(3) ^ image) == 0;
+        let ruling = if again {
+            add_to_last(batch, size);
+            Some(Ruling::of_word(ptr::read_volatile(
+                &raw const (*batch).ruling,
+            )))
+        } else {
+            None
+        };
+        ptr::write_volatile(&raw mut (*batch).busy, 0);
+        ruling
+    }
+}
+
+/// A case as it stands in a batch.
+#[inline(always)]
+const fn words(case: Case) -> [u64; 4] {
+    let [upper, lower] = case.remote;
+    [case.binding.word(), upper, lower, case.image]
+}
+
+/// Adds a packet to the last note.
+///
+/// # Safety
+/// `batch` is this CPU's own, kept busy, and has a note.
+#[inline(always)]
+unsafe fn add_to_last(batch: *mut Batch, size: Size) {
+    // SAFETY: the caller's.
+    unsafe {
+        let used = ptr::read_volatile(&raw const (*batch).used);
+        let note = at(batch, used.wrapping_sub(1));
+        let counted = ptr::read_volatile(&raw const (*note).bytes);
+        ptr::write_volatile(&raw mut (*note).bytes, counted + u64::from(size.bytes));
+        let counted = ptr::read_volatile(&raw const (*note).packets);
+        ptr::write_volatile(&raw mut (*note).packets, counted + size.packets);
+    }
+}
+
 /// Counts a packet: in the note before, if that is of the same place, or in a new one. `false` where there is no such row.
 /// `books` are those that hear of news nobody has room for.
 #[inline(always)]
-pub(crate) fn count(place: Place, size: Size, books: *mut Books) -> bool {
+pub(crate) fn count(
+    place: Place,
+    size: Size,
+    decided: Option<(Case, Ruling)>,
+    books: *mut Books,
+) -> bool {
     let (bytes, packets) = (u64::from(size.bytes), size.packets);
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    let Some(batch) = BATCHES.get_ptr_mut(cpu) else {
+    let Some(batch) = own() else {
         return add(place, (bytes, packets), time(), books);
     };
     let word = place.word();
@@ -40,16 +103,11 @@ pub(crate) fn count(place: Place, size: Size, books: *mut Books) -> bool {
             return add(place, (bytes, packets), time(), books);
         }
         ptr::write_volatile(&raw mut (*batch).busy, 1);
-        let used = ptr::read_volatile(&raw const (*batch).used);
         let found = if ptr::read_volatile(&raw const (*batch).last) == word {
-            let note = at(batch, used.wrapping_sub(1));
-            let counted = ptr::read_volatile(&raw const (*note).bytes);
-            ptr::write_volatile(&raw mut (*note).bytes, counted + bytes);
-            let counted = ptr::read_volatile(&raw const (*note).packets);
-            ptr::write_volatile(&raw mut (*note).packets, counted + packets);
+            add_to_last(batch, size);
             true
         } else if MapLine::find(place.line).is_some() {
-            if used >= BATCH_NOTES {
+            if ptr::read_volatile(&raw const (*batch).used) >= BATCH_NOTES {
                 add_all(batch, books);
             }
             let used = ptr::read_volatile(&raw const (*batch).used);
@@ -66,6 +124,14 @@ pub(crate) fn count(place: Place, size: Size, books: *mut Books) -> bool {
         } else {
             false
         };
+        if found {
+            let (case, ruling) = match decided {
+                Some((case, ruling)) => (words(case), ruling.word()),
+                None => ([0; 4], 0),
+            };
+            ptr::write_volatile(&raw mut (*batch).case, case);
+            ptr::write_volatile(&raw mut (*batch).ruling, ruling);
+        }
         ptr::write_volatile(&raw mut (*batch).busy, 0);
         found
     }
@@ -122,6 +188,7 @@ fn add_all(batch: *mut Batch, books: *mut Books) -> u64 {
         );
         ptr::write_volatile(&raw mut (*batch).used, 0);
         ptr::write_volatile(&raw mut (*batch).last, 0);
+        ptr::write_volatile(&raw mut (*batch).case[0], 0);
     }
     0
 }

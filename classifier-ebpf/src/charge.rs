@@ -36,8 +36,10 @@ impl Direction {
 pub struct Charge {
     /// Meter of the row it is counted in.
     pub meter: u32,
-    /// Who pays; [`Payer::Dropped`] where the meter counts what was dropped.
+    /// Who pays; [`Payer::DROPPED`] where the meter counts what was dropped.
     pub payer: Payer,
+    /// Whether a bucket was asked: the next packet's answer may be another.
+    pub asked: bool,
 }
 
 /// A subscriber's buckets, as the plan numbers them.
@@ -78,7 +80,8 @@ pub fn charge<W: Words, T: Tables>(
     let chain = image.chain(binding.plan(), class);
     let dropped = Charge {
         meter: chain.dropped_meter(),
-        payer: Payer::Dropped,
+        payer: Payer::DROPPED,
+        asked: chain.asks_buckets(),
     };
     let suspended = binding.is_suspended() && !chain.suspension_ignored();
     if suspended && !chain.essential() {
@@ -104,7 +107,8 @@ pub fn charge<W: Words, T: Tables>(
         Some(charge) => charge,
         None if chain.essential() => Charge {
             meter: chain.free_meter(),
-            payer: Payer::Free,
+            payer: Payer::FREE,
+            asked: chain.asks_buckets(),
         },
         None => dropped,
     })
@@ -150,11 +154,15 @@ fn walk<W: Words, T: Tables>(
             }
             // What is metered up to a limit draws that, and is on the bill.
             let payer = if meter == chain.end_meter() {
-                Payer::Metered
+                Payer::METERED
             } else {
-                Payer::Bucket
+                Payer::BUCKET
             };
-            return Some(Charge { meter, payer });
+            return Some(Charge {
+                meter,
+                payer,
+                asked: true,
+            });
         }
     }
     end(chain)
@@ -165,11 +173,8 @@ fn walk<W: Words, T: Tables>(
 fn end(chain: Chain) -> Option<Charge> {
     chain.end_passes().then_some(Charge {
         meter: chain.end_meter(),
-        payer: if chain.end_is_free() {
-            Payer::Free
-        } else {
-            Payer::Metered
-        },
+        payer: Payer::at_end(chain.end_is_free()),
+        asked: chain.asks_buckets(),
     })
 }
 

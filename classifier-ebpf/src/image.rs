@@ -54,50 +54,53 @@ pub trait Words: Copy {
 
 /// `ZRIM`: what the first word of an image is.
 pub const MAGIC: u32 = 0x5a52_494d;
-/// Words of the header.
-pub const HEADER_WORDS: u32 = 64;
+/// Words of an image's beginning: nothing, then what `at` says.
+pub const HEADER_WORDS: u32 = at::START + 64;
 /// Words of a line: what one cache line holds.
 pub const LINE_WORDS: u32 = 16;
 
 /// Where things stand in the header, in words.
 pub mod at {
+    /// Where the header begins: in the middle of a page. Frames and their descriptors stand at the beginnings of pages, and
+    /// lines at the same place of many pages crowd each other out of the cache.
+    pub(super) const START: u32 = 512;
     /// [`super::MAGIC`].
-    pub const MAGIC: u32 = 0;
+    pub const MAGIC: u32 = START;
     /// [`crate::layout::LAYOUT_VERSION`].
-    pub const LAYOUT: u32 = 1;
+    pub const LAYOUT: u32 = START + 1;
     /// Counts up with every image a node publishes.
-    pub const SERIAL: u32 = 2;
+    pub const SERIAL: u32 = START + 2;
     /// Words in use when the image was compiled.
-    pub const LENGTH: u32 = 3;
+    pub const LENGTH: u32 = START + 3;
     /// First word of the plans.
-    pub const PLANS: u32 = 4;
+    pub const PLANS: u32 = START + 4;
     /// Bits of a packet's mark that tags may use.
-    pub const TAG_MASK: u32 = 5;
+    pub const TAG_MASK: u32 = START + 5;
     /// First of the classes' labels, in 64-bit words: one for each number a class can have.
-    pub const LABELS: u32 = 6;
+    pub const LABELS: u32 = START + 6;
     /// First of the low marks, in 64-bit words.
-    pub const LOW: u32 = 7;
+    pub const LOW: u32 = START + 7;
     /// Which kinds of events are wanted, a bit for each.
-    pub const EVENTS: u32 = 14;
+    pub const EVENTS: u32 = START + 14;
     /// Serial number of the image if its packets are to be counted aside, else zero. User space changes it while the
     /// image is in force.
-    pub const ASIDE: u32 = 15;
+    pub const ASIDE: u32 = START + 15;
     /// First word of the remotes' IPv4 top level.
-    pub const REMOTES4: u32 = 8;
+    pub const REMOTES4: u32 = START + 8;
     /// First word of the remotes' IPv6 top level.
-    pub const REMOTES6: u32 = 9;
+    pub const REMOTES6: u32 = START + 9;
     /// First word of their second level.
-    pub const REMOTES6_SECOND: u32 = 10;
+    pub const REMOTES6_SECOND: u32 = START + 10;
     /// First line of their search trees.
-    pub const REMOTES6_LINES: u32 = 11;
+    pub const REMOTES6_LINES: u32 = START + 11;
     /// First key of their long intervals, in 64-bit words.
-    pub const REMOTES6_KEYS: u32 = 12;
+    pub const REMOTES6_KEYS: u32 = START + 12;
     /// First value of their long intervals.
-    pub const REMOTES6_VALUES: u32 = 13;
+    pub const REMOTES6_VALUES: u32 = START + 13;
     /// The subscriber index of IPv4; its words are in [`super::subscribers::head`].
-    pub const SUBSCRIBERS4: u32 = 16;
+    pub const SUBSCRIBERS4: u32 = START + 16;
     /// The subscriber index of IPv6.
-    pub const SUBSCRIBERS6: u32 = 24;
+    pub const SUBSCRIBERS6: u32 = START + 24;
 }
 
 /// Entry bit, in every table: not a value, but where the next level is.

@@ -2,10 +2,12 @@
 //! a pinned map means must raise [`LAYOUT_VERSION`]: the pin directory carries it, the object carries it, and
 //! every policy image carries it, so that old and new never read each other's memory.
 
+use core::mem::offset_of;
+
 use crate::events::{Event, Kind};
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;
@@ -163,27 +165,39 @@ pub const BATCH_NOTES: u32 = 32;
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Batch {
+    /// So that nothing of it is at the beginning of a page, as the frames are: see [`at`](crate::image::at).
+    before: [u64; 96],
     /// Whether it is being changed.
     pub busy: u32,
     /// Notes in it.
     pub used: u32,
     /// Place of the last one; 0 if there is none.
     pub last: u64,
-    spare: [u64; 2],
+    /// The case of the last packet in it: a [`Case`](crate::case::Case). Its first word is 0 if the next packet cannot be
+    /// told by it.
+    pub case: [u64; 4],
+    /// What was decided in it: a [`Ruling`](crate::case::Ruling).
+    pub ruling: u64,
+    /// So that the notes begin with a cache line.
+    spare: u64,
     /// The notes.
     pub notes: [Note; BATCH_NOTES as usize],
-    /// So that no two CPUs meet in a cache line, or in two that the processor fetches together.
-    apart: [u64; 12],
+    behind: [u64; 24],
 }
 
 impl Batch {
-    /// Whether there is a note in a batch that begins with this word.
+    /// Which of its words says whether there is a note in it.
+    pub const STATE: usize = offset_of!(Self, busy) / 8;
+
+    /// Whether there is a note in it: `state` is that word.
     #[must_use]
-    pub const fn is_pending(first_word: u64) -> bool {
-        first_word >> 32 != 0
+    pub const fn is_pending(state: u64) -> bool {
+        state >> 32 != 0
     }
 }
-const _: () = assert!(size_of::<Batch>().is_multiple_of(128));
+// No two CPUs meet in a cache line, nor in two that the processor fetches together.
+const _: () = assert!(size_of::<Batch>() == 2048);
+const _: () = assert!(offset_of!(Batch, busy) % 64 == 0 && offset_of!(Batch, notes) % 64 == 0);
 
 /// What one packet counted, or several that followed each other in one meter.
 #[derive(Debug, Clone, Copy)]

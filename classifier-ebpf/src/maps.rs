@@ -11,6 +11,7 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use classifier::books::{self, BOOKS_WORDS, Books};
+use classifier::case::{Case, Ruling};
 use classifier::charge::Direction;
 use classifier::events::Event;
 use classifier::image::Words;
@@ -302,8 +303,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn add(&self, place: Place, size: Size) -> bool {
-        batch::count(place, size, self.books)
+    fn add_again(&self, case: Case, size: Size) -> Option<Ruling> {
+        batch::count_again(case, size)
+    }
+
+    #[inline(always)]
+    fn add(&self, place: Place, size: Size, decided: Option<(Case, Ruling)>) -> bool {
+        batch::count(place, size, decided, self.books)
     }
 
     #[inline(always)]

@@ -21,23 +21,44 @@ pub enum Tagging {
     Dscp,
 }
 
-/// Who pays for a packet, by the number that stands in its mark.
+/// Who pays for a packet: the number that stands in its mark. No enumeration: who pays at the end of a chain differs from
+/// packet to packet, and becomes a number without a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Payer {
+pub struct Payer(u32);
+
+impl Payer {
     /// No subscriber is known.
-    Unattributed = 0,
+    pub const UNATTRIBUTED: Self = Self(0);
     /// Nobody: it is free.
-    Free = 1,
+    pub const FREE: Self = Self(1);
     /// The subscriber, by volume.
-    Metered = 2,
+    pub const METERED: Self = Self(2);
     /// A bucket.
-    Bucket = 3,
+    pub const BUCKET: Self = Self(3);
     /// Nobody: it was to be dropped, and passes because it is web traffic and its interface marks such.
-    Blocked = 4,
+    pub const BLOCKED: Self = Self(4);
     /// Nobody: it is to be dropped, and if it passes then because its interface does not enforce that, or the gateway
     /// itself sent it.
-    Dropped = 5,
+    pub const DROPPED: Self = Self(5);
+
+    /// Who pays where a chain ends in `free`, or in `metered`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at_end(free: bool) -> Self {
+        Self(Self::METERED.0 - free as u32)
+    }
+    /// The number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+    /// Who has a number.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 /// What a packet is to carry.
@@ -114,12 +135,12 @@ impl Label {
 #[inline(always)]
 pub fn of<W: Words>(image: Image<W>, tagging: Tagging, class: u32, payer: Payer) -> Tag {
     match tagging {
-        Tagging::None if payer as u32 != Payer::Blocked as u32 => Tag::NONE,
+        Tagging::None if payer != Payer::BLOCKED => Tag::NONE,
         Tagging::None => marked(image, 0, payer),
         Tagging::Mark => marked(image, image.label(class).mark(), payer),
         Tagging::Dscp => {
             let dscp = image.label(class).dscp();
-            let tag = if payer as u32 == Payer::Blocked as u32 {
+            let tag = if payer == Payer::BLOCKED {
                 marked(image, 0, payer)
             } else {
                 Tag::NONE
@@ -136,7 +157,7 @@ fn marked<W: Words>(image: Image<W>, class: u32, payer: Payer) -> Tag {
     let unit = mask & mask.wrapping_neg();
     Tag {
         mask,
-        mark: class | unit.wrapping_mul(payer as u32),
+        mark: class | unit.wrapping_mul(payer.number()),
         dscp: None,
     }
 }

@@ -3,6 +3,7 @@
 //! The kernel programs, replay, explain and the tests all call [`verdict`]; there is no second way to decide.
 
 use crate::books::Cell;
+use crate::case::{Address, Case, Ruling};
 use crate::charge::{Charge, Direction, charge};
 use crate::events::{Event, Kind};
 use crate::image::{Binding, Image, Remote, Words};
@@ -27,9 +28,11 @@ pub trait Tables {
     fn approach_buckets(&self, line: Self::Line);
     /// Head of the row that begins at a line.
     fn row(&self, line: Self::Line) -> RowHead;
+    /// Adds a packet to what the one before it was added to, if that was the same case, and says what was decided in it.
+    fn add_again(&self, case: Case, size: Size) -> Option<Ruling>;
     /// Adds to a meter's counters, at once or before anybody reads them, and reports the packet before if it is news.
-    /// `false` where there is no such row.
-    fn add(&self, place: Place, size: Size) -> bool;
+    /// `false` where there is no such row. `decided` is what a packet of the same case that follows can be told.
+    fn add(&self, place: Place, size: Size, decided: Option<(Case, Ruling)>) -> bool;
     /// Counts a packet aside, as an image of this serial number says, and reports it before if it is news. `false` where
     /// there is no room for it.
     fn add_aside(&self, serial: u32, place: Place, size: Size) -> bool;
@@ -153,56 +156,8 @@ pub fn verdict<P: Packet, T: Tables, S: Settings>(
             tables.tally(Cell::Malformed.index(), packets);
             Verdict::PASS
         }
-        Parsed::V4(ip) => {
-            let size = Size {
-                packets,
-                bytes: ip.bytes,
-            };
-            let Some(image) = begin(tables, size) else {
-                return Verdict::PASS;
-            };
-            let (own, other) = ends(ip, hook.direction);
-            let binding = image.subscriber4(own);
-            approach(tables, binding);
-            let remote = image.remote4(other);
-            settle(
-                image,
-                tables,
-                hook,
-                binding,
-                remote,
-                size,
-                Lazy {
-                    own: || image.remote4(own),
-                    is_web: || is_web(packet, hook.direction),
-                },
-            )
-        }
-        Parsed::V6(ip) => {
-            let size = Size {
-                packets,
-                bytes: ip.bytes,
-            };
-            let Some(image) = begin(tables, size) else {
-                return Verdict::PASS;
-            };
-            let (own, other) = ends(ip, hook.direction);
-            let binding = image.subscriber6(own);
-            approach(tables, binding);
-            let remote = image.remote6(other);
-            settle(
-                image,
-                tables,
-                hook,
-                binding,
-                remote,
-                size,
-                Lazy {
-                    own: || image.remote6(own),
-                    is_web: || is_web(packet, hook.direction),
-                },
-            )
-        }
+        Parsed::V4(ip) => priced(packet, hook, tables, ip, packets),
+        Parsed::V6(ip) => priced(packet, hook, tables, ip, packets),
     }
 }
 
@@ -252,92 +207,127 @@ fn approach<T: Tables>(tables: &T, binding: Binding) {
     }
 }
 
-/// What few packets are asked.
-struct Lazy<O, W> {
-    /// What the subscriber's own address is as a remote.
-    own: O,
-    /// Whether it is web traffic.
-    is_web: W,
-}
-
-/// Decides about a packet, and says what it is to carry.
+/// Decides about an IP packet, and says what it is to carry.
 #[inline(always)]
-fn settle<T: Tables, S: Settings>(
-    image: Image<T::Words>,
-    tables: &T,
+fn priced<A: Address, P: Packet, T: Tables, S: Settings>(
+    packet: &P,
     hook: Hook<S>,
-    binding: Binding,
-    remote: Remote,
-    size: Size,
-    ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
+    tables: &T,
+    ip: Ip<A>,
+    packets: u64,
 ) -> Verdict {
-    match decide(image, tables, hook, binding, remote, size, ask) {
+    let size = Size {
+        packets,
+        bytes: ip.bytes,
+    };
+    let Some(image) = begin(tables, size) else {
+        return Verdict::PASS;
+    };
+    let (own, other) = ends(ip, hook.direction);
+    let binding = own.subscriber(image);
+    let case = Case::new(image, hook.direction, binding, other);
+    let carries = |class, payer| tag::of(image, hook.settings.tagging(), class, payer);
+    if binding.line() != 0
+        && image.aside().is_none()
+        && let Some(ruling) = tables.add_again(case, size)
+    {
+        attributed(tables, size);
+        return Verdict {
+            action: Action::Pass,
+            tag: carries(ruling.class, ruling.payer),
+        };
+    }
+    approach(tables, binding);
+    let remote = other.remote(image);
+    let decided = if binding.line() == 0 {
+        Some(unknown(image, tables, hook, own, remote, size))
+    } else {
+        known(image, packet, tables, hook, case, remote, size)
+    };
+    match decided {
         Some((action, payer)) => Verdict {
             action,
-            tag: tag::of(image, hook.settings.tagging(), remote.class(), payer),
+            tag: carries(remote.class(), payer),
         },
         None => Verdict::PASS,
     }
 }
 
-/// Charges a known subscriber's packet; counts an unknown one's as unattributed. `None` for what cannot be priced.
+/// Counts a packet that is nobody's as unattributed.
 #[inline(always)]
-fn decide<T: Tables, S: Settings>(
+fn unknown<A: Address, T: Tables, S: Settings>(
     image: Image<T::Words>,
     tables: &T,
     hook: Hook<S>,
-    binding: Binding,
+    own: A,
     remote: Remote,
     size: Size,
-    ask: Lazy<impl FnOnce() -> Remote, impl FnOnce() -> bool>,
+) -> (Action, Payer) {
+    let n = u64::from(size.bytes);
+    let cell = Cell::unattributed(remote.class());
+    tables.tally(cell, size.packets);
+    tables.tally(cell + 1, n);
+    if !hook.settings.drop_unknown()
+        || sent_by_gateway(hook, remote)
+        || keeps_link_alive(hook.direction, apart(image, own), remote)
+    {
+        return (Action::Pass, Payer::UNATTRIBUTED);
+    }
+    tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
+    tables.tally(Cell::UnknownDroppedBytes.index(), n);
+    (refused(hook), Payer::UNATTRIBUTED)
+}
+
+/// Charges a known subscriber's packet. `None` for what cannot be priced.
+#[inline(always)]
+fn known<P: Packet, T: Tables, S: Settings>(
+    image: Image<T::Words>,
+    packet: &P,
+    tables: &T,
+    hook: Hook<S>,
+    case: Case,
+    remote: Remote,
+    size: Size,
 ) -> Option<(Action, Payer)> {
     let n = u64::from(size.bytes);
-    if binding.line() == 0 {
-        let cell = Cell::unattributed(remote.class());
-        tables.tally(cell, size.packets);
-        tables.tally(cell + 1, n);
-        if !hook.settings.drop_unknown()
-            || sent_by_gateway(hook, remote)
-            || keeps_link_alive(hook.direction, (ask.own)(), remote)
-        {
-            return Some((Action::Pass, Payer::Unattributed));
-        }
-        tables.tally(Cell::UnknownDroppedPackets.index(), size.packets);
-        tables.tally(Cell::UnknownDroppedBytes.index(), n);
-        return Some((refused(hook), Payer::Unattributed));
-    }
+    let class = remote.class();
     let charge = charge(
         image,
         tables,
-        binding,
-        remote.class(),
+        case.binding,
+        class,
         hook.direction,
         size.bytes,
     );
     let counted =
-        charge.filter(|charge| count(image, tables, binding, *charge, hook.direction, size));
+        charge.filter(|charge| count(image, tables, (case, class), *charge, hook.direction, size));
     let Some(charge) = counted else {
         unpriced(tables, size);
         return None;
     };
-    let Payer::Dropped = charge.payer else {
-        tables.tally(Cell::AttributedPackets.index(), size.packets);
-        tables.tally(Cell::AttributedBytes.index(), n);
+    if charge.payer != Payer::DROPPED {
+        attributed(tables, size);
         return Some((Action::Pass, charge.payer));
-    };
+    }
     tables.tally(Cell::DroppedPackets.index(), size.packets);
     tables.tally(Cell::DroppedBytes.index(), n);
     if sent_by_gateway(hook, remote) {
-        return Some((Action::Pass, Payer::Dropped));
+        return Some((Action::Pass, Payer::DROPPED));
     }
-    if hook.settings.mark_web() && (ask.is_web)() {
+    if hook.settings.mark_web() && is_web(packet, hook.direction) {
         tables.tally(Cell::MarkedPackets.index(), size.packets);
         tables.tally(Cell::MarkedBytes.index(), n);
         if hook.settings.enforce() {
-            return Some((Action::Mark, Payer::Blocked));
+            return Some((Action::Mark, Payer::BLOCKED));
         }
     }
-    Some((refused(hook), Payer::Dropped))
+    Some((refused(hook), Payer::DROPPED))
+}
+
+#[inline(always)]
+fn attributed<T: Tables>(tables: &T, size: Size) {
+    tables.tally(Cell::AttributedPackets.index(), size.packets);
+    tables.tally(Cell::AttributedBytes.index(), u64::from(size.bytes));
 }
 
 /// Counts a packet in its meter: in the row, or aside while rows are kept still so that what another policy counted in
@@ -346,17 +336,18 @@ fn decide<T: Tables, S: Settings>(
 fn count<T: Tables>(
     image: Image<T::Words>,
     tables: &T,
-    binding: Binding,
+    (case, class): (Case, u32),
     charge: Charge,
     direction: Direction,
     size: Size,
 ) -> bool {
-    let news = match charge.payer {
-        Payer::Dropped => Kind::Blocked,
-        _ => Kind::Used,
+    let news = if charge.payer == Payer::DROPPED {
+        Kind::Blocked
+    } else {
+        Kind::Used
     };
     let place = Place {
-        line: binding.line(),
+        line: case.binding.line(),
         meter: charge.meter,
         down: direction.is_down(),
         news: image.wants(news).then_some(news),
@@ -367,7 +358,18 @@ fn count<T: Tables>(
         }
         tables.tally(Cell::UnsplitPackets.index(), size.packets);
     }
-    tables.add(place, size)
+    let ruling = Ruling {
+        class,
+        payer: charge.payer,
+    };
+    let decided = !charge.asked && charge.payer != Payer::DROPPED;
+    tables.add(place, size, decided.then_some((case, ruling)))
+}
+
+/// What an address is that few packets are asked for: in a function of its own, off the way of all others.
+#[inline(never)]
+fn apart<A: Address, W: Words>(image: Image<W>, address: A) -> Remote {
+    address.remote(image)
 }
 
 /// What becomes of what is to be dropped.

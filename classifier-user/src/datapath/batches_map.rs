@@ -81,7 +81,7 @@ impl BatchesMap {
     fn pending(&self) -> impl Iterator<Item = u32> {
         let batches = (0..).zip(self.0.words().chunks(WORDS));
         batches
-            .filter(|(_, batch)| Batch::is_pending(batch[0].load(Ordering::Acquire)))
+            .filter(|(_, batch)| Batch::is_pending(batch[Batch::STATE].load(Ordering::Acquire)))
             .map(|(cpu, _)| cpu)
     }
 }

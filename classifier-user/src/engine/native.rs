@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use classifier::books::BOOKS_WORDS;
+use classifier::case::{Case, Ruling};
 use classifier::events::Event;
 use classifier::layout::{Place, RowHead, bucket_word, meter_word};
 use classifier::packet::Packet;
@@ -78,7 +79,11 @@ impl<'a> Tables for NativeTables<'a> {
     fn row(&self, line: u32) -> RowHead {
         self.lines.head(line)
     }
-    fn add(&self, place: Place, size: Size) -> bool {
+    fn add_again(&self, _: Case, _: Size) -> Option<Ruling> {
+        // Each packet is decided about for itself: what this engine counts is held against what the kernel does.
+        None
+    }
+    fn add(&self, place: Place, size: Size, _: Option<(Case, Ruling)>) -> bool {
         if !self.lines.holds(place.line) {
             return false;
         }

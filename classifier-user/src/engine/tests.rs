@@ -143,9 +143,9 @@ fn payer(verdict: Verdict) -> u32 {
 
 #[test]
 fn what_is_metered_up_to_a_limit_is_marked_as_metered() {
-    for (limited, expected) in [(None, Payer::Bucket), (Some(PAID as u8), Payer::Metered)] {
+    for (limited, expected) in [(None, Payer::BUCKET), (Some(PAID as u8), Payer::METERED)] {
         let world = World::charging(0, true, limited);
-        assert_eq!(payer(world.packet(Direction::Up, 1000)), expected as u32);
+        assert_eq!(payer(world.packet(Direction::Up, 1000)), expected.number());
         assert_eq!(world.left(), GRANT as i64 - 1000);
     }
 }

@@ -67,12 +67,12 @@ mod tests {
             dscp: None,
         };
         let payers = [
-            Payer::Unattributed,
-            Payer::Free,
-            Payer::Metered,
-            Payer::Bucket,
-            Payer::Blocked,
-            Payer::Dropped,
+            Payer::UNATTRIBUTED,
+            Payer::FREE,
+            Payer::METERED,
+            Payer::BUCKET,
+            Payer::BLOCKED,
+            Payer::DROPPED,
         ];
         // The last number a class can have among them: no class has it yet.
         for (class, number, dscp) in [(0, 2, Some(2)), (1, 0, None), (2, 255, None), (63, 0, None)]
@@ -82,7 +82,7 @@ mod tests {
                 assert_eq!(of(Tagging::Mark), marked(number << 20 | value << 16));
                 // What is blocked has to be told in any case, and then nothing but that.
                 let blocked = match payer {
-                    Payer::Blocked => marked(0x0004_0000),
+                    Payer::BLOCKED => marked(0x0004_0000),
                     _ => Tag::NONE,
                 };
                 assert_eq!(of(Tagging::None), blocked);
@@ -106,7 +106,7 @@ mod tests {
     fn without_tags_no_bit_is_touched() {
         let compiled = Source::default().compile().unwrap();
         let image = Image::new(&compiled).unwrap();
-        let tag = tag::of(image, Tagging::Mark, 0, Payer::Bucket);
+        let tag = tag::of(image, Tagging::Mark, 0, Payer::BUCKET);
         assert_eq!(tag, Tag::NONE);
     }
 }

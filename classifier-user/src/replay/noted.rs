@@ -3,6 +3,7 @@
 use std::cell::Cell as Slot;
 
 use classifier::books::Cell;
+use classifier::case::{Case, Ruling};
 use classifier::events::Event;
 use classifier::layout::{Place, RowHead};
 use classifier::verdict::{Size, Tables};
@@ -63,8 +64,11 @@ impl<'a> Tables for Noting<'a> {
     fn row(&self, line: u32) -> RowHead {
         self.tables.row(line)
     }
-    fn add(&self, place: Place, size: Size) -> bool {
-        let added = self.tables.add(place, size);
+    fn add_again(&self, case: Case, size: Size) -> Option<Ruling> {
+        self.tables.add_again(case, size)
+    }
+    fn add(&self, place: Place, size: Size, decided: Option<(Case, Ruling)>) -> bool {
+        let added = self.tables.add(place, size, decided);
         if added {
             self.note(|noted| {
                 noted.meter = Some((place.line, place.meter));

@@ -123,7 +123,7 @@ impl Judge {
 }
 
 /// Keeps the calling thread on one CPU of those it may use.
-fn stay_on(nth: usize) {
+pub(crate) fn stay_on(nth: usize) {
     let mut one = CpuSet::new();
     let all = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("there are CPUs");
     let cpus: Vec<usize> = (0..CpuSet::count())

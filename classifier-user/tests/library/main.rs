@@ -28,6 +28,7 @@ mod what_if;
 
 // Images in the kernel.
 mod batches;
+mod cases;
 mod image_map;
 
 // The ledger, and what is made of it.
