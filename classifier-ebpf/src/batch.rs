@@ -31,7 +31,8 @@ fn own() -> Option<*mut Batch> {
     BATCHES.get_ptr_mut(cpu)
 }
 
-/// Counts a packet in the note before, if the packet before was the same case, and says what was decided in it.
+/// Counts a packet in the note before, if the packet before was the same case, and says what was decided in it. The packet is
+/// somebody's: a case whose binding is 0 stands for none.
 #[inline(always)]
 pub(crate) fn count_again(case: Case, size: Size) -> Option<Ruling> {
     let batch = own()?;
@@ -83,7 +84,8 @@ unsafe fn add_to_last(batch: *mut Batch, size: Size) {
 }
 
 /// Counts a packet: in the note before, if that is of the same place, or in a new one. `false` where there is no such row.
-/// `books` are those that hear of news nobody has room for.
+/// `decided` is kept for the next packet, `None` is that nothing can be told by this one; `books` are those that hear of news
+/// nobody has room for.
 #[inline(always)]
 pub(crate) fn count(
     place: Place,
@@ -125,12 +127,12 @@ pub(crate) fn count(
             false
         };
         if found {
-            let (case, ruling) = match decided {
-                Some((case, ruling)) => (words(case), ruling.word()),
-                None => ([0; 4], 0),
-            };
-            ptr::write_volatile(&raw mut (*batch).case, case);
-            ptr::write_volatile(&raw mut (*batch).ruling, ruling);
+            if let Some((case, ruling)) = decided {
+                ptr::write_volatile(&raw mut (*batch).case, words(case));
+                ptr::write_volatile(&raw mut (*batch).ruling, ruling.word());
+            } else {
+                ptr::write_volatile(&raw mut (*batch).case[0], 0);
+            }
         }
         ptr::write_volatile(&raw mut (*batch).busy, 0);
         found

@@ -47,8 +47,7 @@ impl Address for [u64; 2] {
 }
 
 /// All that a packet's charge depends on where no bucket is asked: the image, the direction, the subscriber's row, plan and
-/// state, and the remote's address. Packets come in bursts of one flow; what was decided about the one before is true of
-/// the next.
+/// state, and the remote's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
     /// Whose it is.

@@ -8,7 +8,7 @@
 //!
 //! | section | what it answers | module |
 //! |---|---|---|
-//! | header, [`HEADER_WORDS`] words | where everything stands, see [`at`] | |
+//! | header | where everything stands, see [`at`]; nothing before it | |
 //! | remotes | address → class | [`remotes`] |
 //! | subscribers, one index per family | address → row | [`subscribers`] |
 //! | plans | plan layout and class → who pays; plan layout and bucket → low mark | [`plans`] |
@@ -52,7 +52,7 @@ pub trait Words: Copy {
     fn is_below(self, line: Self::Line, position: u32, digit: u64) -> u64;
 }
 
-/// `ZRIM`: what the first word of an image is.
+/// `ZRIM`: what the first word of an image's header is.
 pub const MAGIC: u32 = 0x5a52_494d;
 /// Words of an image's beginning: nothing, then what `at` says.
 pub const HEADER_WORDS: u32 = at::START + 64;

@@ -1,5 +1,5 @@
 //! Numbers and shapes the kernel programs and user space must agree on. Any change here that changes what
-//! a pinned map means must raise [`LAYOUT_VERSION`]: the pin directory carries it, the object carries it, and
+//! a pinned map means, and any change of what a [`Case`](crate::case::Case) depends on, must raise [`LAYOUT_VERSION`]: the pin directory carries it, the object carries it, and
 //! every policy image carries it, so that old and new never read each other's memory.
 
 use core::mem::offset_of;
@@ -173,10 +173,10 @@ pub struct Batch {
     pub used: u32,
     /// Place of the last one; 0 if there is none.
     pub last: u64,
-    /// The case of the last packet in it: a [`Case`](crate::case::Case). Its first word is 0 if the next packet cannot be
-    /// told by it.
+    /// The case of the last packet in the last note: a [`Case`](crate::case::Case). Its first word is 0 if the next packet
+    /// cannot be told by it; it is where there is no note.
     pub case: [u64; 4],
-    /// What was decided in it: a [`Ruling`](crate::case::Ruling).
+    /// What was decided in that case: a [`Ruling`](crate::case::Ruling).
     pub ruling: u64,
     /// So that the notes begin with a cache line.
     spare: u64,

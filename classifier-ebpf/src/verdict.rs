@@ -28,7 +28,8 @@ pub trait Tables {
     fn approach_buckets(&self, line: Self::Line);
     /// Head of the row that begins at a line.
     fn row(&self, line: Self::Line) -> RowHead;
-    /// Adds a packet to what the one before it was added to, if that was the same case, and says what was decided in it.
+    /// Adds a packet to what the one before it was added to, if that was the same case, and says what was decided in it. Not to
+    /// be asked for a packet that is nobody's.
     fn add_again(&self, case: Case, size: Size) -> Option<Ruling>;
     /// Adds to a meter's counters, at once or before anybody reads them, and reports the packet before if it is news.
     /// `false` where there is no such row. `decided` is what a packet of the same case that follows can be told.

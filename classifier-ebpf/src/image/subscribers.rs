@@ -78,6 +78,7 @@ impl Binding {
         Self(word)
     }
     /// As it stands in an index.
+    #[inline(always)]
     #[must_use]
     pub const fn word(self) -> u64 {
         self.0

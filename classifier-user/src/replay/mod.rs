@@ -100,7 +100,8 @@ impl Bench {
         let mut accounts = Accounts::new();
         let mut last = accounts.plan(policy, subscribers, Timestamp::UNIX_EPOCH)?;
         let boundaries = policy.boundaries();
-        let mut images = vec![Source::new(policy, &last, Timestamp::MIN, &[], 0).compile()?];
+        // Each has a number of its own: to who judges, two images of one number are the same.
+        let mut images = vec![Source::new(policy, &last, Timestamp::MIN, &[], 1).compile()?];
         let mut before = Vec::new();
         for &start in &boundaries {
             if policy.plans.iter().any(|plan| plan.ends_at(start)) {
@@ -109,7 +110,8 @@ impl Bench {
                 before.push(laid_out);
                 last = accounts.plan(policy, subscribers, start)?;
             }
-            images.push(Source::new(policy, &last, start, &[], 0).compile()?);
+            let serial = 1 + images.len() as u32;
+            images.push(Source::new(policy, &last, start, &[], serial).compile()?);
         }
         let bench = Self {
             role,

@@ -122,23 +122,32 @@ impl Judge {
     }
 }
 
-/// Keeps the calling thread on one CPU of those it may use.
-pub(crate) fn stay_on(nth: usize) {
-    let mut one = CpuSet::new();
+/// The CPUs this process may use.
+pub(crate) fn cpus() -> Vec<usize> {
     let all = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("there are CPUs");
-    let cpus: Vec<usize> = (0..CpuSet::count())
+    (0..CpuSet::count())
         .filter(|cpu| all.is_set(*cpu).unwrap_or(false))
-        .collect();
-    one.set(cpus[nth % cpus.len()])
-        .expect("there is such a CPU");
+        .collect()
+}
+
+/// Keeps the calling thread on a CPU.
+pub(crate) fn stay_on(cpu: usize) {
+    let mut one = CpuSet::new();
+    one.set(cpu).expect("there is such a CPU");
     sched_setaffinity(Pid::from_raw(0), &one).expect("the CPU may be used");
+}
+
+/// Keeps the calling thread on the n-th CPU of those it may use.
+fn stay_on_nth(nth: usize) {
+    let cpus = cpus();
+    stay_on(cpus[nth % cpus.len()]);
 }
 
 /// Does something on one CPU, in a thread of its own.
 fn on_cpu(nth: usize, work: impl FnOnce() + Send) {
     thread::scope(|scope| {
         scope.spawn(|| {
-            stay_on(nth);
+            stay_on_nth(nth);
             work();
         });
     });
@@ -204,7 +213,7 @@ fn packets_and_readers_in_each_others_middle_lose_and_double_nothing() {
             .map(|cpu| {
                 let desk = &desk;
                 scope.spawn(move || {
-                    stay_on(cpu);
+                    stay_on_nth(cpu);
                     let mut judge = Judge::load(&desk.maps);
                     // Long runs of one subscriber, which both have, and many short ones.
                     for round in 0..ROUNDS {
@@ -217,7 +226,7 @@ fn packets_and_readers_in_each_others_middle_lose_and_double_nothing() {
         for cpu in 0..2 {
             let (desk, done) = (&desk, &done);
             scope.spawn(move || {
-                stay_on(cpu);
+                stay_on_nth(cpu);
                 let (mut before, mut readings) = (0, 0);
                 while !done.load(Ordering::Relaxed) {
                     desk.flush();

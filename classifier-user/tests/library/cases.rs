@@ -9,10 +9,12 @@ use aya::TestRun as _;
 use aya::programs::TestRunOptions;
 use classifier::charge::Direction;
 use classifier::image::Binding;
-use classifier::layout::RowHead;
+use classifier::layout::{Metadata, RowHead};
 use classifier::packet::Frame;
+use classifier::tag::Tagging;
 use classifier::verdict::{Action, Hook, Plain};
 use ipnet::IpNet;
+use nix::sched::sched_getcpu;
 use proptest::prelude::*;
 use zerorate::datapath::batches_map::Flusher;
 use zerorate::datapath::live_image::LiveImage;
@@ -20,9 +22,9 @@ use zerorate::datapath::maps::Maps;
 use zerorate::datapath::object::{self, Entry, Settings};
 use zerorate::engine::lines::Lines;
 use zerorate::engine::native::{HeapBooks, NativeTables};
-use zerorate::image::{ChainEntry, Compiled, PlanEntry, Source};
+use zerorate::image::{ChainEntry, Compiled, Labels, PlanEntry, Source};
 
-use crate::batches::stay_on;
+use crate::batches::{cpus, stay_on};
 use crate::image_map::{Pins, maps};
 
 const SUBSCRIBERS: u32 = 3;
@@ -32,6 +34,8 @@ const CLASSES: u32 = 3;
 /// A block, then a row of two lines.
 const LINES_EACH: u32 = 3;
 const XDP_DROP: u32 = 1;
+/// Bytes of what a program puts before a frame.
+const METADATA: usize = size_of::<Metadata>();
 
 /// A packet: of whom, with which remote, in which direction and family, of how many IP bytes.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +49,16 @@ struct Packet {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// The same flow for so many packets.
+    /// One flow for so many packets.
     Burst(Packet, u8),
+    /// The flow of the burst before goes on.
+    Again(u8),
     /// Suspended, or given the service again.
     Suspend(u32, bool),
     /// Two subscribers' addresses change hands.
     Swap(u32, u32),
+    /// Addresses are nobody's, or somebody's again.
+    Leave(u32, bool),
     /// Another image, in which the remotes' classes are turned by so much.
     Publish(u32),
     /// A bucket is given so much.
@@ -77,9 +85,11 @@ fn step() -> impl Strategy<Value = Step> {
         bytes,
     });
     prop_oneof![
-        12 => (packet, 1..5_u8).prop_map(|(packet, times)| Step::Burst(packet, times)),
+        5 => (packet, 1..5_u8).prop_map(|(packet, times)| Step::Burst(packet, times)),
+        10 => (1..4_u8).prop_map(Step::Again),
         2 => (0..SUBSCRIBERS, any::<bool>()).prop_map(|(who, is)| Step::Suspend(who, is)),
         1 => (0..SUBSCRIBERS, 0..SUBSCRIBERS).prop_map(|(one, other)| Step::Swap(one, other)),
+        1 => (0..SUBSCRIBERS, prop::bool::weighted(0.3)).prop_map(|(who, is)| Step::Leave(who, is)),
         1 => (1..CLASSES).prop_map(Step::Publish),
         2 => (0..SUBSCRIBERS, 100..4_000_u64).prop_map(|(who, bytes)| Step::Grant(who, bytes)),
         1 => (0..2_usize).prop_map(Step::Move),
@@ -107,8 +117,9 @@ fn own6(number: u32) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xa, number as u16, 0, 0, 0, 7)
 }
 
+/// Of the same bits as the IPv4 address, and another class.
 fn remote6(number: u32) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, number as u16)
+    Ipv6Addr::from(u128::from(u32::from_be_bytes(remote4(number))))
 }
 
 fn nets(number: u32) -> [IpNet; 2] {
@@ -146,6 +157,27 @@ fn frame(packet: Packet) -> Vec<u8> {
     frame
 }
 
+/// What interfaces of a direction do.
+fn settings(direction: Direction) -> Plain {
+    let tagging = match direction {
+        Direction::Up => Tagging::Dscp,
+        Direction::Down => Tagging::Mark,
+    };
+    Plain {
+        tagging,
+        ..Plain::default()
+    }
+}
+
+/// The DSCP of a frame.
+fn dscp_of(frame: &[u8]) -> u32 {
+    let class = match frame[14] >> 4 {
+        4 => frame[15],
+        _ => frame[14] << 4 | frame[15] >> 4,
+    };
+    u32::from(class >> 2)
+}
+
 /// Who has which addresses, who is suspended, which class the remotes are.
 #[derive(Clone, Default)]
 struct State {
@@ -153,6 +185,7 @@ struct State {
     turned: u32,
     has: [u32; SUBSCRIBERS as usize],
     suspended: [bool; SUBSCRIBERS as usize],
+    nobodys: [bool; SUBSCRIBERS as usize],
 }
 
 impl State {
@@ -170,9 +203,23 @@ impl State {
 
     /// Of the subscriber's own addresses now.
     fn nets_of(&self, who: u32) -> Vec<IpNet> {
-        (0..SUBSCRIBERS)
+        self.somebodys()
             .filter(|addresses| self.has[*addresses as usize] == who)
             .flat_map(nets)
+            .collect()
+    }
+
+    /// Addresses that are somebody's.
+    fn somebodys(&self) -> impl Iterator<Item = u32> {
+        (0..SUBSCRIBERS).filter(|addresses| !self.nobodys[*addresses as usize])
+    }
+
+    /// Some of them, and whose they are.
+    fn bound(&self, some: &[u32]) -> Vec<(IpNet, Binding)> {
+        let some = self
+            .somebodys()
+            .filter(|addresses| some.contains(addresses));
+        some.flat_map(|addresses| nets(addresses).map(|net| (net, self.binding(addresses))))
             .collect()
     }
 
@@ -210,10 +257,12 @@ impl State {
                     [(v4, class(remote)), (v6, class(remote + 1))]
                 })
                 .collect(),
-            subscribers: (0..SUBSCRIBERS)
-                .flat_map(|addresses| nets(addresses).map(|net| (net, self.binding(addresses))))
-                .collect(),
+            subscribers: self.bound(&[0, 1, 2]),
             plans: vec![(0, plan(end(0, false))), (1, plan(drawing))],
+            labels: Labels {
+                mask: 0x0fff_0000,
+                classes: (1..=CLASSES).map(|class| Some(10 * class)).collect(),
+            },
             ..Source::default()
         }
     }
@@ -230,16 +279,19 @@ struct Desk {
     lines: Lines,
     live: LiveImage,
     flusher: Flusher,
-    programs: aya::Ebpf,
+    access: aya::Ebpf,
+    core: aya::Ebpf,
     here: Lines,
     image: Compiled,
     books: HeapBooks,
+    last: Option<Packet>,
+    cpus: Vec<usize>,
     _pins: Pins,
 }
 
 impl Desk {
-    fn new() -> Option<Self> {
-        let (pins, maps) = maps("cases")?;
+    fn new(name: &str) -> Option<Self> {
+        let (pins, maps) = maps(name)?;
         let mut lines = Lines::default();
         let end = block(SUBSCRIBERS);
         maps.rows.grow(&mut lines, end).expect("there is room");
@@ -261,18 +313,27 @@ impl Desk {
         let image = state.compile();
         let live = maps.image.prepare(&image).expect("there is room");
         maps.image.publish(&live).expect("it is published");
-        let entries = [Entry::Access, Entry::Core];
-        let programs = object::load(&maps, Settings::default(), &entries);
+        // What a packet is to carry shows what the program took it for; each tells another part of it.
+        let load = |entry, direction| {
+            let settings = Settings {
+                hook: settings(direction),
+                ..Settings::default()
+            };
+            object::load(&maps, settings, &[entry]).expect("the kernel takes the program")
+        };
         Some(Self {
             state,
             lines,
             live,
             flusher: Flusher::load(&maps).expect("the kernel takes the program"),
-            programs: programs.expect("the kernel takes the programs"),
+            access: load(Entry::Access, Direction::Up),
+            core: load(Entry::Core, Direction::Down),
             maps,
             here,
             image,
             books: HeapBooks::default(),
+            last: None,
+            cpus: cpus(),
             _pins: pins,
         })
     }
@@ -280,8 +341,12 @@ impl Desk {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Burst(packet, times) => {
-                for _ in 0..times {
-                    self.judge(packet);
+                self.last = Some(packet);
+                (0..times).for_each(|_| self.judge(packet));
+            }
+            Step::Again(times) => {
+                if let Some(packet) = self.last {
+                    (0..times).for_each(|_| self.judge(packet));
                 }
             }
             Step::Suspend(who, is) => {
@@ -292,47 +357,68 @@ impl Desk {
             }
             Step::Swap(one, other) => {
                 self.state.has.swap(one as usize, other as usize);
-                let bound: Vec<_> = [one, other]
-                    .into_iter()
-                    .flat_map(|addresses| {
-                        nets(addresses).map(|net| (net, self.state.binding(addresses)))
-                    })
-                    .collect();
+                let bound = self.state.bound(&[one, other]);
                 let done = self.live.rebind(&[], &bound);
                 done.expect("it is done in place");
             }
+            Step::Leave(addresses, is) => {
+                self.state.nobodys[addresses as usize] = is;
+                let (nets, bound) = (nets(addresses), self.state.bound(&[addresses]));
+                let unbound: &[IpNet] = if is { &nets } else { &[] };
+                if self.live.rebind(unbound, &bound).is_err() {
+                    // An index that was laid out while they were nobody's may have no place for them.
+                    self.publish();
+                }
+            }
             Step::Publish(turned) => {
-                self.state.serial += 1;
                 self.state.turned += turned;
-                let image = self.state.compile();
-                self.live = self.maps.image.prepare(&image).expect("there is room");
-                let done = self.maps.image.publish(&self.live);
-                done.expect("it is published");
+                self.publish();
             }
             Step::Grant(who, bytes) => {
                 for lines in [&self.lines, &self.here] {
                     lines.set_granted(block(who), 0, lines.granted(block(who), 0) + bytes);
                 }
             }
-            Step::Move(cpu) => stay_on(cpu),
+            Step::Move(nth) => self.go_to(nth),
             Step::Read => self.compare(),
         }
-        if matches!(step, Step::Suspend(..) | Step::Swap(..) | Step::Publish(_)) {
+        if matches!(
+            step,
+            Step::Suspend(..) | Step::Swap(..) | Step::Leave(..) | Step::Publish(_)
+        ) {
             self.image = self.state.compile();
         }
+    }
+
+    /// Another image takes the place of the one in force.
+    fn publish(&mut self) {
+        self.state.serial += 1;
+        let image = self.state.compile();
+        self.live = self.maps.image.prepare(&image).expect("there is room");
+        let done = self.maps.image.publish(&self.live);
+        done.expect("it is published");
+    }
+
+    /// On from another CPU, where there is one.
+    fn go_to(&self, nth: usize) {
+        let cpu = self.cpus[nth % self.cpus.len()];
+        stay_on(cpu);
+        assert_eq!(sched_getcpu(), Ok(cpu));
     }
 
     /// The kernel's verdict, and this process's.
     fn judge(&mut self, packet: Packet) {
         let frame = frame(packet);
-        let (entry, direction) = if packet.down {
-            (Entry::Core, Direction::Down)
+        let (object, entry, direction) = if packet.down {
+            (&mut self.core, Entry::Core, Direction::Down)
         } else {
-            (Entry::Access, Direction::Up)
+            (&mut self.access, Entry::Access, Direction::Up)
         };
+        let mut carried = vec![0; METADATA + frame.len()];
         let mut options = TestRunOptions::new();
         options.data_in = Some(&frame);
-        let program = object::loaded(&mut self.programs, entry).expect("it is loaded");
+        options.data_out = Some(&mut carried);
+        let program = object::loaded(object, entry).expect("it is loaded");
         let ran = program.test_run(options).expect("the kernel runs it");
         let tables = NativeTables {
             image: &self.image,
@@ -343,20 +429,24 @@ impl Desk {
         let hook = Hook {
             direction,
             from_gateway: false,
-            settings: Plain::default(),
+            settings: settings(direction),
         };
-        let verdict = tables.judge(
-            &Frame {
-                captured: &frame,
-                room: frame.len() as u32,
-            },
-            hook,
-        );
-        assert_eq!(
-            ran.return_value == XDP_DROP,
-            verdict.action == Action::Drop,
-            "{packet:?}"
-        );
+        let captured = &frame[..];
+        let room = frame.len() as u32;
+        let verdict = tables.judge(&Frame { captured, room }, hook);
+        let drops = verdict.action == Action::Drop;
+        assert_eq!(ran.return_value == XDP_DROP, drops, "{packet:?}");
+        if drops {
+            return;
+        }
+        if let Some(dscp) = verdict.tag.dscp {
+            assert_eq!(dscp_of(&carried), dscp, "{packet:?}");
+        } else {
+            let word = |at: usize| u32::from_le_bytes(carried[at..at + 4].try_into().unwrap());
+            let carries = (word(0), word(4), word(8));
+            let tag = verdict.tag;
+            assert_eq!(carries, (Metadata::MAGIC, tag.mask, tag.mark), "{packet:?}");
+        }
     }
 
     /// All rows, and what is left in buckets.
@@ -386,10 +476,10 @@ proptest! {
     ) {
         std::thread::scope(|scope| {
             let all = scope.spawn(|| {
-                stay_on(0);
-                let Some(mut desk) = Desk::new() else {
+                let Some(mut desk) = Desk::new("cases") else {
                     return;
                 };
+                desk.go_to(0);
                 steps.iter().for_each(|step| desk.take(step));
                 desk.compare();
             });
@@ -398,4 +488,36 @@ proptest! {
             }
         });
     }
+}
+
+#[test]
+fn two_images_of_one_number_are_the_same_image() {
+    let Some(mut desk) = Desk::new("cases-number") else {
+        return;
+    };
+    desk.go_to(0);
+    let packet = Packet {
+        own: 0,
+        remote: 0,
+        down: false,
+        v6: false,
+        bytes: 100,
+    };
+    desk.judge(packet);
+    // Another class for the remote, and not another number: nobody may do that.
+    desk.state.serial -= 1;
+    desk.take(&Step::Publish(1));
+    let frame = frame(packet);
+    let mut carried = vec![0; frame.len()];
+    let mut judge = || {
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&frame);
+        options.data_out = Some(&mut carried);
+        let program = object::loaded(&mut desk.access, Entry::Access).expect("it is loaded");
+        program.test_run(options).expect("the kernel runs it");
+        dscp_of(&carried)
+    };
+    assert_eq!(judge(), 10, "decided by the packet before");
+    desk.flusher.flush(&desk.maps.batches).expect("it is read");
+    assert_eq!(judge(), 20, "decided anew");
 }
