@@ -297,20 +297,6 @@ impl Agent {
             .with_context(|| format!("no status ({}): {said}", output.status))
     }
 
-    /// What the agent tells Prometheus of one of its own affairs.
-    ///
-    /// # Errors
-    /// If it is not running or tells of no such thing.
-    pub fn metric(&self, name: &str) -> Result<f64> {
-        let mut curl = Command::new("curl");
-        let curl = curl.args(["-sS", "--unix-socket"]).arg(self.socket());
-        let output = curl.arg("http://localhost/metrics").output()?;
-        let text = String::from_utf8(output.stdout)?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let value = line.with_context(|| format!("there is no {name} in {text}"))?;
-        Ok(value.trim().parse()?)
-    }
-
     /// What is left in a bucket, in bytes.
     ///
     /// # Errors

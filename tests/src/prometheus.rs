@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::agent::Agent;
 use crate::netns::NetNs;
 use crate::process::run;
 use crate::skip::skip;
@@ -33,6 +34,20 @@ pub fn has_prometheus() -> bool {
         skip("there is no Prometheus: install Debian's `prometheus`");
     }
     there
+}
+
+/// What an agent tells of one of its own affairs, without a Prometheus.
+///
+/// # Errors
+/// If it is not running or tells of no such thing.
+pub fn metric(agent: &Agent, name: &str) -> Result<f64> {
+    let mut curl = Command::new("curl");
+    let curl = curl.args(["-sS", "--unix-socket"]).arg(agent.socket());
+    let output = curl.arg("http://localhost/metrics").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.with_context(|| format!("there is no {name} in {text}"))?;
+    Ok(value.trim().parse()?)
 }
 
 /// Samples by their labels, without the name.

@@ -3,12 +3,11 @@
 //! and readers come. The kernel's program, which goes by the packet before, decides and counts as the one in this process, which
 //! never does. Needs root and a BPF file system; skipped without.
 
-use std::net::Ipv6Addr;
+mod town;
 
 use aya::TestRun as _;
 use aya::programs::TestRunOptions;
 use classifier::charge::Direction;
-use classifier::image::Binding;
 use classifier::layout::{Metadata, RowHead};
 use classifier::packet::Frame;
 use classifier::tag::Tagging;
@@ -22,30 +21,15 @@ use zerorate::datapath::maps::Maps;
 use zerorate::datapath::object::{self, Entry, Settings};
 use zerorate::engine::lines::Lines;
 use zerorate::engine::native::{HeapBooks, NativeTables};
-use zerorate::image::{ChainEntry, Compiled, Labels, PlanEntry, Source};
+use zerorate::image::Compiled;
 
+use self::town::*;
 use crate::batches::{cpus, stay_on};
 use crate::image_map::{Pins, maps};
 
-const SUBSCRIBERS: u32 = 3;
-const REMOTES: u32 = 4;
-/// Classes, and meters of a row: two for each.
-const CLASSES: u32 = 3;
-/// A block, then a row of two lines.
-const LINES_EACH: u32 = 3;
 const XDP_DROP: u32 = 1;
 /// Bytes of what a program puts before a frame.
 const METADATA: usize = size_of::<Metadata>();
-
-/// A packet: of whom, with which remote, in which direction and family, of how many IP bytes.
-#[derive(Debug, Clone, Copy)]
-struct Packet {
-    own: u32,
-    remote: u32,
-    down: bool,
-    v6: bool,
-    bytes: u16,
-}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -97,66 +81,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn block(number: u32) -> u32 {
-    1 + number * LINES_EACH
-}
-
-fn row(number: u32) -> u32 {
-    block(number) + 1
-}
-
-fn own4(number: u32) -> [u8; 4] {
-    [10, 0, 0, number as u8]
-}
-
-fn remote4(number: u32) -> [u8; 4] {
-    [198, 51, 100, number as u8]
-}
-
-fn own6(number: u32) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0xa, number as u16, 0, 0, 0, 7)
-}
-
-/// Of the same bits as the IPv4 address, and another class.
-fn remote6(number: u32) -> Ipv6Addr {
-    Ipv6Addr::from(u128::from(u32::from_be_bytes(remote4(number))))
-}
-
-fn nets(number: u32) -> [IpNet; 2] {
-    [
-        IpNet::new(own4(number).into(), 32).unwrap(),
-        IpNet::new(own6(number).into(), 64).unwrap().trunc(),
-    ]
-}
-
-fn frame(packet: Packet) -> Vec<u8> {
-    let (own, remote) = (packet.own, packet.remote);
-    let mut frame = vec![0; 14 + usize::from(packet.bytes)];
-    let mut put = |at: usize, bytes: &[u8]| frame[at..at + bytes.len()].copy_from_slice(bytes);
-    let ends = |source, destination| {
-        if packet.down {
-            (destination, source)
-        } else {
-            (source, destination)
-        }
-    };
-    if packet.v6 {
-        let (own_at, remote_at) = ends(22, 38);
-        put(12, &[0x86, 0xdd, 0x60]);
-        put(18, &(packet.bytes - 40).to_be_bytes());
-        put(20, &[17]);
-        put(own_at, &own6(own).octets());
-        put(remote_at, &remote6(remote).octets());
-    } else {
-        let (own_at, remote_at) = ends(26, 30);
-        put(12, &[0x08, 0x00, 0x45]);
-        put(16, &packet.bytes.to_be_bytes());
-        put(own_at, &own4(own));
-        put(remote_at, &remote4(remote));
-    }
-    frame
-}
-
 /// What interfaces of a direction do.
 fn settings(direction: Direction) -> Plain {
     let tagging = match direction {
@@ -166,109 +90,6 @@ fn settings(direction: Direction) -> Plain {
     Plain {
         tagging,
         ..Plain::default()
-    }
-}
-
-/// The DSCP of a frame.
-fn dscp_of(frame: &[u8]) -> u32 {
-    let class = match frame[14] >> 4 {
-        4 => frame[15],
-        _ => frame[14] << 4 | frame[15] >> 4,
-    };
-    u32::from(class >> 2)
-}
-
-/// Who has which addresses, who is suspended, which class the remotes are.
-#[derive(Clone, Default)]
-struct State {
-    serial: u32,
-    turned: u32,
-    has: [u32; SUBSCRIBERS as usize],
-    suspended: [bool; SUBSCRIBERS as usize],
-    nobodys: [bool; SUBSCRIBERS as usize],
-}
-
-impl State {
-    /// Who is counted for addresses; the last subscriber's plan has a bucket.
-    fn binding(&self, addresses: u32) -> Binding {
-        let who = self.has[addresses as usize];
-        let plan = u32::from(who == SUBSCRIBERS - 1);
-        let binding = Binding::new(row(who), plan, self.suspended[who as usize]);
-        if plan == 1 {
-            binding.with_block_before()
-        } else {
-            binding
-        }
-    }
-
-    /// Of the subscriber's own addresses now.
-    fn nets_of(&self, who: u32) -> Vec<IpNet> {
-        self.somebodys()
-            .filter(|addresses| self.has[*addresses as usize] == who)
-            .flat_map(nets)
-            .collect()
-    }
-
-    /// Addresses that are somebody's.
-    fn somebodys(&self) -> impl Iterator<Item = u32> {
-        (0..SUBSCRIBERS).filter(|addresses| !self.nobodys[*addresses as usize])
-    }
-
-    /// Some of them, and whose they are.
-    fn bound(&self, some: &[u32]) -> Vec<(IpNet, Binding)> {
-        let some = self
-            .somebodys()
-            .filter(|addresses| some.contains(addresses));
-        some.flat_map(|addresses| nets(addresses).map(|net| (net, self.binding(addresses))))
-            .collect()
-    }
-
-    fn source(&self) -> Source {
-        let end = |class: u32, free| ChainEntry {
-            free,
-            end_free: free,
-            end: Some(2 * class as u8),
-            dropped: Some(2 * class as u8 + 1),
-            ..ChainEntry::default()
-        };
-        let essential = ChainEntry {
-            essential: true,
-            rescued: Some(2),
-            ..end(1, true)
-        };
-        let drawing = ChainEntry {
-            steps: vec![(0, 0)],
-            dropped: Some(1),
-            ..ChainEntry::default()
-        };
-        let plan = |first| PlanEntry {
-            count_up: true,
-            count_down: true,
-            chains: vec![Some(first), Some(essential.clone()), Some(end(2, false))],
-            ..PlanEntry::default()
-        };
-        let class = |remote| (remote + self.turned) % CLASSES;
-        Source {
-            serial: self.serial,
-            classes: (0..REMOTES)
-                .flat_map(|remote| {
-                    let v4 = IpNet::new(remote4(remote).into(), 32).unwrap();
-                    let v6 = IpNet::new(remote6(remote).into(), 128).unwrap();
-                    [(v4, class(remote)), (v6, class(remote + 1))]
-                })
-                .collect(),
-            subscribers: self.bound(&[0, 1, 2]),
-            plans: vec![(0, plan(end(0, false))), (1, plan(drawing))],
-            labels: Labels {
-                mask: 0x0fff_0000,
-                classes: (1..=CLASSES).map(|class| Some(10 * class)).collect(),
-            },
-            ..Source::default()
-        }
-    }
-
-    fn compile(&self) -> Compiled {
-        self.source().compile().expect("it fits")
     }
 }
 

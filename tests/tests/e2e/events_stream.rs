@@ -7,6 +7,7 @@ use serde_json::Value;
 use zerorate_tests::can_use_namespaces;
 use zerorate_tests::news::{FOUR_EVENTS, Follower, crowd, everybody_says_something, flood, told};
 use zerorate_tests::ping::ping;
+use zerorate_tests::prometheus::metric;
 use zerorate_tests::town;
 use zerorate_tests::wait::until;
 
@@ -92,7 +93,7 @@ fn a_reader_that_does_not_read_holds_nothing_up_and_is_told_what_it_missed() -> 
     everybody_says_something(&lab, SUBSCRIBERS)?;
     // Everything else goes on: whoever reads hears of all, and the agent answers.
     until("all of it is told", || {
-        Ok(agent.metric("zerorate_events_total")? == SUBSCRIBERS as f64)
+        Ok(metric(&agent, "zerorate_events_total")? == SUBSCRIBERS as f64)
     })?;
     let kept = agent.ask_json(&["events"])?;
     assert_eq!(kept.len(), 10);

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use zerorate_tests::agent::Agent;
+use zerorate_tests::prometheus::metric;
 use zerorate_tests::records::usage;
 use zerorate_tests::topology::Lab;
 use zerorate_tests::town;
@@ -271,7 +272,7 @@ fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Re
     fs::write(&directory, "in the way")?;
     agent.start()?;
     until("it says that something is in the way", || {
-        Ok(agent.metric("zerorate_unsealed")? == 1.0)
+        Ok(metric(&agent, "zerorate_unsealed")? == 1.0)
     })?;
     assert!(agent.log().contains("records cannot be sealed"));
     assert_eq!(as_read(&agent, &config, until_then)?, expected);
@@ -283,9 +284,9 @@ fn records_that_left_the_ledger_are_read_as_before_until_they_are_pruned() -> Re
     };
     until("they are sealed", || Ok(sealed(&agent)? >= until_then))?;
     until("it says so", || {
-        Ok(agent.metric("zerorate_unsealed")? == 0.0)
+        Ok(metric(&agent, "zerorate_unsealed")? == 0.0)
     })?;
-    assert!(agent.metric("zerorate_sealed_size_bytes")? > 0.0);
+    assert!(metric(&agent, "zerorate_sealed_size_bytes")? > 0.0);
     assert_eq!(as_read(&agent, &config, until_then)?, expected);
 
     // It goes on, is killed while it does, and goes on.
