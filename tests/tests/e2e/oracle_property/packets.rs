@@ -13,6 +13,8 @@ use super::world::{NOON, Places, Seed, seeds};
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
     time: Time,
+    /// When the same packet was seen again, right behind it in the capture: flows go on while the policy changes.
+    again: Vec<Time>,
     from_subscriber: bool,
     subscriber: Pick,
     remote: Pick,
@@ -88,8 +90,9 @@ pub(crate) fn packets() -> impl Strategy<Value = Packet> {
         5 => Just(vec![]),
         4 => prop::collection::vec(breaks(), 1..3),
     ];
+    let again = prop::collection::vec(times(), 0..4);
     (
-        times(),
+        (times(), again),
         any::<bool>(),
         (picks(), picks()),
         tags,
@@ -100,7 +103,7 @@ pub(crate) fn packets() -> impl Strategy<Value = Packet> {
     )
         .prop_map(
             |(
-                time,
+                (time, again),
                 from_subscriber,
                 (subscriber, remote),
                 tags,
@@ -111,6 +114,7 @@ pub(crate) fn packets() -> impl Strategy<Value = Packet> {
             )| {
                 Packet {
                     time,
+                    again,
                     from_subscriber,
                     subscriber,
                     remote,
@@ -232,9 +236,17 @@ impl Pick {
     }
 }
 
+impl Time {
+    /// In nanoseconds.
+    fn since_1970(self) -> i128 {
+        let since_noon = i128::from(self.tenths) * 100_000_000 + i128::from(self.nanoseconds);
+        NOON * 1_000_000_000 + since_noon
+    }
+}
+
 impl Packet {
-    /// The packet in a capture of this link type.
-    pub(crate) fn captured(&self, link: u32, places: &Places) -> Captured {
+    /// The packet in a capture of this link type, as often as it was seen.
+    pub(crate) fn captured(&self, link: u32, places: &Places) -> impl Iterator<Item = Captured> {
         let family = self.remote.family(&places.sets);
         let v6 = family
             .or_else(|| self.subscriber.family(&places.subscribers))
@@ -268,15 +280,13 @@ impl Packet {
                 Break::Original(by) => original = (original + i64::from(*by)).max(0),
             }
         }
-        let since_noon =
-            i128::from(self.time.tenths) * 100_000_000 + i128::from(self.time.nanoseconds);
-        let time = NOON * 1_000_000_000 + since_noon;
-        Captured {
-            time,
+        let times = [self.time].into_iter().chain(self.again.clone());
+        times.map(move |time| Captured {
+            time: time.since_1970(),
             link,
             original: original.unsigned_abs(),
-            bytes,
-        }
+            bytes: bytes.clone(),
+        })
     }
 
     /// The IP packet behind the link's own header, tags and PPPoE where the link can have them.

@@ -60,7 +60,7 @@ impl World {
         let mut captured: Vec<Captured> = self
             .packets
             .iter()
-            .map(|packet| packet.captured(self.link, &places))
+            .flat_map(|packet| packet.captured(self.link, &places))
             .collect();
         if !self.format.nanoseconds {
             for packet in &mut captured {
