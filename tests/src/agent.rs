@@ -21,6 +21,7 @@ use crate::bill::Bill;
 use crate::interrupt;
 use crate::netns::{NetNs, is_dead, maker};
 use crate::process::run;
+use crate::threads;
 
 pub use builder::Builder;
 
@@ -372,7 +373,7 @@ impl Agent {
     /// Waits until it has ended by itself.
     ///
     /// # Errors
-    /// If it is not running, or goes on running; the error has all it said.
+    /// If it is not running, or goes on running; the error has all it said, and where it stands.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         ensure!(self.child.is_some(), "the agent is not running");
         let deadline = Instant::now() + PATIENCE;
@@ -382,7 +383,8 @@ impl Agent {
             }
             sleep(PAUSE);
         }
-        bail!("the agent does not end:\n{}", self.log())
+        let stands = self.id().map(threads::stacks).unwrap_or_default();
+        bail!("the agent does not end:\n{}\n{stands}", self.log())
     }
 
     /// How it ended, if it has ended by itself.

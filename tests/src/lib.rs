@@ -44,6 +44,7 @@ pub mod raw;
 pub mod records;
 pub mod scenario;
 pub mod soak;
+pub mod threads;
 pub mod tls;
 pub mod topology;
 pub mod town;
