@@ -40,6 +40,8 @@ pub trait Words: Copy {
     fn long_head(self, index: u32) -> u64;
     /// The 32-bit word at `index`.
     fn word(self, index: u32) -> u32;
+    /// The 16-bit word at `index`, counted in 16-bit words.
+    fn half(self, index: u32) -> u32;
     /// The 64-bit word at `index`, counted in 64-bit words.
     fn long(self, index: u32) -> u64;
     /// The byte at `index`, counted in bytes.
@@ -56,6 +58,8 @@ pub trait Words: Copy {
 pub const MAGIC: u32 = 0x5a52_494d;
 /// Words of an image's beginning: nothing, then what `at` says.
 pub const HEADER_WORDS: u32 = at::START + 64;
+/// Words an image can have: what can be numbered in bytes.
+pub const MAX_WORDS: u32 = 1 << 30;
 /// Words of a line: what one cache line holds.
 pub const LINE_WORDS: u32 = 16;
 
@@ -70,8 +74,8 @@ pub mod at {
     pub const LAYOUT: u32 = START + 1;
     /// Counts up with every image a node publishes.
     pub const SERIAL: u32 = START + 2;
-    /// Words in use when the image was compiled.
-    pub const LENGTH: u32 = START + 3;
+    /// Narrow nodes of the remotes' IPv4 table.
+    pub const NARROW4: u32 = START + 3;
     /// First word of the plans.
     pub const PLANS: u32 = START + 4;
     /// Bits of a packet's mark that tags may use.
@@ -85,7 +89,7 @@ pub mod at {
     /// Serial number of the image if its packets are to be counted aside, else zero. User space changes it while the
     /// image is in force.
     pub const ASIDE: u32 = START + 15;
-    /// First word of the remotes' IPv4 top level.
+    /// First word of the remotes' IPv4 entries.
     pub const REMOTES4: u32 = START + 8;
     /// First word of the remotes' IPv6 top level.
     pub const REMOTES6: u32 = START + 9;
@@ -93,14 +97,20 @@ pub mod at {
     pub const REMOTES6_SECOND: u32 = START + 10;
     /// First line of their search trees.
     pub const REMOTES6_LINES: u32 = START + 11;
-    /// First key of their long intervals, in 64-bit words.
-    pub const REMOTES6_KEYS: u32 = START + 12;
-    /// First value of their long intervals.
+    /// First word of the remotes' IPv4 nodes.
+    pub const NODES4: u32 = START + 12;
+    /// First value of their long intervals; [`REMOTES6_KEYS`] has the keys.
     pub const REMOTES6_VALUES: u32 = START + 13;
     /// The subscriber index of IPv4; its words are in [`super::subscribers::head`].
     pub const SUBSCRIBERS4: u32 = START + 16;
     /// The subscriber index of IPv6.
     pub const SUBSCRIBERS6: u32 = START + 24;
+    /// Words in use when the image was compiled.
+    pub const LENGTH: u32 = START + 32;
+    /// First of the words that say where the groups of the remotes' IPv4 nodes are, one for each node.
+    pub const GROUPS4: u32 = START + 33;
+    /// First key of the remotes' long IPv6 intervals, in 64-bit words.
+    pub const REMOTES6_KEYS: u32 = START + 34;
 }
 
 /// Entry bit, in every table: not a value, but where the next level is.

@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use crate::events::{Event, Kind};
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;

@@ -172,6 +172,11 @@ impl Words for MapWords {
         unsafe { ptr::read(self.at(index, 2)) }
     }
     #[inline(always)]
+    fn half(self, index: u32) -> u32 {
+        // SAFETY: in bounds, see `at`.
+        u32::from(unsafe { ptr::read::<u16>(self.at(index, 1)) })
+    }
+    #[inline(always)]
     fn long(self, index: u32) -> u64 {
         // SAFETY: in bounds, see `at`.
         unsafe { ptr::read(self.at(index, 3)) }

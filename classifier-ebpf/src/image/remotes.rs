@@ -1,8 +1,9 @@
 //! From a remote address to its service class.
 //!
-//! IPv4: 2^16 entries for the upper half of the address; half a byte for each /24 below where they differ, or a byte
-//! where there are classes of high numbers; and one byte for each address where those differ. Nearly every address of
-//! a full routing table is found with one load that can miss the cache.
+//! IPv4: 2^16 entries of 16 bits for the upper half of the address, each the number of a node; in the node half a byte
+//! for each /24, or a byte where there are classes of high numbers; and one byte for each address where those of a /24
+//! differ. Those /16 that are one class throughout share a node. Nearly every address of a full routing table is found
+//! with one load that can miss the cache.
 //!
 //! IPv6: 2^16 entries for the upper 16 bits; where these do not decide, as many more bits as make the parts small
 //! (a second level of 2^k entries); then a search tree over elementary intervals, whose nodes are one cache line
@@ -12,12 +13,10 @@
 use super::{DEEPER, Words, at};
 use crate::layout::MAX_CLASSES;
 
-/// Words of the values of a wide IPv4 node, bytes; behind them stands where its groups are.
+/// Words of a wide IPv4 node, bytes. Wide ones stand behind all narrow ones.
 pub const WIDE4_WORDS: u32 = 64;
-/// Words of the values of a narrow one, half bytes, the even /24 in the lower half.
+/// Words of a narrow one, half bytes, the even /24 in the lower half.
 pub const NARROW4_WORDS: u32 = 32;
-/// Entry bit beside [`DEEPER`]: the node is narrow.
-pub const NARROW: u32 = 1 << 30;
 /// Like [`ESCAPE`], in a narrow node.
 pub const NARROW_ESCAPE: u32 = 0xf;
 /// Value byte of an IPv4 node that stands for "look at the last byte of the address", and of an IPv6 leaf for
@@ -78,28 +77,24 @@ const _: () = assert!(MAX_CLASSES << 2 == 256, "values are bytes");
 
 #[inline(always)]
 pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
-    let top = words.word(words.head(at::REMOTES4) + (address >> 16));
-    if top & DEEPER == 0 {
-        return Remote(top);
-    }
-    let node = top & (NARROW - 1);
+    let node = words.half(words.head(at::REMOTES4) * 2 + (address >> 16));
     let octet = (address >> 8) & 0xff;
-    let groups = if top & NARROW != 0 {
-        let pair = words.byte(node * 4 + (octet >> 1));
+    let (nodes, narrow) = (words.head(at::NODES4), words.head(at::NARROW4));
+    if node < narrow {
+        let pair = words.byte((nodes + node * NARROW4_WORDS) * 4 + (octet >> 1));
         let value = (pair >> ((octet & 1) * 4)) & NARROW_ESCAPE;
         if value != NARROW_ESCAPE {
             return Remote(value);
         }
-        node + NARROW4_WORDS
     } else {
-        let value = words.byte(node * 4 + octet);
+        let wide = nodes + narrow * NARROW4_WORDS + (node - narrow) * WIDE4_WORDS;
+        let value = words.byte(wide * 4 + octet);
         if value != ESCAPE {
             return Remote(value);
         }
-        node + WIDE4_WORDS
-    };
+    }
     // The node's groups: which one each /24 has, then the groups of 256 bytes.
-    let groups = words.word(groups) * 4;
+    let groups = words.word(words.head(at::GROUPS4) + node) * 4;
     let group = words.byte(groups + octet);
     Remote(words.byte(groups + 256 + group * 256 + (address & 0xff)))
 }

@@ -14,7 +14,7 @@ mod table6;
 pub use self::labels::Labels;
 pub use self::plans::{ChainEntry, PlanEntry};
 
-use classifier::image::{Binding, HEADER_WORDS, LINE_WORDS, MAGIC, Remote, Words, at};
+use classifier::image::{Binding, HEADER_WORDS, LINE_WORDS, MAGIC, MAX_WORDS, Remote, Words, at};
 use classifier::layout::LAYOUT_VERSION;
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -64,7 +64,7 @@ pub struct Compiled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the policy image needs {words} words; at most {} can be addressed",
-    i32::MAX
+    MAX_WORDS
 )]
 pub struct TooLarge {
     /// Words it would need.
@@ -128,7 +128,7 @@ impl Source {
     pub fn compile(&self) -> Result<Compiled, TooLarge> {
         let mut words = vec![0; HEADER_WORDS as usize];
         let (v4, v6) = self.remotes();
-        words[at::REMOTES4 as usize] = table4::write(&mut words, &v4);
+        table4::write(&mut words, &v4);
         table6::write(&mut words, &v6);
         plans::write(&mut words, &self.plans);
         labels::write(&mut words, &self.labels);
@@ -143,8 +143,7 @@ impl Source {
         words[at::MAGIC as usize] = MAGIC;
         words[at::LAYOUT as usize] = LAYOUT_VERSION;
         words[at::SERIAL as usize] = self.serial;
-        if words.len() > classifier::image::remotes::NARROW as usize || v6.len() > table6::MAX_LONG
-        {
+        if words.len() > MAX_WORDS as usize || v6.len() > table6::MAX_LONG {
             return Err(TooLarge { words: words.len() });
         }
         words[at::LENGTH as usize] = words.len() as u32;
@@ -233,6 +232,9 @@ impl Words for &Compiled {
     }
     fn long(self, index: u32) -> u64 {
         u64::from(self.word(index * 2 + 1)) << 32 | u64::from(self.word(index * 2))
+    }
+    fn half(self, index: u32) -> u32 {
+        self.word(index / 2) >> (index % 2 * 16) & 0xffff
     }
     fn byte(self, index: u32) -> u32 {
         u32::from(self.word(index / 4).to_le_bytes()[(index % 4) as usize])
