@@ -17,6 +17,8 @@ pub(crate) struct Course {
     pub(crate) all_cpus: Vec<Size>,
     /// Worlds among them in which nftables is measured, too.
     pub(crate) nftables: Vec<Size>,
+    /// Worlds whose cost by Zipf's law is compared: few prefixes and many. A quick run has not the time.
+    pub(crate) growth: Option<[Size; 2]>,
     /// World of the buckets' cost, and of the packets over a wire.
     pub(crate) middle: Size,
     /// Prefixes of IPv4 and IPv6, and subscribers: the largest node.
@@ -68,6 +70,7 @@ impl Course {
             ],
             all_cpus: vec![size(V4, 10 * K, 100 * K), size(V4, M, M), size(V6, ALL6, M)],
             nftables: vec![size(V4, K, K), size(V4, M, M), size(V6, K, K)],
+            growth: Some([size(V4, K, M), size(V4, M, M)]),
             middle: size(V4, 10 * K, 100 * K),
             largest: [M, ALL6, M],
             changes: 1_000,
@@ -93,6 +96,7 @@ impl Course {
             ],
             all_cpus: vec![size(V4, 10 * K, 100 * K)],
             nftables: vec![size(V4, K, K)],
+            growth: None,
             middle: size(V4, 10 * K, 100 * K),
             largest: [100 * K, 20 * K, 100 * K],
             changes: 50,
@@ -113,6 +117,7 @@ impl Course {
             worlds: vec![tiny(V4), tiny(V6)],
             all_cpus: vec![tiny(V4)],
             nftables: vec![tiny(V4), tiny(V6)],
+            growth: Some([tiny(V4), tiny(V4)]),
             middle: tiny(V4),
             largest: [500, 300, 200],
             changes: 10,

@@ -15,8 +15,7 @@ use crate::packets::{CAPTURED, Pattern, Slot, headers, room};
 use crate::reference;
 use crate::results::{Place, Program, Results};
 use crate::rounds::{self, Contender, Timing, measure, pin};
-use crate::tables::Tables;
-use crate::world::{Charging, World};
+use crate::world::World;
 
 /// Headers that are judged once by each program to compare what they counted.
 const CHECKED: usize = 1 << 17;
@@ -265,37 +264,4 @@ pub(crate) fn moved(timing: Timing, own: Timing, common: Timing) -> Timing {
         ns: timing.ns - own.ns + common.ns,
         spread: timing.spread,
     }
-}
-
-/// Measures what a gate and chains of two buckets add, rows being of the same size.
-pub(crate) fn buckets(
-    course: &Course,
-    tables: &Tables,
-    cpu: usize,
-    results: &mut Results,
-) -> Result<()> {
-    let worlds =
-        [Charging::PlainWide, Charging::Buckets].map(|how| World::new(tables, course.middle, how));
-    let headers = headers(&worlds[0], Pattern::Uniform, course.headers);
-    let mut labs = Vec::new();
-    for world in &worlds {
-        let mut lab = Lab::with_image(world, world.source().compile()?, 1)?;
-        lab.show(&headers, &[cpu])?;
-        labs.push(lab);
-    }
-    let [plain, buckets] = &labs[..] else {
-        unreachable!("one lab for each way of charging");
-    };
-    let contenders = [
-        Contender::new(|_, packets| plain.run("floor", packets)),
-        Contender::new(|_, packets| plain.run("ours", packets)),
-        Contender::new(|_, packets| buckets.run("ours", packets)),
-    ];
-    let timings = measure(&contenders, &[cpu], course.effort)?;
-    let over_floor = |which: usize| timings[which].ns - timings[0].ns;
-    results.figure("bucket_ratio", over_floor(2) / over_floor(1));
-    for (world, lab) in worlds.iter().zip(&labs) {
-        lab.check_books(world, 0)?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 mod chart;
 mod course;
 mod figures;
@@ -139,7 +140,8 @@ fn measure(course: &Course, tables: &Tables, results: &mut Results) -> Result<()
             begun.elapsed().as_secs_f64()
         );
     }
-    lookups::buckets(course, tables, cpus[0], results).context("the cost of buckets")?;
+    beside::growth(course, tables, cpus[0], results).context("the cost of more prefixes")?;
+    beside::buckets(course, tables, cpus[0], results).context("the cost of buckets")?;
     figures::compile::run(tables, course, results).context("compiling")?;
     figures::check::run(tables, course, results).context("checking and comparing")?;
     figures::swap::run(tables, course, &cpus, results).context("publishing")?;

@@ -21,6 +21,14 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
+    /// More rounds: for what is near its goal.
+    pub(crate) const fn longer(self) -> Self {
+        Self {
+            rounds: 7 * self.rounds,
+            ..self
+        }
+    }
+
     /// About as much, in shorter samples: for what differs from run to run, as frames do that lie in other memory each time.
     pub(crate) const fn finer(self) -> Self {
         Self {
