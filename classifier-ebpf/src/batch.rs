@@ -17,7 +17,7 @@ use classifier::case::{Case, Ruling};
 use classifier::layout::{BATCH_NOTES, Batch, Note, Place};
 use classifier::verdict::Size;
 
-use crate::maps::{MMAPABLE, MapLine, opaque, time};
+use crate::maps::{MMAPABLE, MapLine, ask, opaque, time};
 
 /// The batch of each CPU, by its number: user space sees at a glance which ones are empty.
 #[btf_map]
@@ -170,15 +170,13 @@ fn add_all(batch: *mut Batch, books: *mut Books) -> u64 {
     // SAFETY: a value of the map, and whoever calls has kept others away.
     unsafe {
         let used = ptr::read_volatile(&raw const (*batch).used);
-        // All are asked for before the first one is waited for.
+        // All are asked for before the first one is waited for: in few instructions each, because the processor asks for as
+        // many at a time as it has room for theirs.
         for number in 0..BATCH_NOTES {
             if number >= used {
                 break;
             }
-            let place = Place::of_word(ptr::read_volatile(&raw const (*at(batch, number)).place));
-            if let Some(row) = MapLine::find(place.line) {
-                ptr::read_volatile(row.at(place.bytes()));
-            }
+            ask(ptr::read_volatile(&raw const (*at(batch, number)).place));
         }
         let mut adding = Adding { batch, books };
         // The kernel's own loop: its verifier follows the body once, and not once for each note and all that it may find.

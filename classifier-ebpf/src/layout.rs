@@ -227,10 +227,15 @@ pub struct Place {
 }
 
 impl Place {
-    const DOWN: u64 = 1 << 40;
+    /// Bits of where in its chunk it is counted, in [`Place::SPOT_BYTES`]: the last of them says which half.
+    const SPOT_BITS: u32 = (2 * CHUNK_LINES * METERS_EACH).ilog2();
+    const DOWN: u32 = 1 << (Self::SPOT_BITS - 1);
+    /// Bytes and packets.
+    const SPOT_BYTES: u32 = HALF_BYTES / METERS_EACH;
+    const METER: u32 = 36;
     const NEWS: u32 = 48;
 
-    /// As it stands in a note; never 0.
+    /// As it stands in a note; never 0. Where to count comes first, for whoever wants no more of it than [`Place::spot`].
     #[inline(always)]
     #[must_use]
     pub const fn word(self) -> u64 {
@@ -239,22 +244,40 @@ impl Place {
             None => 0,
         };
         let down = if self.down { Self::DOWN } else { 0 };
-        news << Self::NEWS | down | ((self.meter & 255) as u64) << 32 | self.line as u64
+        let spot = self.line % CHUNK_LINES * METERS_EACH + self.meter + down;
+        let chunk = self.line / CHUNK_LINES;
+        news << Self::NEWS
+            | ((self.meter & 255) as u64) << Self::METER
+            | (chunk as u64) << Self::SPOT_BITS
+            | spot as u64
     }
     /// From how it stands in a note.
     #[inline(always)]
     #[must_use]
     pub const fn of_word(word: u64) -> Self {
+        let spot = word as u32 & (2 * Self::DOWN - 1);
+        let meter = (word >> Self::METER) as u32 & 255;
+        let (chunk, _) = Self::spot(word);
         Self {
-            line: word as u32,
-            meter: (word >> 32) as u32 & 255,
-            down: word & Self::DOWN != 0,
+            line: chunk * CHUNK_LINES + (spot % Self::DOWN).wrapping_sub(meter) / METERS_EACH,
+            meter,
+            down: spot & Self::DOWN != 0,
             news: match (word >> Self::NEWS) as u16 {
                 0 => None,
                 news if news == Kind::Blocked as u16 => Some(Kind::Blocked),
                 _ => Some(Kind::Used),
             },
         }
+    }
+    /// The chunk of a place in a note, and where in it its bytes stand, in bytes: below [`HALVES_BYTES`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn spot(word: u64) -> (u32, u32) {
+        let chunk = (word >> Self::SPOT_BITS) as u32 & (MAX_CHUNKS - 1);
+        (
+            chunk,
+            (word as u32 & (2 * Self::DOWN - 1)) * Self::SPOT_BYTES,
+        )
     }
     /// Where its bytes stand, in 64-bit words from the upper half of the line; its packets stand behind them.
     #[inline(always)]
@@ -313,3 +336,45 @@ pub const fn bucket_word(position: u32) -> u32 {
         }
 }
 const _: () = assert!(MAX_BUCKETS == 2 * METERS_EACH);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_out_of_a_note_as_it_went_in() {
+        let last = MAX_CHUNKS * CHUNK_LINES - 1;
+        for line in [
+            1,
+            2,
+            CHUNK_LINES - 1,
+            CHUNK_LINES,
+            5 * CHUNK_LINES + 77,
+            last,
+        ] {
+            // A row does not cross its chunk's end.
+            let room = (CHUNK_LINES - line % CHUNK_LINES) * METERS_EACH;
+            for meter in [0, 1, 3, 4, 17, 254, 255]
+                .into_iter()
+                .filter(|meter| *meter < room)
+            {
+                for down in [false, true] {
+                    for news in [None, Some(Kind::Used), Some(Kind::Blocked)] {
+                        let place = Place {
+                            line,
+                            meter,
+                            down,
+                            news,
+                        };
+                        let word = place.word();
+                        assert_ne!(word, 0);
+                        assert_eq!(Place::of_word(word), place);
+                        let bytes = line % CHUNK_LINES * HALF_BYTES + 8 * place.bytes();
+                        assert_eq!(Place::spot(word), (line / CHUNK_LINES, bytes));
+                        assert!(bytes + 16 <= HALVES_BYTES);
+                    }
+                }
+            }
+        }
+    }
+}

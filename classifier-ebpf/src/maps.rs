@@ -275,6 +275,16 @@ impl MapLine {
     }
 }
 
+/// Asks for the memory of a place, as it stands in a note.
+#[inline(always)]
+pub(crate) fn ask(place: u64) {
+    let (chunk, bytes) = Place::spot(place);
+    if let Some(chunk) = ROWS.get_value_ptr_mut(chunk, &0) {
+        // SAFETY: below HALVES_BYTES, and the chunk's value has more.
+        unsafe { ptr::read_volatile(chunk.cast::<u8>().add(bytes as usize)) };
+    }
+}
+
 impl Tables for KernelTables {
     type Words = MapWords;
     type Line = MapLine;
