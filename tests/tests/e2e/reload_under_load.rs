@@ -169,11 +169,12 @@ fn many_subscribers_come_and_go_under_traffic() -> Result<()> {
     agent.check_order()
 }
 
-/// The policy with a list of that many single addresses, each in a network of its own.
+/// The policy with a list of that many single addresses, each in a /24 of its own and none at its neighbour's place, so that
+/// the image has 256 bytes for each.
 fn with_addresses(agent: &Agent, count: usize) -> Result<()> {
     let mut list = String::new();
     for n in 0..count {
-        writeln!(list, "10.{}.{}.77", 64 + (n >> 8), n & 255)?;
+        writeln!(list, "10.{}.{}.{}", 64 + (n >> 8), n & 255, 70 + n % 8)?;
     }
     fs::write(agent.policy_dir().join("list.txt"), list)?;
     agent.write_policy(&format!(
