@@ -4,6 +4,8 @@
 //! So packets are noted here, in memory of the CPU's own, and added to their rows some dozens at a time, which come near
 //! at the same time; what follows each other in one meter is one note, and the next packet of the same [`Case`] is added to
 //! it without a decision of its own. Whoever wants to read the rows has [`flush`] run on every CPU before.
+//!
+//! Where packets pass whatever their class is, it is found as late as that, too: see [`deferred`].
 
 use core::ffi::c_void;
 use core::ptr;
@@ -12,12 +14,13 @@ use aya_ebpf::btf_maps::Array;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::btf_map;
-use classifier::books::Books;
-use classifier::case::{Case, Ruling};
+use classifier::books::{Books, Cell};
+use classifier::case::{Case, Deferred, Ruling};
 use classifier::layout::{BATCH_NOTES, Batch, Note, Place};
 use classifier::verdict::Size;
 
-use crate::maps::{MMAPABLE, MapLine, ask, opaque, time};
+use crate::deferred;
+use crate::maps::{MMAPABLE, MapLine, ask, atomic_add, opaque, time};
 
 /// The batch of each CPU, by its number: user space sees at a glance which ones are empty.
 #[btf_map]
@@ -75,7 +78,7 @@ unsafe fn add_to_last(batch: *mut Batch, size: Size) {
     // SAFETY: the caller's.
     unsafe {
         let used = ptr::read_volatile(&raw const (*batch).used);
-        let note = at(batch, used.wrapping_sub(1));
+        let note = at(batch, u32::from(used).wrapping_sub(1));
         let counted = ptr::read_volatile(&raw const (*note).bytes);
         ptr::write_volatile(&raw mut (*note).bytes, counted + u64::from(size.bytes));
         let counted = ptr::read_volatile(&raw const (*note).packets);
@@ -105,28 +108,18 @@ pub(crate) fn count(
             return add(place, (bytes, packets), time(), books);
         }
         ptr::write_volatile(&raw mut (*batch).busy, 1);
-        let found = if ptr::read_volatile(&raw const (*batch).last) == word {
+        let noted = if ptr::read_volatile(&raw const (*batch).last) == word {
             add_to_last(batch, size);
             true
-        } else if MapLine::find(place.line).is_some() {
-            if ptr::read_volatile(&raw const (*batch).used) >= BATCH_NOTES {
-                add_all(batch, books);
-            }
-            let used = ptr::read_volatile(&raw const (*batch).used);
-            let note = at(batch, used);
-            ptr::write_volatile(&raw mut (*note).place, word);
-            ptr::write_volatile(&raw mut (*note).bytes, bytes);
-            ptr::write_volatile(&raw mut (*note).packets, packets);
-            if place.news.is_some() {
-                ptr::write_volatile(&raw mut (*note).time, time());
-            }
-            ptr::write_volatile(&raw mut (*batch).used, used + 1);
+        } else if MapLine::find(place.line).is_some()
+            && note(batch, word, size, place.news.is_some(), books).is_some()
+        {
             ptr::write_volatile(&raw mut (*batch).last, word);
             true
         } else {
             false
         };
-        if found {
+        if noted {
             if let Some((case, ruling)) = decided {
                 ptr::write_volatile(&raw mut (*batch).case, words(case));
                 ptr::write_volatile(&raw mut (*batch).ruling, ruling.word());
@@ -135,7 +128,78 @@ pub(crate) fn count(
             }
         }
         ptr::write_volatile(&raw mut (*batch).busy, 0);
-        found
+        noted || add(place, (bytes, packets), time(), books)
+    }
+}
+
+/// Notes a packet whose class is found later, by the image of its case; `watched`: it may be news. `false` where packets of that
+/// image may not be noted so, or there is no such row.
+#[inline(always)]
+pub(crate) fn defer(case: Case, size: Size, watched: bool, books: *mut Books) -> bool {
+    let Some(batch) = own() else {
+        return false;
+    };
+    if MapLine::find(case.binding.line()).is_none() {
+        return false;
+    }
+    // SAFETY: as in `count`.
+    unsafe {
+        if ptr::read_volatile(&raw const (*batch).busy) != 0 {
+            return false;
+        }
+        ptr::write_volatile(&raw mut (*batch).busy, 1);
+        // Asked for while the batch is kept busy: who forbids it and then has it flushed finds none, and none comes.
+        let allowed = ptr::read_volatile(&raw const (*batch).deferring);
+        let word = Deferred::of(case).word();
+        let noted = if allowed == Batch::deferring(case.serial()) {
+            note(batch, word, size, watched, books)
+        } else {
+            None
+        };
+        if let Some(number) = noted {
+            let [_, remote] = case.remote;
+            ptr::write_volatile(deferred::remote(batch, number), remote as u32);
+            ptr::write_volatile(&raw mut (*batch).deferred, case.serial());
+            // The next packet of this place may be of another image, or of none that is known yet.
+            ptr::write_volatile(&raw mut (*batch).last, 0);
+            // The next of this case needs to know nothing: none of it carries anything.
+            ptr::write_volatile(&raw mut (*batch).case, words(case));
+        }
+        ptr::write_volatile(&raw mut (*batch).busy, 0);
+        noted.is_some()
+    }
+}
+
+/// Makes a note behind the last one, and says which it is. Where there is no room, what is noted is added to the rows before;
+/// `None` where that cannot be done here.
+///
+/// # Safety
+/// `batch` is this CPU's own, and kept busy.
+#[inline(always)]
+unsafe fn note(
+    batch: *mut Batch,
+    word: u64,
+    size: Size,
+    watched: bool,
+    books: *mut Books,
+) -> Option<u32> {
+    // SAFETY: the caller's.
+    unsafe {
+        if u32::from(ptr::read_volatile(&raw const (*batch).used)) >= BATCH_NOTES
+            && add_all(batch, books, Undecided::Stay as u64) == KEPT
+        {
+            return None;
+        }
+        let used = ptr::read_volatile(&raw const (*batch).used);
+        let note = at(batch, used.into());
+        ptr::write_volatile(&raw mut (*note).place, word);
+        ptr::write_volatile(&raw mut (*note).bytes, size.bytes.into());
+        ptr::write_volatile(&raw mut (*note).packets, size.packets);
+        if watched {
+            ptr::write_volatile(&raw mut (*note).time, time());
+        }
+        ptr::write_volatile(&raw mut (*batch).used, used + 1);
+        Some(used.into())
     }
 }
 
@@ -152,7 +216,7 @@ fn add(place: Place, counted: (u64, u64), time: u64, books: *mut Books) -> bool 
 /// # Safety
 /// `batch` is a value of the map.
 #[inline(always)]
-unsafe fn at(batch: *mut Batch, number: u32) -> *mut Note {
+pub(crate) unsafe fn at(batch: *mut Batch, number: u32) -> *mut Note {
     const BYTES: u64 = size_of::<Note>() as u64;
     let offset = opaque(u64::from(number) * BYTES) & (u64::from(BATCH_NOTES - 1) * BYTES);
     // SAFETY: a note of the batch, whichever number it was.
@@ -164,12 +228,34 @@ unsafe fn at(batch: *mut Batch, number: u32) -> *mut Note {
     }
 }
 
+/// What becomes of deferred notes where their image is not the one in force.
+#[repr(u64)]
+enum Undecided {
+    /// They stay, and all others with them, for whoever reads the right map: this program reads one that nobody publishes in
+    /// any more.
+    Stay = 0,
+    /// They are counted as unpriced: nobody else comes.
+    Lost = 1,
+}
+
+/// What was noted was added to the rows,
+const ADDED: u64 = 0;
+/// or stays where it is.
+const KEPT: u64 = 1;
+
 /// Adds what is noted to the rows. A function of its own: one packet of many comes here.
 #[inline(never)]
-fn add_all(batch: *mut Batch, books: *mut Books) -> u64 {
+fn add_all(batch: *mut Batch, books: *mut Books, undecided: u64) -> u64 {
     // SAFETY: a value of the map, and whoever calls has kept others away.
     unsafe {
-        let used = ptr::read_volatile(&raw const (*batch).used);
+        let used = u32::from(ptr::read_volatile(&raw const (*batch).used));
+        let serial = ptr::read_volatile(&raw const (*batch).deferred);
+        if serial != 0
+            && !deferred::decide_all(batch, used, serial)
+            && undecided == Undecided::Stay as u64
+        {
+            return KEPT;
+        }
         // All are asked for before the first one is waited for: in few instructions each, because the processor asks for as
         // many at a time as it has room for theirs.
         for number in 0..BATCH_NOTES {
@@ -187,10 +273,11 @@ fn add_all(batch: *mut Batch, books: *mut Books) -> u64 {
             0,
         );
         ptr::write_volatile(&raw mut (*batch).used, 0);
+        ptr::write_volatile(&raw mut (*batch).deferred, 0);
         ptr::write_volatile(&raw mut (*batch).last, 0);
         ptr::write_volatile(&raw mut (*batch).case[0], 0);
     }
-    0
+    ADDED
 }
 
 /// What a note is added of, and who hears of news nobody has room for.
@@ -205,14 +292,31 @@ unsafe extern "C" fn add_one(number: u32, adding: *mut Adding) -> u64 {
     unsafe {
         let Adding { batch, books } = ptr::read(adding);
         let note = at(batch, number);
-        let place = Place::of_word(ptr::read_volatile(&raw const (*note).place));
+        let word = ptr::read_volatile(&raw const (*note).place);
         let bytes = ptr::read_volatile(&raw const (*note).bytes);
         let packets = ptr::read_volatile(&raw const (*note).packets);
         let time = ptr::read_volatile(&raw const (*note).time);
-        // It is there: chunks are never taken away, and it was when the note was made.
-        add(place, (bytes, packets), time, books);
+        if Deferred::of_word(word).is_some() {
+            lost(bytes, packets, books);
+        } else {
+            // It is there: chunks are never taken away, and it was when the note was made.
+            add(Place::of_word(word), (bytes, packets), time, books);
+        }
     }
     0
+}
+
+/// What was deferred and can be decided no more, because somebody else took the image away, shows in the books, which do not
+/// close with it. Atomically, because notes are also added where packets of these books can be in the middle of counting.
+#[inline(always)]
+fn lost(bytes: u64, packets: u64, books: *mut Books) {
+    for (cell, n) in [
+        (Cell::UnpricedPackets, packets),
+        (Cell::UnpricedBytes, bytes),
+    ] {
+        // SAFETY: a counter of the books.
+        unsafe { atomic_add(books.cast::<u64>().add(cell as usize), n) };
+    }
 }
 
 /// Adds what a CPU has noted to the rows: 0, or 1 where it is about to note something. To be run on that CPU.
@@ -227,7 +331,7 @@ pub(crate) fn flush(cpu: u32, books: *mut Books) -> i32 {
             return 1;
         }
         ptr::write_volatile(&raw mut (*batch).busy, 1);
-        add_all(batch, books);
+        add_all(batch, books, Undecided::Lost as u64);
         ptr::write_volatile(&raw mut (*batch).busy, 0);
     }
     0

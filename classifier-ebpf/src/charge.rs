@@ -87,31 +87,43 @@ pub fn charge<W: Words, T: Tables>(
     if suspended && !chain.essential() {
         return Some(dropped);
     }
-    let paid = if chain.asks_buckets() {
-        let head = tables.row(tables.line(binding.line())?);
-        // Who has no buckets has line 0, whose levels are zero for ever.
-        let buckets = Buckets {
-            tables,
-            block: tables.line(head.bucket_line)?,
-            map: head.bucket_map,
-        };
-        if gate_is_open(chain, &buckets) {
-            walk(image, binding, chain, &buckets, direction, bytes)
-        } else {
-            None
-        }
-    } else {
-        end(chain)
+    if !chain.asks_buckets() {
+        return Some(by_chain(chain));
+    }
+    let head = tables.row(tables.line(binding.line())?);
+    // Who has no buckets has line 0, whose levels are zero for ever.
+    let buckets = Buckets {
+        tables,
+        block: tables.line(head.bucket_line)?,
+        map: head.bucket_map,
     };
-    Some(match paid {
-        Some(charge) => charge,
-        None if chain.essential() => Charge {
-            meter: chain.free_meter(),
-            payer: Payer::FREE,
-            asked: chain.asks_buckets(),
-        },
-        None => dropped,
-    })
+    let paid = if gate_is_open(chain, &buckets) {
+        walk(image, binding, chain, &buckets, direction, bytes)
+    } else {
+        None
+    };
+    Some(paid.unwrap_or_else(|| unpaid(chain)))
+}
+
+/// Who pays where no bucket is asked, and suspension does not bind.
+#[inline(always)]
+pub(crate) fn by_chain(chain: Chain) -> Charge {
+    end(chain).unwrap_or_else(|| unpaid(chain))
+}
+
+/// What becomes of a packet that nobody pays for: it is dropped, or free where its class is essential.
+#[inline(always)]
+fn unpaid(chain: Chain) -> Charge {
+    let (meter, payer) = if chain.essential() {
+        (chain.free_meter(), Payer::FREE)
+    } else {
+        (chain.dropped_meter(), Payer::DROPPED)
+    };
+    Charge {
+        meter,
+        payer,
+        asked: chain.asks_buckets(),
+    }
 }
 
 #[inline(always)]

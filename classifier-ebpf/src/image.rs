@@ -148,6 +148,12 @@ impl<W: Words> Image<W> {
     pub fn remote4(self, address: u32) -> Remote {
         remotes::find4(self.0, address)
     }
+    /// Reads what of the table is likely to be far away for an IPv4 address: whoever is about to ask what several of them are
+    /// has the memory of all of them come at the same time. What is read means nothing.
+    #[inline(always)]
+    pub fn approach_remote4(self, address: u32) -> u32 {
+        remotes::in_node4(self.0, address).1
+    }
     /// What an IPv6 address is as a remote.
     #[inline(always)]
     pub fn remote6(self, address: [u64; 2]) -> Remote {
@@ -177,6 +183,11 @@ impl<W: Words> Image<W> {
     #[inline(always)]
     pub fn chain(self, plan: u32, class: u32) -> Chain {
         plans::chain(self.0, plan, class)
+    }
+    /// Whether all packets of a plan layout pass and draw from no bucket, but for those of who is suspended.
+    #[inline(always)]
+    pub fn passes(self, plan: u32) -> bool {
+        plans::passes(self.0, plan)
     }
     /// What a class is called in tags.
     #[inline(always)]

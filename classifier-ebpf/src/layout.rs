@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use crate::events::{Event, Kind};
 
 /// Version of everything in this module and in [`crate::image`]'s format.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// Bytes of half a line: one cache line.
 pub const HALF_BYTES: u32 = 64;
@@ -168,9 +168,11 @@ pub struct Batch {
     /// So that nothing of it is at the beginning of a page, as the frames are: see [`at`](crate::image::at).
     before: [u64; 96],
     /// Whether it is being changed.
-    pub busy: u32,
+    pub busy: u16,
     /// Notes in it.
-    pub used: u32,
+    pub used: u16,
+    /// Serial number of the image by which its [deferred](crate::case::Deferred) notes are decided; 0 if there is none.
+    pub deferred: u32,
     /// Place of the last one; 0 if there is none.
     pub last: u64,
     /// The case of the last packet in the last note: a [`Case`](crate::case::Case). Its first word is 0 if the next packet
@@ -178,21 +180,31 @@ pub struct Batch {
     pub case: [u64; 4],
     /// What was decided in that case: a [`Ruling`](crate::case::Ruling).
     pub ruling: u64,
-    /// So that the notes begin with a cache line.
-    spare: u64,
+    /// The image whose packets may be deferred, as [`Batch::deferring`] says; 0 if none may be. User space writes it.
+    pub deferring: u64,
     /// The notes.
     pub notes: [Note; BATCH_NOTES as usize],
-    behind: [u64; 24],
+    /// The remotes' IPv4 addresses, of those that are deferred.
+    pub remotes: [u32; BATCH_NOTES as usize],
+    behind: [u64; 8],
 }
 
 impl Batch {
     /// Which of its words says whether there is a note in it.
     pub const STATE: usize = offset_of!(Self, busy) / 8;
+    /// Which of them says whose packets may be deferred.
+    pub const DEFERRING: usize = offset_of!(Self, deferring) / 8;
 
+    /// What stands there where packets of an image may be deferred, and there are notes of such.
+    #[inline(always)]
+    #[must_use]
+    pub const fn deferring(serial: u32) -> u64 {
+        1 << 32 | serial as u64
+    }
     /// Whether there is a note in it: `state` is that word.
     #[must_use]
     pub const fn is_pending(state: u64) -> bool {
-        state >> 32 != 0
+        state as u32 >> 16 != 0
     }
 }
 // No two CPUs meet in a cache line, nor in two that the processor fetches together.
@@ -203,7 +215,7 @@ const _: () = assert!(offset_of!(Batch, busy) % 64 == 0 && offset_of!(Batch, not
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Note {
-    /// Where: a [`Place`].
+    /// Where: a [`Place`], or a [`Deferred`](crate::case::Deferred) packet's row.
     pub place: u64,
     /// IP bytes.
     pub bytes: u64,

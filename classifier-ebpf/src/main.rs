@@ -11,6 +11,7 @@
 mod aside;
 mod batch;
 mod constants;
+mod deferred;
 mod frame;
 mod maps;
 mod tc;

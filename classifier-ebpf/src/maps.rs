@@ -143,6 +143,14 @@ pub(crate) struct MapWords {
 }
 
 impl MapWords {
+    /// The image in force.
+    #[inline(always)]
+    pub(crate) fn in_force() -> Option<Self> {
+        IMAGE.get_value_ptr_mut(0, &0).map(|value| Self {
+            start: value.cast_const().cast(),
+            mask: CONFIG_IMAGE_MASK.load(),
+        })
+    }
     /// Where the value of `1 << shift` bytes at `index`, counted in such values, stands. Hidden after it is masked,
     /// so that the mask's bounds are on the very register that is added.
     #[inline(always)]
@@ -291,10 +299,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn image(&self) -> Option<MapWords> {
-        IMAGE.get_value_ptr_mut(0, &0).map(|value| MapWords {
-            start: value.cast_const().cast(),
-            mask: CONFIG_IMAGE_MASK.load(),
-        })
+        MapWords::in_force()
     }
 
     #[inline(always)]
@@ -320,6 +325,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn add_again(&self, case: Case, size: Size) -> Option<Ruling> {
         batch::count_again(case, size)
+    }
+
+    #[inline(always)]
+    fn defer(&self, case: Case, size: Size, watched: bool) -> bool {
+        batch::defer(case, size, watched, self.books)
     }
 
     #[inline(always)]

@@ -31,6 +31,9 @@ pub trait Tables {
     /// Adds a packet to what the one before it was added to, if that was the same case, and says what was decided in it. Not to
     /// be asked for a packet that is nobody's.
     fn add_again(&self, case: Case, size: Size) -> Option<Ruling>;
+    /// Notes a packet that passes whatever its class is, so that its class and meter are found later, by this image, before
+    /// anybody reads counters; `watched`: somebody wants to know if it is the first in its meter. `false` where that may not be, and it is to be decided now.
+    fn defer(&self, case: Case, size: Size, watched: bool) -> bool;
     /// Adds to a meter's counters, at once or before anybody reads them, and reports the packet before if it is news.
     /// `false` where there is no such row. `decided` is what a packet of the same case that follows can be told.
     fn add(&self, place: Place, size: Size, decided: Option<(Case, Ruling)>) -> bool;
@@ -226,17 +229,26 @@ fn priced<A: Address, P: Packet, T: Tables, S: Settings>(
     };
     let (own, other) = ends(ip, hook.direction);
     let binding = own.subscriber(image);
-    let case = Case::new(image, hook.direction, binding, other);
-    let carries = |class, payer| tag::of(image, hook.settings.tagging(), class, payer);
-    if binding.line() != 0
-        && image.aside().is_none()
-        && let Some(ruling) = tables.add_again(case, size)
-    {
-        attributed(tables, size);
-        return Verdict {
-            action: Action::Pass,
-            tag: carries(ruling.class, ruling.payer),
-        };
+    let tagging = hook.settings.tagging();
+    let case = Case::new(image, hook.direction, tagging, binding, other);
+    let carries = |class, payer| tag::of(image, tagging, class, payer);
+    if binding.line() != 0 && image.aside().is_none() {
+        if let Some(ruling) = tables.add_again(case, size) {
+            attributed(tables, size);
+            return Verdict {
+                action: Action::Pass,
+                tag: carries(ruling.class, ruling.payer),
+            };
+        }
+        if A::WAITS
+            && tagging == Tagging::None
+            && !binding.is_suspended()
+            && image.passes(binding.plan())
+            && tables.defer(case, size, image.wants(Kind::Used))
+        {
+            attributed(tables, size);
+            return Verdict::PASS;
+        }
     }
     approach(tables, binding);
     let remote = other.remote(image);

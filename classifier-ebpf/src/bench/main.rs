@@ -17,6 +17,8 @@ mod batch;
 #[path = "../constants.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod constants;
+#[path = "../deferred.rs"]
+mod deferred;
 #[path = "../maps.rs"]
 #[expect(dead_code, reason = "the product's entries use more of it")]
 mod maps;

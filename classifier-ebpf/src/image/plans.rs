@@ -6,6 +6,8 @@ use crate::layout::{MAX_BUCKETS, MAX_STEPS};
 
 /// Words of an entry.
 pub const ENTRY_WORDS: u32 = 4;
+/// Of an entry: the word with the meters of its ends, and the flags.
+const ENDS: u32 = 2;
 /// Words from one plan layout's entries to the next's: room for every class.
 pub const PLAN_WORDS: u32 = 64 * ENTRY_WORDS;
 
@@ -19,6 +21,13 @@ pub(super) fn chain<W: Words>(words: W, plan: u32, class: u32) -> Chain {
         ends: rest as u32,
         gate: Steps((rest >> 32) as u32),
     }
+}
+
+/// Whether a plan layout's packets pass and draw from no bucket, whatever the remote is: what every entry of it says, that of
+/// the first class too.
+#[inline(always)]
+pub(super) fn passes<W: Words>(words: W, plan: u32) -> bool {
+    words.word(words.head(at::PLANS) + plan * PLAN_WORDS + ENDS) & Chain::PLAN_PASSES != 0
 }
 
 /// A plan layout's low marks stand beside each other, one 64-bit word for each of its buckets: a cache line.
@@ -90,6 +99,8 @@ impl Chain {
     pub const COUNT_DOWN: u32 = 32 << 24;
     /// Flag: the chain's end is `free`.
     pub const END_FREE: u32 = 64 << 24;
+    /// Flag of every class's entry: the plan asks no bucket and drops nothing, whatever the class, but for who is suspended.
+    pub const PLAN_PASSES: u32 = 128 << 24;
 
     /// Whether the class is essential.
     #[inline(always)]

@@ -75,27 +75,34 @@ impl Remote {
 }
 const _: () = assert!(MAX_CLASSES << 2 == 256, "values are bytes");
 
+/// The node of an IPv4 address, and what stands there for its /24.
 #[inline(always)]
-pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
+pub(super) fn in_node4<W: Words>(words: W, address: u32) -> (u32, u32) {
     let node = words.half(words.head(at::REMOTES4) * 2 + (address >> 16));
     let octet = (address >> 8) & 0xff;
     let (nodes, narrow) = (words.head(at::NODES4), words.head(at::NARROW4));
-    if node < narrow {
+    let value = if node < narrow {
         let pair = words.byte((nodes + node * NARROW4_WORDS) * 4 + (octet >> 1));
-        let value = (pair >> ((octet & 1) * 4)) & NARROW_ESCAPE;
-        if value != NARROW_ESCAPE {
-            return Remote(value);
+        match (pair >> ((octet & 1) * 4)) & NARROW_ESCAPE {
+            NARROW_ESCAPE => ESCAPE,
+            value => value,
         }
     } else {
         let wide = nodes + narrow * NARROW4_WORDS + (node - narrow) * WIDE4_WORDS;
-        let value = words.byte(wide * 4 + octet);
-        if value != ESCAPE {
-            return Remote(value);
-        }
+        words.byte(wide * 4 + octet)
+    };
+    (node, value)
+}
+
+#[inline(always)]
+pub(super) fn find4<W: Words>(words: W, address: u32) -> Remote {
+    let (node, value) = in_node4(words, address);
+    if value != ESCAPE {
+        return Remote(value);
     }
     // The node's groups: which one each /24 has, then the groups of 256 bytes.
     let groups = words.word(words.head(at::GROUPS4) + node) * 4;
-    let group = words.byte(groups + octet);
+    let group = words.byte(groups + ((address >> 8) & 0xff));
     Remote(words.byte(groups + 256 + group * 256 + (address & 0xff)))
 }
 

@@ -1,8 +1,10 @@
-//! Before the node reads its rows, it has added to them what CPUs counted and have not added yet.
+//! Before the node reads its rows, it has added to them what CPUs counted and have not added yet. And before it publishes an
+//! image, it has CPUs find the classes of what they counted by the one before.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::node::Node;
 use crate::datapath::batches_map::{FlushError, Flusher};
@@ -14,6 +16,10 @@ use crate::engine::lines::Lines;
 #[derive(Debug)]
 pub(super) struct Gathering {
     flusher: Flusher,
+    /// Words of the image map it finds classes in.
+    image_words: u32,
+    /// Serial number of the image by which classes may be found later.
+    deferring: Option<NonZeroU32>,
     trouble: RefCell<Option<String>>,
 }
 
@@ -21,6 +27,8 @@ impl Gathering {
     pub(super) fn load(maps: &Maps) -> Result<Self, LoadError> {
         Ok(Self {
             flusher: Flusher::load(maps)?,
+            image_words: maps.image.words(),
+            deferring: None,
             trouble: RefCell::default(),
         })
     }
@@ -33,6 +41,15 @@ impl Gathering {
         self.flusher.flush(&maps.batches)
     }
 
+    /// Has classes found at once from here on, until [`Node::defer`].
+    ///
+    /// # Errors
+    /// When those that are not found yet cannot be: no other image may be published then.
+    pub(super) fn settle(&mut self, maps: &Maps) -> Result<(), FlushError> {
+        self.deferring = None;
+        self.flusher.settle(&maps.batches)
+    }
+
     /// Whether something is in the way.
     pub(super) fn is_troubled(&self) -> bool {
         self.trouble.borrow().is_some()
@@ -40,6 +57,30 @@ impl Gathering {
 }
 
 impl Node {
+    /// Lets CPUs find classes later, by the image in force, where all programs read it. What is in the way is tried again at
+    /// the next look: until then a packet takes longer, and nothing else.
+    pub(in crate::agent) fn defer(&mut self) {
+        let serial = NonZeroU32::new(self.serial);
+        if self.in_force.is_none()
+            || self.unpublished
+            || self.gathering.deferring == serial
+            || !self.interfaces.all_current(&self.maps)
+        {
+            return;
+        }
+        let gathering = &mut self.gathering;
+        if gathering.image_words != self.maps.image.words() {
+            match Gathering::load(&self.maps) {
+                Ok(loaded) => *gathering = loaded,
+                Err(error) => return warn!("the classes of packets are found at once: {error}"),
+            }
+        }
+        if let Some(serial) = serial {
+            self.maps.batches.defer(serial);
+        }
+        gathering.deferring = serial;
+    }
+
     /// The rows, with all in them that packets counted until now.
     pub(in crate::agent) fn rows(&self) -> &Lines {
         self.gather();

@@ -177,6 +177,8 @@ impl Node {
         gateway: Vec<IpNet>,
         now: Timestamp,
     ) -> Result<(), NodeError> {
+        // Before there is a larger map, too, which the next agent would look in.
+        self.gathering.settle(&self.maps)?;
         let serial = self.serial + 1;
         let split = self.is_to_split(&judged(&policy, now))?;
         self.make_room(&change)?;
@@ -251,6 +253,10 @@ impl Node {
             self.split(&prepared, serial);
         } else {
             self.divide(Some(serial));
+        }
+        // At the start programs are attached after this.
+        if self.interfaces.any_attached() {
+            self.defer();
         }
         Ok(())
     }

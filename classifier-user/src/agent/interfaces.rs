@@ -234,13 +234,17 @@ impl Interfaces {
                 self.disturbed.insert(wanted.place.interface.clone());
             }
         }
-        let current = |wanted: &Wanted| match &wanted.state {
-            State::Attached(attached, _) => attached.is_current(maps),
-            State::Detached { .. } => true,
-        };
-        if self.wanted.iter().all(current) {
+        if self.all_current(maps) {
             maps.image.drop_smaller();
         }
+    }
+
+    /// Whether all programs that are attached read the image map that is published in.
+    pub(super) fn all_current(&self, maps: &Maps) -> bool {
+        self.wanted.iter().all(|wanted| match &wanted.state {
+            State::Attached(attached, _) => attached.is_current(maps),
+            State::Detached { .. } => true,
+        })
     }
 
     /// Takes the programs off all interfaces; counters stay.

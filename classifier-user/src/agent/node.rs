@@ -259,6 +259,7 @@ impl Node {
         node.readings = Readings::from(node.ledger.readings()?);
         node.reconcile();
         node.news.replaced();
+        node.defer();
         Ok(node)
     }
 
@@ -267,6 +268,12 @@ impl Node {
     pub fn keep_up(&mut self) {
         self.history.write_down();
         self.settle();
+        self.follow();
+        self.defer();
+    }
+
+    /// Puts in force what has become of the policy in force.
+    fn follow(&mut self) {
         let Some(in_force) = &self.in_force else {
             return;
         };

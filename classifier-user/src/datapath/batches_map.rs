@@ -1,12 +1,16 @@
 //! What each CPU counted and has not added to the rows yet. Whoever is about to read rows has it added before.
 //!
+//! Of what packets the classes may be found as late as that, too, is said here: of those of one image, from when no program
+//! reads another one, until before another one is published.
+//!
 //! A CPU's batch is only ever changed on that CPU. The program that adds it to the rows is run there, by an interrupt, so it
 //! does not wait for a CPU that is busy with packets; and as a program of the kernel it does all or nothing, whoever ends the
 //! agent meanwhile.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions};
@@ -77,10 +81,26 @@ impl BatchesMap {
         Ok(Self(mapping))
     }
 
+    /// Lets the classes of packets be found later, where they pass whatever it is: of those that are judged by the image of
+    /// this serial number. To be called when it is in force and all programs read the map it is published in.
+    pub fn defer(&self, serial: NonZeroU32) {
+        self.write_deferring(Batch::deferring(serial.get()));
+    }
+
+    fn write_deferring(&self, word: u64) {
+        for (_, batch) in self.all() {
+            batch[Batch::DEFERRING].store(word, Ordering::SeqCst);
+        }
+    }
+
+    /// All of them, with the numbers of their CPUs.
+    fn all(&self) -> impl Iterator<Item = (u32, &[AtomicU64])> {
+        (0..).zip(self.0.words().chunks(WORDS))
+    }
+
     /// CPUs that have noted something.
     fn pending(&self) -> impl Iterator<Item = u32> {
-        let batches = (0..).zip(self.0.words().chunks(WORDS));
-        batches
+        self.all()
             .filter(|(_, batch)| Batch::is_pending(batch[Batch::STATE].load(Ordering::Acquire)))
             .map(|(cpu, _)| cpu)
     }
@@ -111,9 +131,22 @@ impl Flusher {
     /// When the kernel refuses it.
     pub fn load(maps: &Maps) -> Result<Self, LoadError> {
         let mut object = object::load(maps, Settings::default(), &[Entry::Flush])?;
-        // The program reads no image: a map of them that is exchanged for a larger one need not be kept for it.
+        // The program keeps what it needs. A map that is exchanged for a larger one lives until this is loaded anew.
         drop(object.take_map("IMAGE"));
         Ok(Self(object))
+    }
+
+    /// Has the classes of all packets found at once from here on, and those found that are not: when this returns there is
+    /// no packet whose class is still to be found, and there will be none until [`BatchesMap::defer`]. To be called before
+    /// another image is published, with the program loaded over the map of the one in force.
+    ///
+    /// # Errors
+    /// When the kernel would not run the program on some CPU: another image may not be published then.
+    pub fn settle(&self, batches: &BatchesMap) -> Result<(), FlushError> {
+        batches.write_deferring(0);
+        // All CPUs: one that has noted nothing may be about to. The interrupt that runs the program comes before or behind
+        // that, or meets it in the middle and is repeated.
+        self.run_on(batches.all().map(|(cpu, _)| cpu))
     }
 
     /// Adds what was noted until now. When this returns it stands in the rows.
@@ -121,12 +154,16 @@ impl Flusher {
     /// # Errors
     /// When the kernel would not run the program on some CPU: what was noted there stays noted.
     pub fn flush(&self, batches: &BatchesMap) -> Result<(), FlushError> {
+        self.run_on(batches.pending())
+    }
+
+    fn run_on(&self, cpus: impl Iterator<Item = u32>) -> Result<(), FlushError> {
         let program = object::program(&self.0, Entry::Flush)?;
         let Program::RawTracePoint(program) = program else {
             return Err(LoadError::Missing(Entry::Flush.name()).into());
         };
         let mut outcome = Ok(());
-        for cpu in batches.pending() {
+        for cpu in cpus {
             // The others', whatever becomes of this one's.
             outcome = outcome.and(run(program, cpu));
         }

@@ -83,6 +83,9 @@ impl<'a> Tables for NativeTables<'a> {
         // Each packet is decided about for itself: what this engine counts is held against what the kernel does.
         None
     }
+    fn defer(&self, _: Case, _: Size, _: bool) -> bool {
+        false
+    }
     fn add(&self, place: Place, size: Size, _: Option<(Case, Ruling)>) -> bool {
         if !self.lines.holds(place.line) {
             return false;

@@ -52,14 +52,29 @@ pub(super) fn write(words: &mut Vec<u32>, plans: &[(u32, PlanEntry)]) {
     let count = plans.iter().map(|(number, _)| number + 1).max();
     words.resize(base + (count.unwrap_or(0) * PLAN_WORDS) as usize, 0);
     for (number, plan) in plans {
+        let passes = passes(plan);
         let entries = words[base + (number * PLAN_WORDS) as usize..].as_chunks_mut();
         for (to, chain) in entries.0.iter_mut().zip(&plan.chains) {
             if let Some(chain) = chain {
                 *to = entry(plan, chain);
             }
+            if passes {
+                to[2] |= Chain::PLAN_PASSES;
+            }
         }
     }
     words[at::PLANS as usize] = base as u32;
+}
+
+/// Whether no class of a plan asks a bucket or drops anything.
+fn passes(plan: &PlanEntry) -> bool {
+    let passes =
+        |chain: &ChainEntry| !asks_buckets(plan, chain) && (chain.end.is_some() || chain.essential);
+    plan.chains.iter().flatten().all(passes)
+}
+
+fn asks_buckets(plan: &PlanEntry, chain: &ChainEntry) -> bool {
+    !(chain.free || plan.gate.is_empty() && chain.steps.is_empty())
 }
 
 /// Appends the low marks of all plan layouts: how little of what the plan grants may be left before somebody is told.
@@ -94,11 +109,10 @@ fn low_mark(granted: u64, used_percent: u8) -> u64 {
 fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
     let meter = |meter: Option<u8>| u32::from(meter.unwrap_or(NONE));
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-    let asks_buckets = !(chain.free || plan.gate.is_empty() && chain.steps.is_empty());
     let flags = flag(chain.essential, Chain::ESSENTIAL)
         | flag(chain.end.is_some(), Chain::END_PASSES)
         | flag(chain.end_free, Chain::END_FREE)
-        | flag(asks_buckets, Chain::ASKS_BUCKETS)
+        | flag(asks_buckets(plan, chain), Chain::ASKS_BUCKETS)
         | flag(plan.suspension_ignored, Chain::SUSPENSION_IGNORED)
         | flag(plan.count_up, Chain::COUNT_UP)
         | flag(plan.count_down, Chain::COUNT_DOWN);

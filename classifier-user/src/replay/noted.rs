@@ -68,6 +68,9 @@ impl<'a> Tables for Noting<'a> {
         // What becomes of each packet is to be seen.
         None
     }
+    fn defer(&self, _: Case, _: Size, _: bool) -> bool {
+        false
+    }
     fn add(&self, place: Place, size: Size, decided: Option<(Case, Ruling)>) -> bool {
         let added = self.tables.add(place, size, decided);
         if added {

@@ -1,9 +1,11 @@
 //! What was decided about a packet is true of the next one of the same case and of no other: packets come in bursts, and in
 //! between subscribers are suspended, addresses change hands, images take each other's place, buckets run out, CPUs take turns
-//! and readers come. The kernel's program, which goes by the packet before, decides and counts as the one in this process, which
-//! never does. Needs root and a BPF file system; skipped without.
+//! and readers come. The kernel's program, which goes by the packet before, and finds classes later where it may, decides and
+//! counts as the one in this process, which does neither. Needs root and a BPF file system; skipped without.
 
 mod town;
+
+use std::num::NonZeroU32;
 
 use aya::TestRun as _;
 use aya::programs::TestRunOptions;
@@ -45,6 +47,8 @@ enum Step {
     Leave(u32, bool),
     /// Another image, in which the remotes' classes are turned by so much.
     Publish(u32),
+    /// Classes may be found later, or not.
+    Defer(bool),
     /// A bucket is given so much.
     Grant(u32, u64),
     /// On from another CPU.
@@ -59,13 +63,15 @@ fn step() -> impl Strategy<Value = Step> {
         0..REMOTES,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
         100..1_400_u16,
     );
-    let packet = packet.prop_map(|(own, remote, down, v6, bytes)| Packet {
+    let packet = packet.prop_map(|(own, remote, down, v6, tagged, bytes)| Packet {
         own,
         remote,
         down,
         v6,
+        tagged,
         bytes,
     });
     prop_oneof![
@@ -75,15 +81,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..SUBSCRIBERS, 0..SUBSCRIBERS).prop_map(|(one, other)| Step::Swap(one, other)),
         1 => (0..SUBSCRIBERS, prop::bool::weighted(0.3)).prop_map(|(who, is)| Step::Leave(who, is)),
         1 => (1..CLASSES).prop_map(Step::Publish),
+        1 => prop::bool::weighted(0.8).prop_map(Step::Defer),
         2 => (0..SUBSCRIBERS, 100..4_000_u64).prop_map(|(who, bytes)| Step::Grant(who, bytes)),
         1 => (0..2_usize).prop_map(Step::Move),
         1 => Just(Step::Read),
     ]
 }
 
-/// What interfaces of a direction do.
-fn settings(direction: Direction) -> Plain {
+/// What interfaces of a direction do: what a packet is to carry shows what the program took it for, and each tells another part
+/// of it; or it carries nothing.
+fn settings(direction: Direction, tagged: bool) -> Plain {
     let tagging = match direction {
+        _ if !tagged => Tagging::None,
         Direction::Up => Tagging::Dscp,
         Direction::Down => Tagging::Mark,
     };
@@ -100,8 +109,11 @@ struct Desk {
     lines: Lines,
     live: LiveImage,
     flusher: Flusher,
-    access: aya::Ebpf,
-    core: aya::Ebpf,
+    /// Those that tag nothing, and those that do.
+    access: [aya::Ebpf; 2],
+    core: [aya::Ebpf; 2],
+    /// Whether classes may be found later.
+    defers: bool,
     here: Lines,
     image: Compiled,
     books: HeapBooks,
@@ -134,15 +146,16 @@ impl Desk {
         let image = state.compile();
         let live = maps.image.prepare(&image).expect("there is room");
         maps.image.publish(&live).expect("it is published");
-        // What a packet is to carry shows what the program took it for; each tells another part of it.
         let load = |entry, direction| {
-            let settings = Settings {
-                hook: settings(direction),
-                ..Settings::default()
-            };
-            object::load(&maps, settings, &[entry]).expect("the kernel takes the program")
+            [false, true].map(|tagged| {
+                let settings = Settings {
+                    hook: settings(direction, tagged),
+                    ..Settings::default()
+                };
+                object::load(&maps, settings, &[entry]).expect("the kernel takes the program")
+            })
         };
-        Some(Self {
+        let desk = Self {
             state,
             lines,
             live,
@@ -155,8 +168,11 @@ impl Desk {
             books: HeapBooks::default(),
             last: None,
             cpus: cpus(),
+            defers: true,
             _pins: pins,
-        })
+        };
+        desk.defer();
+        Some(desk)
     }
 
     fn take(&mut self, step: &Step) {
@@ -195,6 +211,11 @@ impl Desk {
                 self.state.turned += turned;
                 self.publish();
             }
+            Step::Defer(defers) => {
+                self.defers = defers;
+                self.settle();
+                self.defer();
+            }
             Step::Grant(who, bytes) => {
                 for lines in [&self.lines, &self.here] {
                     lines.set_granted(block(who), 0, lines.granted(block(who), 0) + bytes);
@@ -216,8 +237,22 @@ impl Desk {
         self.state.serial += 1;
         let image = self.state.compile();
         self.live = self.maps.image.prepare(&image).expect("there is room");
+        self.settle();
         let done = self.maps.image.publish(&self.live);
         done.expect("it is published");
+        self.defer();
+    }
+
+    /// No class is to be found any more.
+    fn settle(&self) {
+        let done = self.flusher.settle(&self.maps.batches);
+        done.expect("the kernel runs the program");
+    }
+
+    fn defer(&self) {
+        if let (Some(serial), true) = (NonZeroU32::new(self.state.serial), self.defers) {
+            self.maps.batches.defer(serial);
+        }
     }
 
     /// On from another CPU, where there is one.
@@ -230,11 +265,12 @@ impl Desk {
     /// The kernel's verdict, and this process's.
     fn judge(&mut self, packet: Packet) {
         let frame = frame(packet);
-        let (object, entry, direction) = if packet.down {
+        let (objects, entry, direction) = if packet.down {
             (&mut self.core, Entry::Core, Direction::Down)
         } else {
             (&mut self.access, Entry::Access, Direction::Up)
         };
+        let object = &mut objects[usize::from(packet.tagged)];
         let mut carried = vec![0; METADATA + frame.len()];
         let mut options = TestRunOptions::new();
         options.data_in = Some(&frame);
@@ -250,14 +286,14 @@ impl Desk {
         let hook = Hook {
             direction,
             from_gateway: false,
-            settings: settings(direction),
+            settings: settings(direction, packet.tagged),
         };
         let captured = &frame[..];
         let room = frame.len() as u32;
         let verdict = tables.judge(&Frame { captured, room }, hook);
         let drops = verdict.action == Action::Drop;
         assert_eq!(ran.return_value == XDP_DROP, drops, "{packet:?}");
-        if drops {
+        if drops || !packet.tagged {
             return;
         }
         if let Some(dscp) = verdict.tag.dscp {
@@ -322,19 +358,22 @@ fn two_images_of_one_number_are_the_same_image() {
         remote: 0,
         down: false,
         v6: false,
+        tagged: true,
         bytes: 100,
     };
     desk.judge(packet);
     // Another class for the remote, and not another number: nobody may do that.
-    desk.state.serial -= 1;
-    desk.take(&Step::Publish(1));
+    desk.state.turned += 1;
+    let image = desk.maps.image.prepare(&desk.state.compile());
+    let published = desk.maps.image.publish(&image.expect("there is room"));
+    published.expect("it is published");
     let frame = frame(packet);
     let mut carried = vec![0; frame.len()];
     let mut judge = || {
         let mut options = TestRunOptions::new();
         options.data_in = Some(&frame);
         options.data_out = Some(&mut carried);
-        let program = object::loaded(&mut desk.access, Entry::Access).expect("it is loaded");
+        let program = object::loaded(&mut desk.access[1], Entry::Access).expect("it is loaded");
         program.test_run(options).expect("the kernel runs it");
         dscp_of(&carried)
     };

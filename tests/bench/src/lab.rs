@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use aya::programs::{Program, TestRun as _, TestRunOptions};
 use classifier::books::{self, Books, Cell};
 use classifier::charge::Direction;
+use classifier::image::at;
 use zerorate::datapath::batches_map::Flusher;
 use zerorate::datapath::maps::Maps;
 use zerorate::datapath::object::{self, Entry, Settings};
@@ -99,6 +101,7 @@ impl Lab {
         maps.rows.grow(&mut lines, world.lines_end())?;
         world.write_rows(&lines);
         maps.image.publish(&maps.image.prepare(&image)?)?;
+        defer(&maps, &image);
         let settings = Settings::default();
         let bytes = fs::read(object_file()?)?;
         let Size {
@@ -241,6 +244,15 @@ impl Lab {
         Ok(self.flusher.flush(&self.maps.batches)?)
     }
 
+    /// Puts another image in force, as the agent does.
+    pub(crate) fn publish(&self, image: &Compiled) -> Result<()> {
+        let live = self.maps.image.prepare(image)?;
+        self.flusher.settle(&self.maps.batches)?;
+        self.maps.image.publish(&live)?;
+        defer(&self.maps, image);
+        Ok(())
+    }
+
     /// The books of everything the product's verdict was given.
     pub(crate) fn books(&self) -> Result<Books> {
         Ok(self.maps.books(books::index(0, Direction::Up))?)
@@ -265,6 +277,13 @@ impl Lab {
             judged + elsewhere
         );
         Ok(())
+    }
+}
+
+/// Lets classes be found later by an image that is in force.
+fn defer(maps: &Maps, image: &Compiled) {
+    if let Some(serial) = NonZeroU32::new(image.words()[at::SERIAL as usize]) {
+        maps.batches.defer(serial);
     }
 }
 

@@ -12,13 +12,15 @@ pub(super) const REMOTES: u32 = 4;
 pub(super) const CLASSES: u32 = 3;
 /// A block, then a row of two lines.
 pub(super) const LINES_EACH: u32 = 3;
-/// A packet: of whom, with which remote, in which direction and family, of how many IP bytes.
+
+/// A packet: of whom, with which remote, in which direction and family, whether it is tagged, of how many IP bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packet {
     pub(super) own: u32,
     pub(super) remote: u32,
     pub(super) down: bool,
     pub(super) v6: bool,
+    pub(super) tagged: bool,
     pub(super) bytes: u16,
 }
 

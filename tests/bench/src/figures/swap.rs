@@ -68,8 +68,7 @@ pub(crate) fn run(
             interrupt::check()?;
             let image = if change % 2 == 0 { &second } else { &first };
             let begun = Instant::now();
-            let image = lab.maps.image.prepare(image)?;
-            lab.maps.image.publish(&image)?;
+            lab.publish(image)?;
             commands.push((begun, Instant::now()));
             Ok(())
         });
