@@ -20,7 +20,7 @@ use classifier::layout::{BATCH_NOTES, Batch, Note, Place};
 use classifier::verdict::Size;
 
 use crate::deferred;
-use crate::maps::{MMAPABLE, MapLine, ask, atomic_add, opaque, time};
+use crate::maps::{MMAPABLE, MapLine, ask, atomic_add, atomic_fetch_add, opaque, time};
 
 /// The batch of each CPU, by its number: user space sees at a glance which ones are empty.
 #[btf_map]
@@ -186,7 +186,7 @@ unsafe fn note(
     // SAFETY: the caller's.
     unsafe {
         if u32::from(ptr::read_volatile(&raw const (*batch).used)) >= BATCH_NOTES
-            && add_all(batch, books, Undecided::Stay as u64) == KEPT
+            && add_all(batch, books, STAY) == KEPT
         {
             return None;
         }
@@ -228,15 +228,11 @@ pub(crate) unsafe fn at(batch: *mut Batch, number: u32) -> *mut Note {
     }
 }
 
-/// What becomes of deferred notes where their image is not the one in force.
-#[repr(u64)]
-enum Undecided {
-    /// They stay, and all others with them, for whoever reads the right map: this program reads one that nobody publishes in
-    /// any more.
-    Stay = 0,
-    /// They are counted as unpriced: nobody else comes.
-    Lost = 1,
-}
+/// What becomes of deferred notes where their image is not the one in force: they stay, and all others with them, for whoever
+/// reads the right map, or
+const STAY: u64 = 0;
+/// they are counted as unpriced.
+const GIVE_UP: u64 = 1;
 
 /// What was noted was added to the rows,
 const ADDED: u64 = 0;
@@ -250,10 +246,7 @@ fn add_all(batch: *mut Batch, books: *mut Books, undecided: u64) -> u64 {
     unsafe {
         let used = u32::from(ptr::read_volatile(&raw const (*batch).used));
         let serial = ptr::read_volatile(&raw const (*batch).deferred);
-        if serial != 0
-            && !deferred::decide_all(batch, used, serial)
-            && undecided == Undecided::Stay as u64
-        {
+        if serial != 0 && !deferred::decide_all(batch, used, serial) && undecided == STAY {
             return KEPT;
         }
         // All are asked for before the first one is waited for: in few instructions each, because the processor asks for as
@@ -272,6 +265,8 @@ fn add_all(batch: *mut Batch, books: *mut Books, undecided: u64) -> u64 {
             (&raw mut adding).cast(),
             0,
         );
+        // Who sees that there is nothing noted any more finds it in the rows: an atomic that fetches orders what was before it.
+        atomic_fetch_add(&raw mut (*batch).last, 0);
         ptr::write_volatile(&raw mut (*batch).used, 0);
         ptr::write_volatile(&raw mut (*batch).deferred, 0);
         ptr::write_volatile(&raw mut (*batch).last, 0);
@@ -306,8 +301,8 @@ unsafe extern "C" fn add_one(number: u32, adding: *mut Adding) -> u64 {
     0
 }
 
-/// What was deferred and can be decided no more, because somebody else took the image away, shows in the books, which do not
-/// close with it. Atomically, because notes are also added where packets of these books can be in the middle of counting.
+/// What was deferred and can be decided no more shows in the books, which do not close with it; where packets are counted as
+/// unpriced at this very moment it can show as less. Atomically, because it is not a packet's program that comes here.
 #[inline(always)]
 fn lost(bytes: u64, packets: u64, books: *mut Books) {
     for (cell, n) in [
@@ -319,20 +314,29 @@ fn lost(bytes: u64, packets: u64, books: *mut Books) {
     }
 }
 
-/// Adds what a CPU has noted to the rows: 0, or 1 where it is about to note something. To be run on that CPU.
+/// Adds what a CPU has noted to the rows, and says what came of it, as [`Batch`] has it. To be run on that CPU. What was judged
+/// by an image that is not the one in force stays where it is, or is given up.
 #[inline(always)]
-pub(crate) fn flush(cpu: u32, books: *mut Books) -> i32 {
+pub(crate) fn flush(cpu: u32, give_up: bool, books: *mut Books) -> u32 {
     let Some(batch) = BATCHES.get_ptr_mut(cpu) else {
-        return 0;
+        return Batch::FLUSHED;
     };
     // SAFETY: as in `count`.
     unsafe {
         if ptr::read_volatile(&raw const (*batch).busy) != 0 {
-            return 1;
+            return Batch::BUSY;
+        }
+        // Nothing is touched then: of a CPU that is offline this may run elsewhere, and it may be coming back.
+        if ptr::read_volatile(&raw const (*batch).used) == 0 {
+            return Batch::FLUSHED;
         }
         ptr::write_volatile(&raw mut (*batch).busy, 1);
-        add_all(batch, books, Undecided::Lost as u64);
+        let became = add_all(batch, books, if give_up { GIVE_UP } else { STAY });
         ptr::write_volatile(&raw mut (*batch).busy, 0);
+        if became == KEPT {
+            Batch::UNDECIDED
+        } else {
+            Batch::FLUSHED
+        }
     }
-    0
 }

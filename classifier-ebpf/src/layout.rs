@@ -178,7 +178,7 @@ pub struct Batch {
     /// The case of the last packet in the last note: a [`Case`](crate::case::Case). Its first word is 0 if the next packet
     /// cannot be told by it; it is where there is no note.
     pub case: [u64; 4],
-    /// What was decided in that case: a [`Ruling`](crate::case::Ruling).
+    /// What was decided in that case, a [`Ruling`](crate::case::Ruling); nothing that means anything if it was deferred.
     pub ruling: u64,
     /// The image whose packets may be deferred, as [`Batch::deferring`] says; 0 if none may be. User space writes it.
     pub deferring: u64,
@@ -194,6 +194,13 @@ impl Batch {
     pub const STATE: usize = offset_of!(Self, busy) / 8;
     /// Which of them says whose packets may be deferred.
     pub const DEFERRING: usize = offset_of!(Self, deferring) / 8;
+
+    /// What the program that flushes one says of it: it is empty,
+    pub const FLUSHED: u32 = 0;
+    /// it is being changed, or
+    pub const BUSY: u32 = 1;
+    /// it holds what was judged by an image that is not the one in force.
+    pub const UNDECIDED: u32 = 2;
 
     /// What stands there where packets of an image may be deferred, and there are notes of such.
     #[inline(always)]

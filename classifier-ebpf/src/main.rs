@@ -17,15 +17,17 @@ mod maps;
 mod tc;
 mod xdp;
 
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
+use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use aya_log_ebpf::warn;
 use classifier::charge::Direction;
 use classifier::dscp;
-use classifier::layout::MERGED_AT_ONCE;
+use classifier::layout::{Batch, MERGED_AT_ONCE};
 use classifier::packet::Packet;
 use classifier::verdict::{Action, Hook, Plain, Settings, Verdict, verdict};
 
@@ -122,12 +124,17 @@ fn merge(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// User space has it run on each CPU.
-#[raw_tracepoint]
-fn flush(context: RawTracePointContext) -> i32 {
-    let cpu: u64 = context.arg(0);
+/// User space has it run on each CPU: whose batch it is, and whether what cannot be decided is given up. Without aya's macro,
+/// whose program returns 0 whatever the function says.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn flush(context: *mut c_void) -> u32 {
+    let context = RawTracePointContext::new(context);
+    let (cpu, give_up): (u64, u64) = (context.arg(0), context.arg(1));
     // The first interface's books hear of news that finds no room.
-    KernelTables::get(Direction::Up).map_or(0, |tables| batch::flush(cpu as u32, tables.books))
+    KernelTables::get(Direction::Up).map_or(Batch::FLUSHED, |tables| {
+        batch::flush(cpu as u32, give_up != 0, tables.books)
+    })
 }
 
 #[inline(always)]

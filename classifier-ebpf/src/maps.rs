@@ -89,7 +89,7 @@ pub(crate) unsafe fn atomic_add(at: *mut u64, n: u64) {
     not(target_arch = "bpf"),
     expect(unused_mut, reason = "changed by the assembly only")
 )]
-unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
+pub(crate) unsafe fn atomic_fetch_add(at: *mut u64, mut n: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the caller's; the instruction is BPF's atomic add with fetch (Linux 5.12).
     unsafe {

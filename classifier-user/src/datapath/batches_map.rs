@@ -3,7 +3,7 @@
 //! Of what packets the classes may be found as late as that, too, is said here: of those of one image, from when no program
 //! reads another one, until before another one is published.
 //!
-//! A CPU's batch is only ever changed on that CPU. The program that adds it to the rows is run there, by an interrupt, so it
+//! What a CPU noted is only ever changed on that CPU, as long as it is online. The program that adds it to the rows is run there, by an interrupt, so it
 //! does not wait for a CPU that is busy with packets; and as a program of the kernel it does all or nothing, whoever ends the
 //! agent meanwhile.
 
@@ -17,6 +17,7 @@ use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOption
 use aya::util::nr_cpus;
 use aya::{Ebpf, TestRun as _};
 use classifier::layout::Batch;
+use tracing::error;
 
 use super::maps::{Maps, MapsError, array, doing, pin};
 use super::object::{self, Entry, LoadError, Settings};
@@ -45,6 +46,12 @@ pub enum FlushError {
     /// A CPU was in the middle of noting something at every try.
     #[error("CPU {0} did not come to an end with noting a packet: what it noted is not read yet")]
     Busy(u32),
+    /// What a CPU noted was judged by an image that is not the one in force.
+    #[error(
+        "CPU {0} holds packets of a policy image that is not in force any more: somebody else than this agent put another \
+         one in its place; when it is changed next time they are counted as unpriced"
+    )]
+    Undecided(u32),
 }
 
 /// The batches of all CPUs.
@@ -144,9 +151,20 @@ impl Flusher {
     /// When the kernel would not run the program on some CPU: another image may not be published then.
     pub fn settle(&self, batches: &BatchesMap) -> Result<(), FlushError> {
         batches.write_deferring(0);
+        let program = self.program()?;
         // All CPUs: one that has noted nothing may be about to. The interrupt that runs the program comes before or behind
         // that, or meets it in the middle and is repeated.
-        self.run_on(batches.all().map(|(cpu, _)| cpu))
+        for (cpu, _) in batches.all() {
+            match run(program, cpu, false) {
+                Err(FlushError::Undecided(cpu)) => {
+                    // It would be in the way of every other image, and its own does not come back.
+                    error!("{}", FlushError::Undecided(cpu));
+                    run(program, cpu, true)?;
+                }
+                ran => ran?,
+            }
+        }
+        Ok(())
     }
 
     /// Adds what was noted until now. When this returns it stands in the rows.
@@ -154,40 +172,42 @@ impl Flusher {
     /// # Errors
     /// When the kernel would not run the program on some CPU: what was noted there stays noted.
     pub fn flush(&self, batches: &BatchesMap) -> Result<(), FlushError> {
-        self.run_on(batches.pending())
-    }
-
-    fn run_on(&self, cpus: impl Iterator<Item = u32>) -> Result<(), FlushError> {
-        let program = object::program(&self.0, Entry::Flush)?;
-        let Program::RawTracePoint(program) = program else {
-            return Err(LoadError::Missing(Entry::Flush.name()).into());
-        };
+        let program = self.program()?;
         let mut outcome = Ok(());
-        for cpu in cpus {
+        for cpu in batches.pending() {
             // The others', whatever becomes of this one's.
-            outcome = outcome.and(run(program, cpu));
+            outcome = outcome.and(run(program, cpu, false));
         }
         outcome
     }
+
+    fn program(&self) -> Result<&RawTracePoint, LoadError> {
+        match object::program(&self.0, Entry::Flush)? {
+            Program::RawTracePoint(program) => Ok(program),
+            _ => Err(LoadError::Missing(Entry::Flush.name())),
+        }
+    }
 }
 
-/// Runs the program on a CPU.
-fn run(program: &RawTracePoint, cpu: u32) -> Result<(), FlushError> {
+/// Runs the program on a CPU; `give_up`: what can be decided no more is counted as unpriced.
+fn run(program: &RawTracePoint, cpu: u32, give_up: bool) -> Result<(), FlushError> {
     /// Noting a packet takes some nanoseconds; a CPU is met in the middle of it rarely, and hardly twice in a row.
     const TRIES: u32 = 10_000;
     for _ in 0..TRIES {
-        if run_once(program, cpu).map_err(|error| FlushError::Run { cpu, error })? {
-            return Ok(());
+        let said = run_once(program, cpu, give_up);
+        match said.map_err(|error| FlushError::Run { cpu, error })? {
+            Batch::FLUSHED => return Ok(()),
+            Batch::UNDECIDED => return Err(FlushError::Undecided(cpu)),
+            _ => thread::yield_now(),
         }
-        thread::yield_now();
     }
     Err(FlushError::Busy(cpu))
 }
 
-/// `false` if the CPU is in the middle of noting something.
-fn run_once(program: &RawTracePoint, cpu: u32) -> Result<bool, ProgramError> {
+/// What the program says.
+fn run_once(program: &RawTracePoint, cpu: u32, give_up: bool) -> Result<u32, ProgramError> {
     let mut options = RawTracePointRunOptions::new();
-    options.args[0] = cpu.into();
+    options.args[..2].copy_from_slice(&[cpu.into(), give_up.into()]);
     options.cpu = Some(cpu);
     let ran = match program.test_run(options) {
         // It is offline, and nothing is counted there: what it noted may be added from here. Until a CPU that comes back
@@ -196,10 +216,10 @@ fn run_once(program: &RawTracePoint, cpu: u32) -> Result<bool, ProgramError> {
             if error.io_error.raw_os_error() == Some(libc::ENXIO) =>
         {
             let mut options = RawTracePointRunOptions::new();
-            options.args[0] = cpu.into();
+            options.args[..2].copy_from_slice(&[cpu.into(), give_up.into()]);
             program.test_run(options)
         }
         ran => ran,
     }?;
-    Ok(ran.return_value == 0)
+    Ok(ran.return_value)
 }

@@ -5,19 +5,21 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use aya::TestRun as _;
 use aya::programs::TestRunOptions;
 use classifier::books::{self, Cell};
 use classifier::charge::Direction;
 use classifier::image::Binding;
-use classifier::layout::BATCH_NOTES;
+use classifier::layout::{BATCH_NOTES, Batch};
 use ipnet::{IpNet, Ipv4Net};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use zerorate::datapath::batches_map::Flusher;
+use zerorate::datapath::batches_map::{FlushError, Flusher};
 use zerorate::datapath::maps::Maps;
 use zerorate::datapath::object::{self, Entry, Settings};
+use zerorate::datapath::sys::{self, Mapping};
 use zerorate::engine::lines::Lines;
 use zerorate::image::{ChainEntry, PlanEntry, Source};
 
@@ -271,6 +273,33 @@ fn a_cpu_that_has_no_room_for_another_note_adds_them_itself() {
 }
 
 #[test]
+fn a_cpu_in_the_middle_of_a_note_is_waited_for() {
+    let Some(desk) = Desk::new("batch-busy", false) else {
+        return;
+    };
+    on_cpu(0, || Judge::load(&desk.maps).judge(7, 5));
+    // The map as the kernel has it. As if the CPU stood where it is about to change its notes.
+    let pin = sys::open_pinned(&desk.maps.path().join("batches")).expect("it is pinned");
+    let bytes = size_of::<Batch>() * (cpus()[0] + 1);
+    let batches = Mapping::new(pin, bytes).expect("it can be mapped");
+    let batch = &batches.words()[bytes / 8 - size_of::<Batch>() / 8..];
+    let state = &batch[Batch::STATE];
+    assert!(Batch::is_pending(state.load(Ordering::Acquire)));
+    state.fetch_add(1, Ordering::AcqRel);
+    let refused = desk.flusher.flush(&desk.maps.batches);
+    assert!(matches!(refused, Err(FlushError::Busy(_))), "{refused:?}");
+    assert_eq!(desk.packets(), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(5));
+            state.fetch_sub(1, Ordering::AcqRel);
+        });
+        desk.flush();
+    });
+    assert_eq!(desk.counted(7), (5, 5 * BYTES));
+}
+
+#[test]
 fn what_is_deferred_is_decided_by_the_image_it_was_judged_by() {
     const ROUNDS: u32 = 60;
     let Some(mut desk) = Desk::new("deferred-image", true) else {
@@ -371,7 +400,13 @@ fn what_can_be_decided_no_more_shows_in_the_books() {
         // Somebody who knows nothing of this exchanges the image.
         desk.source.serial += 1;
         desk.publish();
-        desk.flush();
+        let refused = desk.flusher.flush(&desk.maps.batches);
+        assert!(
+            matches!(refused, Err(FlushError::Undecided(_))),
+            "{refused:?}"
+        );
+        assert_eq!(desk.books(), [6, 6 * BYTES, 0, 0], "it stays");
+        desk.settle();
         assert_eq!(desk.packets(), 0);
         assert_eq!(desk.books(), [6, 6 * BYTES, 6, 6 * BYTES]);
         judge.judge(1, 3);
