@@ -63,6 +63,19 @@ government = "free"
 "*" = ["main", "drop"]
 "#;
 
+/// A further plan, which draws from nothing and drops nothing: the classes of its packets are found later.
+const OPEN: &str = r#"
+[plans.open.charge]
+government = "free"
+"*" = "metered"
+"#;
+
+/// The policy with the plan `open` as well.
+#[must_use]
+pub fn with_open() -> String {
+    format!("{POLICY}{OPEN}")
+}
+
 /// What `main` holds under `basic` before anything is drawn, in bytes.
 pub const MAIN: i64 = 1_000_000_000_000;
 

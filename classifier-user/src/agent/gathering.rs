@@ -18,8 +18,7 @@ pub(super) struct Gathering {
     flusher: Flusher,
     /// Words of the image map it finds classes in.
     image_words: u32,
-    /// Serial number of the image by which classes may be found later.
-    deferring: Option<NonZeroU32>,
+    finding: Finding,
     trouble: RefCell<Option<String>>,
 }
 
@@ -28,7 +27,7 @@ impl Gathering {
         Ok(Self {
             flusher: Flusher::load(maps)?,
             image_words: maps.image.words(),
-            deferring: None,
+            finding: Finding::Unknown,
             trouble: RefCell::default(),
         })
     }
@@ -46,8 +45,12 @@ impl Gathering {
     /// # Errors
     /// When those that are not found yet cannot be: no other image may be published then.
     pub(super) fn settle(&mut self, maps: &Maps) -> Result<(), FlushError> {
-        self.deferring = None;
-        self.flusher.settle(&maps.batches)
+        if self.finding != Finding::AtOnce {
+            self.finding = Finding::Unknown;
+            self.flusher.settle(&maps.batches)?;
+            self.finding = Finding::AtOnce;
+        }
+        Ok(())
     }
 
     /// Whether something is in the way.
@@ -56,29 +59,41 @@ impl Gathering {
     }
 }
 
+/// When CPUs find the classes of what they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// As an agent before this one left it.
+    Unknown,
+    /// At once, and none is left to be found.
+    AtOnce,
+    /// Later, where that does not matter, by the image in force.
+    Later,
+}
+
 impl Node {
-    /// Lets CPUs find classes later, by the image in force, where all programs read it. What is in the way is tried again at
+    /// Lets CPUs find classes later, by the image in force, where all programs that are attached read its map. What is in the way is tried again at
     /// the next look: until then a packet takes longer, and nothing else.
     pub(in crate::agent) fn defer(&mut self) {
-        let serial = NonZeroU32::new(self.serial);
+        let gathering = &mut self.gathering;
+        let Some(serial) = NonZeroU32::new(self.serial) else {
+            return;
+        };
         if self.in_force.is_none()
             || self.unpublished
-            || self.gathering.deferring == serial
+            || gathering.finding != Finding::AtOnce
             || !self.interfaces.all_current(&self.maps)
         {
             return;
         }
-        let gathering = &mut self.gathering;
         if gathering.image_words != self.maps.image.words() {
-            match Gathering::load(&self.maps) {
-                Ok(loaded) => *gathering = loaded,
+            match Flusher::load(&self.maps) {
+                Ok(flusher) => gathering.flusher = flusher,
                 Err(error) => return warn!("the classes of packets are found at once: {error}"),
             }
+            gathering.image_words = self.maps.image.words();
         }
-        if let Some(serial) = serial {
-            self.maps.batches.defer(serial);
-        }
-        gathering.deferring = serial;
+        self.maps.batches.defer(serial);
+        gathering.finding = Finding::Later;
     }
 
     /// The rows, with all in them that packets counted until now.

@@ -226,14 +226,17 @@ impl Node {
         if let Some(larger) = larger {
             larger.replace(&mut self.maps.image);
         }
+        let mut replaced = grown;
         if self.in_force.is_some() {
             // Programs that were loaded over a smaller image map. At the start all are attached after this.
             self.interfaces.look_after(&self.maps);
-        } else if split && grown {
-            // But here those of an earlier agent count where nobody publishes any more.
+        } else if split && self.maps.image.has_smaller() {
+            // But here those of an earlier agent may count where nobody publishes any more: in a map that this one outgrew, or
+            // that the earlier one was about to leave when it was ended.
             self.interfaces.attach_all(&self.maps)?;
+            replaced = true;
         }
-        if grown {
+        if replaced {
             // The last packets of programs that were just replaced.
             self.maps.image.publish(&prepared)?;
         }

@@ -255,7 +255,9 @@ impl Node {
         let reloaded = node.load(inputs)?;
         log_reload(&reloaded);
         node.audit(&act, last, None, &Ok(reloaded));
-        node.interfaces.attach_all(&node.maps)?;
+        if !node.interfaces.any_attached() {
+            node.interfaces.attach_all(&node.maps)?;
+        }
         node.readings = Readings::from(node.ledger.readings()?);
         node.reconcile();
         node.news.replaced();

@@ -90,12 +90,20 @@ impl ImageMap {
 
     /// Forgets image maps no program uses any more.
     pub fn drop_smaller(&self) {
-        for words in pinned(&self.directory).into_iter().flatten() {
-            if words < self.words {
-                // A pin that stays costs memory, nothing else.
-                let _ = fs::remove_file(self.directory.join(pin_name(words)));
-            }
+        for words in self.smaller() {
+            // A pin that stays costs memory, nothing else.
+            let _ = fs::remove_file(self.directory.join(pin_name(words)));
         }
+    }
+
+    /// Whether there are image maps that programs may still use.
+    pub fn has_smaller(&self) -> bool {
+        self.smaller().next().is_some()
+    }
+
+    fn smaller(&self) -> impl Iterator<Item = u32> {
+        let pins = pinned(&self.directory).into_iter().flatten();
+        pins.filter(|words| *words < self.words)
     }
 
     /// Fills a map with an image, out of sight of the programs.

@@ -13,7 +13,7 @@ use zerorate_tests::can_use_namespaces;
 use zerorate_tests::postgres::{Postgres, has_postgres};
 use zerorate_tests::records::{usage, volumes};
 use zerorate_tests::sinks::{files, postgres};
-use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, taken_in, under_load};
+use zerorate_tests::town::{self, SUBSCRIBERS, taken_in, under_load};
 
 /// What ends a process and cannot be caught.
 const SIGKILL: i32 = 9;
@@ -46,9 +46,9 @@ fn keep_busy(agent: &mut Agent, round: usize) -> Result<()> {
             bail!("the point was not reached:\n{}", agent.log());
         }
         let group = format!("rating_group = 3{}", (round + turn) % 2);
-        agent.write_policy(&POLICY.replace("rating_group = 30", &group))?;
+        agent.write_policy(&town::with_open().replace("rating_group = 30", &group))?;
         let id = format!("fee-{round}-{turn}");
-        let (turn, plan) = (turn.max(1).to_string(), ["small", "basic"][turn % 2]);
+        let (turn, plan) = (turn.max(1).to_string(), ["basic", "open"][turn % 2]);
         for asked in [
             &["policy", "reload"][..],
             &["bucket", "debit", "alice", "main", "1kB", "--id", &id],
@@ -75,7 +75,8 @@ fn ended_wherever_something_is_half_done_nothing_is_lost_and_nothing_doubled() -
     let place = tempfile::tempdir()?;
     let directory = place.path().join("records");
     let mut agent = town::agent(&lab)
-        .subscribers(&SUBSCRIBERS.replace("small", "basic"))
+        .policy(&town::with_open())
+        .subscribers(&SUBSCRIBERS.replace("small", "open"))
         .node("town")
         .setting("watch = false")
         .section("[records]\ninterval = \"200ms\"\ncheckpoint = \"100ms\"")
@@ -91,7 +92,10 @@ fn ended_wherever_something_is_half_done_nothing_is_lost_and_nothing_doubled() -
     let points = points(&mut agent)?;
     agent.start()?;
     let flow = taken_in(&lab, || {
-        under_load(&town::pairs(&lab), || {
+        let [paid, free] = town::pairs(&lab);
+        // Under `open` its class is found later, and it is always the same one.
+        let later = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
+        under_load(&[paid, free, later], || {
             for (round, point) in points.iter().enumerate() {
                 agent.kill9()?;
                 // The second time: an agent comes past many of them when it starts.

@@ -14,12 +14,12 @@ use zerorate_tests::dice::Dice;
 use zerorate_tests::netns::Endpoint;
 use zerorate_tests::records::{usage, volumes};
 use zerorate_tests::topology::Lab;
-use zerorate_tests::town::{self, POLICY, SUBSCRIBERS, taken_in, under_load};
+use zerorate_tests::town::{self, SUBSCRIBERS, taken_in, under_load};
 
 /// The same classes, sets and plans, but the offices' addresses are the messengers' and theirs the offices': the class says
 /// which of the two judged a packet.
 fn exchanged() -> String {
-    POLICY
+    town::with_open()
         .replace("\"203.0.113.0/25\"", "\"other half\"")
         .replace("\"203.0.113.128/25\"", "\"203.0.113.0/25\"")
         .replace("\"other half\"", "\"203.0.113.128/25\"")
@@ -32,8 +32,9 @@ fn pairs(lab: &Lab) -> [(Endpoint, Endpoint); 2] {
 
 fn agent(lab: &Lab, interval: &str) -> Result<Agent> {
     town::agent(lab)
-        // Nobody's traffic ends because a bucket does.
-        .subscribers(&SUBSCRIBERS.replace("small", "basic"))
+        .policy(&town::with_open())
+        // Nobody's traffic ends because a bucket does, and Bob's packets wait for their class.
+        .subscribers(&SUBSCRIBERS.replace("small", "open"))
         .setting("watch = false")
         .section(&format!(
             "[records]\ninterval = \"{interval}\"\ncheckpoint = \"100ms\""
@@ -85,7 +86,7 @@ fn under_load_each_packet_is_recorded_under_the_policy_that_judged_it() -> Resul
                 agent.write_policy(&exchanged())?;
                 agent.reload()?;
                 second = version(&agent)?;
-                agent.write_policy(POLICY)?;
+                agent.write_policy(&town::with_open())?;
                 agent.reload()?;
             }
             Ok(())
@@ -110,8 +111,9 @@ fn ended_in_the_middle_of_a_change_the_next_agent_goes_on_with_it() -> Result<()
     let flow = taken_in(&lab, || {
         under_load(&pairs(&lab), || {
             for round in 0..16 {
-                let policy = if round % 2 == 0 { POLICY } else { &exchanged() };
-                agent.write_policy(policy)?;
+                let even = round % 2 == 0;
+                let policy = if even { town::with_open() } else { exchanged() };
+                agent.write_policy(&policy)?;
                 let mut asked = agent.command(&["policy", "reload", "--socket"]);
                 asked.arg(agent.socket());
                 let asked = asked.stdout(Stdio::null()).stderr(Stdio::null()).spawn();

@@ -178,8 +178,9 @@ fn with_addresses(agent: &Agent, count: usize) -> Result<()> {
     }
     fs::write(agent.policy_dir().join("list.txt"), list)?;
     agent.write_policy(&format!(
-        "{POLICY}\n[[sets]]\nname = \"many\"\nclass = \"messengers\"\nsource = \"made up\"\n\
-         file = \"list.txt\"\nexpect = [\"empty\"]\n"
+        "{}\n[[sets]]\nname = \"many\"\nclass = \"messengers\"\nsource = \"made up\"\n\
+         file = \"list.txt\"\nexpect = [\"empty\"]\n",
+        town::with_open()
     ))
 }
 
@@ -189,7 +190,12 @@ fn an_image_that_outgrows_its_map_moves_to_a_larger_one() -> Result<()> {
         return Ok(());
     }
     let lab = town::lab().build()?;
-    let mut agent = town::agent(&lab).setting("watch = false").start()?;
+    // Alice's packets wait for their class.
+    let mut agent = town::agent(&lab)
+        .policy(&town::with_open())
+        .subscribers(&SUBSCRIBERS.replace("basic", "open"))
+        .setting("watch = false")
+        .start()?;
     let pairs = [(lab.subscriber("alice").v4(), lab.remote(town::GOVERNMENT))];
     let size = |agent: &Agent| -> Result<u64> {
         agent.status()?["image_bytes"].as_u64().context("no size")
