@@ -85,9 +85,10 @@ fn egress(context: TcContext) -> i32 {
         from_gateway: frame.is_from_here(),
         settings: Constants,
     };
-    let Some((verdict, tables)) = judge(&context, &frame, hook) else {
+    let Some(tables) = KernelTables::get(hook.direction) else {
         return TC_ACT_UNSPEC;
     };
+    let verdict = judge(&context, &frame, hook, &tables);
     if verdict.action == Action::Drop {
         return TC_ACT_SHOT;
     }
@@ -145,9 +146,10 @@ fn arrived(context: &XdpContext, direction: Direction) -> u32 {
         from_gateway: false,
         settings: Constants,
     };
-    let Some((verdict, tables)) = judge(context, &frame, hook) else {
+    let Some(tables) = KernelTables::get(hook.direction) else {
         return XDP_PASS;
     };
+    let verdict = judge(context, &frame, hook, &tables);
     if verdict.action == Action::Drop {
         return XDP_DROP;
     }
@@ -178,21 +180,25 @@ fn from_map(context: &XdpContext, direction: Direction) -> u32 {
         from_gateway: false,
         settings: Plain::default(),
     };
-    match judge(context, &frame, hook) {
-        Some((verdict, _)) if verdict.action == Action::Drop => XDP_DROP,
+    let Some(tables) = KernelTables::get(direction) else {
+        return XDP_PASS;
+    };
+    match judge(context, &frame, hook, &tables).action {
+        Action::Drop => XDP_DROP,
         _ => XDP_PASS,
     }
 }
 
-/// What is to become of a packet, and where that was counted.
+/// What is to become of a packet, which is counted in the tables. These are the caller's to find: a verdict there may be none of
+/// is a register that older verifiers find unwritten where there is none.
 #[inline(always)]
 fn judge<C: EbpfContext, P: Packet, S: Settings>(
     context: &C,
     packet: &P,
     hook: Hook<S>,
-) -> Option<(Verdict, KernelTables)> {
-    let tables = KernelTables::get(hook.direction)?;
-    let verdict = verdict(packet, hook, &tables);
+    tables: &KernelTables,
+) -> Verdict {
+    let verdict = verdict(packet, hook, tables);
     if tables.first_unpriced() {
         warn!(
             context,
@@ -200,7 +206,7 @@ fn judge<C: EbpfContext, P: Packet, S: Settings>(
             LAYOUT.load()
         );
     }
-    Some((verdict, tables))
+    verdict
 }
 
 #[cfg(not(test))]
