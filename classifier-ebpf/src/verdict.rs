@@ -32,7 +32,8 @@ pub trait Tables {
     /// be asked for a packet that is nobody's.
     fn add_again(&self, case: Case, size: Size) -> Option<Ruling>;
     /// Notes a packet that passes whatever its class is, so that its class and meter are found later, by this image, before
-    /// anybody reads counters; `watched`: somebody wants to know if it is the first in its meter. `false` where that may not be, and it is to be decided now.
+    /// anybody reads counters; `watched`: somebody wants to know if it is the first in its meter. `false` where that may not
+    /// be, and it is to be decided now.
     fn defer(&self, case: Case, size: Size, watched: bool) -> bool;
     /// Adds to a meter's counters, at once or before anybody reads them, and reports the packet before if it is news.
     /// `false` where there is no such row. `decided` is what a packet of the same case that follows can be told.

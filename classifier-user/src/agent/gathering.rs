@@ -71,8 +71,8 @@ enum Finding {
 }
 
 impl Node {
-    /// Lets CPUs find classes later, by the image in force, where all programs that are attached read its map. What is in the way is tried again at
-    /// the next look: until then a packet takes longer, and nothing else.
+    /// Lets CPUs find classes later, by the image in force, where all programs that are attached read its map. What is in the
+    /// way is tried again at the next look: until then a packet takes longer, and nothing else.
     pub(in crate::agent) fn defer(&mut self) {
         let gathering = &mut self.gathering;
         let Some(serial) = NonZeroU32::new(self.serial) else {

@@ -3,9 +3,9 @@
 //! Of what packets the classes may be found as late as that, too, is said here: of those of one image, from when no program
 //! reads another one, until before another one is published.
 //!
-//! What a CPU noted is only ever changed on that CPU, as long as it is online. The program that adds it to the rows is run there, by an interrupt, so it
-//! does not wait for a CPU that is busy with packets; and as a program of the kernel it does all or nothing, whoever ends the
-//! agent meanwhile.
+//! What a CPU noted is only ever changed on that CPU, as long as it is online. The program that adds it to the rows is run
+//! there, by an interrupt, so it does not wait for a CPU that is busy with packets; and as a program of the kernel it does all
+//! or nothing, whoever ends the agent meanwhile.
 
 use std::fmt;
 use std::num::NonZeroU32;
