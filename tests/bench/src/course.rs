@@ -9,6 +9,9 @@ use crate::world::Size;
 /// The course of a run.
 pub(crate) struct Course {
     pub(crate) effort: Effort,
+    /// Of packets over a wire: many short samples, because these differ from run to run, as frames do that lie in other memory
+    /// each time.
+    pub(crate) wire: Effort,
     /// Headers of a pattern.
     pub(crate) headers: usize,
     /// Worlds whose look-ups are measured.
@@ -52,6 +55,10 @@ impl Course {
                 rounds: 3,
                 sample: Duration::from_millis(120),
             },
+            wire: Effort {
+                rounds: 31,
+                sample: Duration::from_millis(15),
+            },
             headers: 1 << 19,
             worlds: vec![
                 size(V4, K, K),
@@ -84,13 +91,16 @@ impl Course {
         Self {
             effort: Effort {
                 rounds: 3,
-                sample: Duration::from_millis(20),
+                sample: Duration::from_millis(15),
             },
-            headers: 1 << 18,
+            wire: Effort {
+                rounds: 9,
+                sample: Duration::from_millis(3),
+            },
+            headers: 1 << 17,
             worlds: vec![
                 size(V4, K, K),
                 size(V4, 10 * K, 100 * K),
-                size(V4, 100 * K, 100 * K),
                 size(V6, K, K),
                 size(V6, 10 * K, 100 * K),
             ],
@@ -111,6 +121,10 @@ impl Course {
         Self {
             effort: Effort {
                 rounds: 2,
+                sample: Duration::from_micros(200),
+            },
+            wire: Effort {
+                rounds: 3,
                 sample: Duration::from_micros(200),
             },
             headers: 1 << 12,

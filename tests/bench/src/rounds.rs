@@ -28,14 +28,6 @@ impl Effort {
             ..self
         }
     }
-
-    /// About as much, in shorter samples: for what differs from run to run, as frames do that lie in other memory each time.
-    pub(crate) const fn finer(self) -> Self {
-        Self {
-            rounds: 10 * self.rounds + 1,
-            sample: Duration::from_nanos(self.sample.as_nanos() as u64 / 8),
-        }
-    }
 }
 
 /// Something that is measured: runs so many packets on the CPU of the calling thread, the n-th of those in use.

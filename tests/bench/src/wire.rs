@@ -71,7 +71,7 @@ fn one(
             .prepared(move || Ok(sys::update_link(link, fd(lab, program)?)?))
         });
         // The sender's thread also does the receiving: the kernel lets it between two batches.
-        measure(&contenders, &[cpu], course.effort.finer())
+        measure(&contenders, &[cpu], course.wire)
     })?;
     // Dropped links detach their programs.
     drop(link);
