@@ -92,10 +92,12 @@ fn ended_wherever_something_is_half_done_nothing_is_lost_and_nothing_doubled() -
     let points = points(&mut agent)?;
     agent.start()?;
     let flow = taken_in(&lab, || {
-        let [paid, free] = town::pairs(&lab);
-        // Under `open` its class is found later, and it is always the same one.
-        let later = (lab.subscriber("bob").v4(), lab.remote(town::INTERNET));
-        under_load(&[paid, free, later], || {
+        // One of each family: paid from a bucket, and free, of a class that is found later while Bob's plan is `open`.
+        let pairs = [
+            (lab.subscriber("alice").v6(), lab.remote(town::INTERNET6)),
+            (lab.subscriber("bob").v4(), lab.remote(town::GOVERNMENT)),
+        ];
+        under_load(&pairs, || {
             for (round, point) in points.iter().enumerate() {
                 agent.kill9()?;
                 // The second time: an agent comes past many of them when it starts.
