@@ -126,3 +126,60 @@ fn entry(plan: &PlanEntry, chain: &ChainEntry) -> [u32; ENTRY_WORDS as usize] {
         Steps::pack(plan.gate.iter().copied()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use classifier::image::Image;
+
+    use super::*;
+    use crate::image::Source;
+
+    #[test]
+    fn a_plan_passes_where_no_class_asks_a_bucket_and_none_is_dropped() {
+        let metered = ChainEntry {
+            end: Some(0),
+            ..ChainEntry::default()
+        };
+        let free = ChainEntry {
+            free: true,
+            end: Some(1),
+            ..ChainEntry::default()
+        };
+        let drawing = ChainEntry {
+            steps: vec![(0, 2)],
+            ..metered.clone()
+        };
+        let dropping = ChainEntry {
+            dropped: Some(3),
+            ..ChainEntry::default()
+        };
+        let rescued = ChainEntry {
+            essential: true,
+            rescued: Some(4),
+            ..dropping.clone()
+        };
+        let passes = |gate: &[u8], chains: &[Option<&ChainEntry>]| {
+            let plan = PlanEntry {
+                gate: gate.to_vec(),
+                chains: chains.iter().map(|chain| chain.cloned()).collect(),
+                ..PlanEntry::default()
+            };
+            let source = Source {
+                plans: vec![(0, PlanEntry::default()), (1, plan)],
+                ..Source::default()
+            };
+            let image = source.compile().unwrap();
+            let image = Image::new(&image).unwrap();
+            assert!(!image.passes(0), "a plan without classes");
+            image.passes(1)
+        };
+        assert!(passes(&[], &[Some(&metered), Some(&free)]));
+        // The number of a class that the policy does not use.
+        assert!(passes(&[], &[None, Some(&free)]));
+        assert!(passes(&[], &[Some(&rescued), Some(&metered)]));
+        assert!(passes(&[0], &[Some(&free)]));
+        assert!(!passes(&[0], &[Some(&free), Some(&metered)]));
+        assert!(!passes(&[], &[Some(&metered), Some(&drawing)]));
+        assert!(!passes(&[], &[Some(&dropping), Some(&metered)]));
+    }
+}

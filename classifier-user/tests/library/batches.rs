@@ -26,24 +26,24 @@ use zerorate::image::{ChainEntry, PlanEntry, Source};
 use crate::image_map::{Pins, maps};
 
 /// Subscribers: more than a CPU has notes for.
-const SUBSCRIBERS: u32 = 2 * BATCH_NOTES + 3;
+pub(crate) const SUBSCRIBERS: u32 = 2 * BATCH_NOTES + 3;
 /// Classes: what no set names is of any of them, as an image says.
-const CLASSES: u32 = 4;
+pub(crate) const CLASSES: u32 = 4;
 /// IP bytes of a packet.
-const BYTES: u64 = 100;
+pub(crate) const BYTES: u64 = 100;
 
 /// Subscribers of 10.0.0.0/8, each with a row of a meter for each class, and what judges and adds.
-struct Desk {
-    source: Source,
-    maps: Maps,
+pub(crate) struct Desk {
+    pub(crate) source: Source,
+    pub(crate) maps: Maps,
     lines: Lines,
-    flusher: Flusher,
+    pub(crate) flusher: Flusher,
     _pins: Pins,
 }
 
 impl Desk {
     /// `defers`: classes may be found later.
-    fn new(name: &str, defers: bool) -> Option<Self> {
+    pub(crate) fn new(name: &str, defers: bool) -> Option<Self> {
         let (pins, maps) = maps(name)?;
         let mut lines = Lines::default();
         maps.rows
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// Puts the image of the source in force, and does nothing else about it.
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let image = self.source.compile().expect("it fits");
         let image = &self.maps.image.prepare(&image).expect("there is room");
         self.maps.image.publish(image).expect("it is published");
@@ -97,14 +97,14 @@ impl Desk {
         self.maps.batches.defer(serial);
     }
 
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.flusher
             .settle(&self.maps.batches)
             .expect("the kernel runs the program");
     }
 
     /// Puts another image in force, by which remotes are of a class.
-    fn turn_to(&mut self, class: u32) {
+    pub(crate) fn turn_to(&mut self, class: u32) {
         self.source.serial += 1;
         self.source.default_class = class;
         self.settle();
@@ -112,31 +112,31 @@ impl Desk {
         self.defer();
     }
 
-    fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.flusher
             .flush(&self.maps.batches)
             .expect("the kernel runs the program");
     }
 
     /// Packets and bytes of a subscriber's row, of a class.
-    fn counted_as(&self, number: u32, class: u32) -> (u64, u64) {
+    pub(crate) fn counted_as(&self, number: u32, class: u32) -> (u64, u64) {
         let meter = self.lines.meter(row(number), class);
         (meter.packets_up, meter.bytes_up)
     }
 
     /// Those of the first class.
-    fn counted(&self, number: u32) -> (u64, u64) {
+    pub(crate) fn counted(&self, number: u32) -> (u64, u64) {
         self.counted_as(number, 0)
     }
 
     /// Packets of a class in all rows.
-    fn packets_as(&self, class: u32) -> u64 {
+    pub(crate) fn packets_as(&self, class: u32) -> u64 {
         let rows = 0..SUBSCRIBERS;
         rows.map(|number| self.counted_as(number, class).0).sum()
     }
 
     /// Attributed packets and bytes, and unpriced ones.
-    fn books(&self) -> [u64; 4] {
+    pub(crate) fn books(&self) -> [u64; 4] {
         let books = self.maps.books(books::index(0, Direction::Up));
         let books = books.expect("there are books");
         [
@@ -149,7 +149,7 @@ impl Desk {
     }
 
     /// What all rows hold.
-    fn packets(&self) -> u64 {
+    pub(crate) fn packets(&self) -> u64 {
         (0..CLASSES).map(|class| self.packets_as(class)).sum()
     }
 }
@@ -170,15 +170,15 @@ fn address(number: u32) -> Ipv4Addr {
 }
 
 /// Judges packets of subscribers, each so many times in a row.
-struct Judge(aya::Ebpf);
+pub(crate) struct Judge(aya::Ebpf);
 
 impl Judge {
-    fn load(maps: &Maps) -> Self {
+    pub(crate) fn load(maps: &Maps) -> Self {
         let loaded = object::load(maps, Settings::default(), &[Entry::Access]);
         Self(loaded.expect("the kernel takes the program"))
     }
 
-    fn judge(&mut self, number: u32, packets: u32) {
+    pub(crate) fn judge(&mut self, number: u32, packets: u32) {
         if packets == 0 {
             return;
         }
@@ -212,13 +212,13 @@ pub(crate) fn stay_on(cpu: usize) {
 }
 
 /// Keeps the calling thread on the n-th CPU of those it may use.
-fn stay_on_nth(nth: usize) {
+pub(crate) fn stay_on_nth(nth: usize) {
     let cpus = cpus();
     stay_on(cpus[nth % cpus.len()]);
 }
 
 /// Does something on one CPU, in a thread of its own.
-fn on_cpu(nth: usize, work: impl FnOnce() + Send) {
+pub(crate) fn on_cpu(nth: usize, work: impl FnOnce() + Send) {
     thread::scope(|scope| {
         scope.spawn(|| {
             stay_on_nth(nth);
@@ -297,148 +297,6 @@ fn a_cpu_in_the_middle_of_a_note_is_waited_for() {
         desk.flush();
     });
     assert_eq!(desk.counted(7), (5, 5 * BYTES));
-}
-
-#[test]
-fn what_is_deferred_is_decided_by_the_image_it_was_judged_by() {
-    const ROUNDS: u32 = 60;
-    let Some(mut desk) = Desk::new("deferred-image", true) else {
-        return;
-    };
-    let mut expected = [0; CLASSES as usize];
-    for round in 0..ROUNDS {
-        let class = desk.source.default_class;
-        // Fewer than a CPU has notes for, and more.
-        let packets = round % (BATCH_NOTES + 7);
-        on_cpu(round as usize, || {
-            let mut judge = Judge::load(&desk.maps);
-            (0..packets).for_each(|number| judge.judge(number, 1 + round % 2));
-        });
-        expected[class as usize] += u64::from(packets * (1 + round % 2));
-        // From the same CPU, or another.
-        let next = (class + 1 + round % 3) % CLASSES;
-        on_cpu(round as usize / 2, || desk.turn_to(next));
-    }
-    for (class, expected) in (0..).zip(expected) {
-        assert_eq!(desk.packets_as(class), expected, "class {class}");
-    }
-    let packets: u64 = expected.iter().sum();
-    assert_eq!(desk.books(), [packets, packets * BYTES, 0, 0]);
-}
-
-#[test]
-fn images_take_turns_while_packets_are_deferred() {
-    const CHANGES: u32 = 150;
-    const AT_ONCE: u32 = 50;
-    let Some(mut desk) = Desk::new("deferred-turns", true) else {
-        return;
-    };
-    let done = AtomicBool::new(false);
-    let mut judges: Vec<_> = (0..2).map(|_| Judge::load(&desk.maps)).collect();
-    let judged: u64 = thread::scope(|scope| {
-        let counting = judges.iter_mut().enumerate().map(|(cpu, judge)| {
-            let done = &done;
-            scope.spawn(move || {
-                stay_on_nth(cpu);
-                let mut judged = 0;
-                while !done.load(Ordering::Relaxed) {
-                    for number in 0..SUBSCRIBERS {
-                        judge.judge(number, AT_ONCE);
-                        judged += u64::from(AT_ONCE);
-                    }
-                }
-                judged
-            })
-        });
-        let counting: Vec<_> = counting.collect();
-        (0..CHANGES).for_each(|change| desk.turn_to(change % CLASSES));
-        done.store(true, Ordering::Relaxed);
-        counting
-            .into_iter()
-            .map(|thread| thread.join().expect("it counts"))
-            .sum()
-    });
-    desk.flush();
-    assert_eq!(desk.packets(), judged);
-    assert_eq!(desk.books(), [judged, judged * BYTES, 0, 0]);
-    for class in 0..CLASSES {
-        assert!(desk.packets_as(class) > 0, "class {class}");
-    }
-}
-
-#[test]
-fn once_settled_classes_are_found_at_once() {
-    let Some(mut desk) = Desk::new("deferred-settled", true) else {
-        return;
-    };
-    on_cpu(0, || {
-        let mut judge = Judge::load(&desk.maps);
-        judge.judge(1, 5);
-        desk.settle();
-        assert_eq!(desk.counted(1), (5, 5 * BYTES), "by settling");
-        judge.judge(1, 2);
-        // Nobody settles this one: it is not needed.
-        desk.source.serial += 1;
-        desk.source.default_class = 1;
-        desk.publish();
-        judge.judge(1, 3);
-        desk.flush();
-        assert_eq!(desk.counted(1), (7, 7 * BYTES));
-        assert_eq!(desk.counted_as(1, 1), (3, 3 * BYTES));
-    });
-}
-
-#[test]
-fn what_can_be_decided_no_more_shows_in_the_books() {
-    let Some(mut desk) = Desk::new("deferred-lost", true) else {
-        return;
-    };
-    on_cpu(0, || {
-        let mut judge = Judge::load(&desk.maps);
-        judge.judge(1, 5);
-        judge.judge(2, 1);
-        // Somebody who knows nothing of this exchanges the image.
-        desk.source.serial += 1;
-        desk.publish();
-        let refused = desk.flusher.flush(&desk.maps.batches);
-        assert!(
-            matches!(refused, Err(FlushError::Undecided(_))),
-            "{refused:?}"
-        );
-        assert_eq!(desk.books(), [6, 6 * BYTES, 0, 0], "it stays");
-        desk.settle();
-        assert_eq!(desk.packets(), 0);
-        assert_eq!(desk.books(), [6, 6 * BYTES, 6, 6 * BYTES]);
-        judge.judge(1, 3);
-        desk.flush();
-        assert_eq!(desk.packets(), 3);
-    });
-}
-
-#[test]
-fn a_program_that_reads_another_map_leaves_what_is_deferred_alone() {
-    let Some(mut desk) = Desk::new("deferred-other-map", true) else {
-        return;
-    };
-    on_cpu(0, || {
-        let mut judge = Judge::load(&desk.maps);
-        judge.judge(1, 5);
-        desk.maps.image.renew().expect("there is room for a map");
-        desk.source.serial += 1;
-        desk.source.default_class = 2;
-        desk.publish();
-        let mut other = Judge::load(&desk.maps);
-        (0..SUBSCRIBERS).for_each(|number| other.judge(number, 2));
-        judge.judge(1, 1);
-        // The one that was loaded over the first map.
-        desk.flush();
-        assert_eq!(desk.counted(1), (6, 6 * BYTES));
-        for number in 0..SUBSCRIBERS {
-            assert_eq!(desk.counted_as(number, 2), (2, 2 * BYTES), "{number}");
-        }
-        let packets = u64::from(2 * SUBSCRIBERS + 6);
-        assert_eq!(desk.books(), [packets, packets * BYTES, 0, 0]);
-    });
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod what_if;
 // Images in the kernel.
 mod batches;
 mod cases;
+mod deferred;
 mod image_map;
 
 // The ledger, and what is made of it.
