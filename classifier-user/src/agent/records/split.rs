@@ -126,7 +126,7 @@ impl Node {
         // Where that was ended in the middle of it, too.
         let aside = &self.maps.aside;
         self.merger.merge(aside, |place| place.is_of(in_rows))?;
-        self.gathering.flush(&self.maps)?;
+        self.gathering.settle(&self.maps)?;
         self.cut_all(Cause::Recovered, &NewRows::default());
         while self.write_records() {}
         self.maps.set_serials(Serials {
